@@ -1,0 +1,111 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package workload
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Load describes writes at a steady pace.
+type Load struct {
+	Target
+	// Prefix of all keys.
+	Prefix string
+	// Writers that write side by side, each on its own connection.
+	Writers int
+	// Rate in writes a second, of all writers together.
+	Rate float64
+	// Size of a value in bytes, at least.
+	Size int
+	// Report receives a report this often, and one at the end.
+	Report time.Duration
+}
+
+// Run writes until the context ends and returns what became of every write.
+// A write that fails is counted and never repeated: the writer reconnects and
+// goes on with the next number.
+func (l Load) Run(ctx context.Context, report func(Report)) Summary {
+	j := newJournal(l.Prefix, l.Writers, l.Size)
+	var writers sync.WaitGroup
+	for number := range l.Writers {
+		writers.Go(func() { l.write(ctx, j, number) })
+	}
+	done := make(chan struct{})
+	go func() {
+		writers.Wait()
+		close(done)
+	}()
+	ticker := time.NewTicker(l.Report)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			report(j.report(time.Now()))
+		case <-done:
+			report(j.report(time.Now()))
+			return j.summary()
+		}
+	}
+}
+
+// write is one writer: at each tick of its pace it writes the next number. A
+// writer that had to wait does not make up for what it missed.
+func (l Load) write(ctx context.Context, j *journal, writer int) {
+	var conn *Conn
+	defer func() { drop(conn) }()
+	pace := time.NewTicker(max(time.Duration(float64(time.Second)*float64(l.Writers)/l.Rate), time.Microsecond))
+	defer pace.Stop()
+	for number := 0; ; number++ {
+		started := time.Now()
+		var err error
+		if conn == nil {
+			// A write under way is finished, so that what became of it is known.
+			conn, err = l.Dial(context.WithoutCancel(ctx))
+		}
+		if err == nil {
+			_, err = conn.Do("SET", Key(l.Prefix, writer, number), Value(l.Prefix, writer, number, l.Size))
+		}
+		j.record(writer, number, started, time.Now(), err)
+		var wait <-chan time.Time = pace.C
+		if err != nil {
+			drop(conn)
+			conn = nil
+			wait = time.After(pause)
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// kind puts an error into one word, so that reports can count alike errors.
+func kind(err error) string {
+	var reply ReplyError
+	var network net.Error
+	switch {
+	case errors.As(err, &reply):
+		word, _, _ := strings.Cut(string(reply), " ")
+		return "reply " + word
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &network) && network.Timeout():
+		return "timeout"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "refused"
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return "reset"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "closed"
+	default:
+		return "other"
+	}
+}

@@ -1,0 +1,296 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package workload
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// server is a store that speaks enough RESP for a client, and fails on request.
+type server struct {
+	net.Listener
+
+	mu     sync.Mutex
+	values map[string]string
+	// answer, where it is set and returns a text, replaces the proper answer;
+	// "close" ends the connection instead.
+	answer func(args []string) string
+}
+
+func newServer(t *testing.T) *server {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{Listener: listener, values: map[string]string{}}
+	var connections sync.WaitGroup
+	connections.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			connections.Go(func() { s.serve(conn) })
+		}
+	})
+	t.Cleanup(func() {
+		listener.Close()
+		connections.Wait()
+	})
+	return s
+}
+
+func (s *server) target() Target {
+	return Target{Address: s.Addr().String(), Timeout: 5 * time.Second}
+}
+
+func (s *server) serve(conn net.Conn) {
+	defer conn.Close()
+	in := bufio.NewReader(conn)
+	for {
+		args, err := readRequest(in)
+		if err != nil {
+			return
+		}
+		reply := s.reply(args)
+		if reply == "close" {
+			return
+		}
+		if _, err := conn.Write([]byte(reply)); err != nil {
+			return
+		}
+	}
+}
+
+func readRequest(in *bufio.Reader) ([]string, error) {
+	header, err := in.ReadString('\n')
+	if err != nil {
+		return nil, err
+	}
+	var args []string
+	for range int(header[1] - '0') {
+		size, err := in.ReadString('\n')
+		if err != nil {
+			return nil, err
+		}
+		arg, err := readBulk(in, strings.Trim(size, "$\r\n"))
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, *arg)
+	}
+	return args, nil
+}
+
+func (s *server) reply(args []string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.answer != nil {
+		if reply := s.answer(args); reply != "" {
+			return reply
+		}
+	}
+	switch args[0] {
+	case "SET":
+		s.values[args[1]] = args[2]
+		return "+OK\r\n"
+	case "GET":
+		value, found := s.values[args[1]]
+		if !found {
+			return "$-1\r\n"
+		}
+		return string(encode([]string{value})[4:])
+	default:
+		return "-ERR unknown command\r\n"
+	}
+}
+
+func TestRoundtripWritesAndReadsEveryKey(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	if err := Roundtrip(t.Context(), s.target(), "p", 100, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if len(s.values) != 100 {
+		t.Errorf("%d keys were written, want 100", len(s.values))
+	}
+}
+
+func TestRoundtripTriesAgain(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	failures := 3
+	s.answer = func([]string) string {
+		if failures > 0 {
+			failures--
+			return []string{"close", "-ERR router is not online\r\n", "close"}[failures]
+		}
+		return ""
+	}
+	if err := Roundtrip(t.Context(), s.target(), "p", 10, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRoundtripDoesNotAcceptAWrongValue(t *testing.T) {
+	t.Parallel()
+	tests := map[string]string{
+		"a value that was not written": "$5\r\nother\r\n",
+		"no value":                     "$-1\r\n",
+	}
+	for name, answer := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newServer(t)
+			s.answer = func(args []string) string {
+				if args[0] == "GET" {
+					return answer
+				}
+				return ""
+			}
+			err := Roundtrip(t.Context(), s.target(), "p", 3, time.Minute)
+			if !errors.Is(err, errWrongValue) {
+				t.Errorf("Roundtrip() = %v, want %v", err, errWrongValue)
+			}
+		})
+	}
+}
+
+func TestRoundtripGivesUpWhenPatienceIsOver(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.answer = func([]string) string { return "-ERR router is not online\r\n" }
+	err := Roundtrip(t.Context(), s.target(), "p", 3, 50*time.Millisecond)
+	var reply ReplyError
+	if !errors.As(err, &reply) {
+		t.Errorf("Roundtrip() = %v, want the server's answer", err)
+	}
+}
+
+func TestLoadKeepsBooksThatVerifyReads(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	seen := 0
+	s.answer = func(args []string) string {
+		if args[0] != "SET" {
+			return ""
+		}
+		seen++
+		switch {
+		case seen == 40:
+			cancel()
+		case seen%10 == 0:
+			return "close"
+		case seen%10 == 5:
+			return "-ERR handle response, backend conn reset\r\n"
+		}
+		return ""
+	}
+	load := Load{Target: s.target(), Prefix: "p", Writers: 2, Rate: 1000, Size: 64, Report: time.Hour}
+	var last Report
+	summary := load.Run(ctx, func(r Report) { last = r })
+
+	if summary.Acknowledged != int64(len(s.values)) || last.Acknowledged != summary.Acknowledged {
+		t.Errorf("acknowledged %d, reported %d, stored %d", summary.Acknowledged, last.Acknowledged, len(s.values))
+	}
+	if summary.Errors["closed"]+summary.Errors["reset"] < 3 || summary.Errors["reply ERR"] < 3 {
+		t.Errorf("errors by kind: %v", summary.Errors)
+	}
+	s.answer = nil
+	v, err := Verify(t.Context(), s.target(), summary, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v.Lost != 0 || v.Checked < summary.Acknowledged {
+		t.Errorf("verification %+v of %d acknowledged", v, summary.Acknowledged)
+	}
+	for _, writer := range []int{0, 1} {
+		delete(s.values, Key("p", writer, 0))
+	}
+	if v, err = Verify(t.Context(), s.target(), summary, time.Minute); err != nil || v.Lost != 2 {
+		t.Errorf("Verify() = %+v, %v after two values were lost", v, err)
+	}
+}
+
+func TestStalls(t *testing.T) {
+	t.Parallel()
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
+	failed := errors.New("failed")
+	type write struct {
+		writer, number, from, to int
+		err                      error
+	}
+	tests := map[string]struct {
+		writes []write
+		now    int
+		want   int64
+	}{
+		"an acknowledged write stalls for as long as it takes": {
+			writes: []write{{0, 0, 0, 7, nil}, {0, 1, 100, 105, nil}}, now: 200, want: 7,
+		},
+		"a pause of the writer is no stall": {
+			writes: []write{{0, 0, 0, 1, nil}, {0, 1, 1000, 1001, nil}}, now: 1001, want: 1,
+		},
+		"failed writes stall until the next acknowledgement": {
+			writes: []write{{0, 0, 0, 10, failed}, {0, 1, 30, 40, failed}, {0, 2, 60, 65, nil}}, now: 100, want: 65,
+		},
+		"a stall that has not ended counts so far": {
+			writes: []write{{0, 0, 0, 10, failed}}, now: 300, want: 300,
+		},
+		"the acknowledgement of another writer ends nothing": {
+			writes: []write{{0, 0, 0, 10, failed}, {1, 0, 20, 21, nil}, {0, 1, 50, 55, nil}}, now: 60, want: 55,
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			j := newJournal("p", 2, 0)
+			for _, w := range tt.writes {
+				j.record(w.writer, w.number, at(w.from), at(w.to), w.err)
+			}
+			if got := j.report(at(tt.now)); got.LongestStallMS != tt.want || got.StallMS != tt.want {
+				t.Errorf("longest stall %d ms, recent %d ms, want %d ms", got.LongestStallMS, got.StallMS, tt.want)
+			}
+		})
+	}
+}
+
+func TestDialAuthenticates(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.answer = func(args []string) string {
+		if args[0] == "AUTH" && args[1] == "right" {
+			return "+OK\r\n"
+		}
+		return "-ERR invalid password\r\n"
+	}
+	for password, want := range map[string]bool{"right": true, "wrong": false} {
+		target := s.target()
+		target.Password = password
+		conn, err := target.Dial(t.Context())
+		drop(conn)
+		if (err == nil) != want {
+			t.Errorf("Dial() with the %s password: %v", password, err)
+		}
+	}
+}
+
+func FuzzReply(f *testing.F) {
+	for _, seed := range []string{"+OK\r\n", ":1\r\n", "-ERR x\r\n", "$-1\r\n", "$2\r\nab\r\n", "*1\r\n", "\r\n"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(_ *testing.T, data string) {
+		_, _ = readReply(bufio.NewReader(strings.NewReader(data))) // must not panic
+	})
+}
