@@ -23,21 +23,22 @@ import (
 // dirVariable names the directory where suites leave their counts.
 const dirVariable = "TESTSUM_DIR"
 
-var errUsage = errors.New("usage: testsum run NAME -- go test -json ... | testsum stages TARGET...")
+var errUsage = errors.New("usage: testsum run NAME -- COMMAND, or testsum stages TARGETS")
 
 // errFailed says that tests failed; what failed has been printed already.
 var errFailed = errors.New("failed")
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := command(ctx, os.Args[1:]); err != nil {
-		if !errors.Is(err, errFailed) {
-			fmt.Fprintln(os.Stderr, "testsum:", err)
-		}
-		stop()
-		os.Exit(1)
+	err := command(ctx, os.Args[1:])
+	stop()
+	if err == nil {
+		return
 	}
+	if !errors.Is(err, errFailed) {
+		fmt.Fprintln(os.Stderr, "testsum:", err)
+	}
+	os.Exit(1)
 }
 
 func command(ctx context.Context, args []string) error {

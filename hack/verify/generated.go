@@ -32,8 +32,7 @@ func generatedFiles(ctx context.Context, t tree) error {
 		return err
 	}
 	if changed != "" {
-		diff, err := output(ctx, t.root, "git", append([]string{"diff", "--stat", "--"}, generatedPaths()...)...)
-		return errors.Join(err, errors.New(strings.TrimRight("these differ from what is committed:\n"+changed+diff, "\n")))
+		return fmt.Errorf("these differ from what is committed:\n%s", changed)
 	}
 	return nil
 }

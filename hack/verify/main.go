@@ -27,8 +27,7 @@ func checks() []check {
 		{"generated files are committed as generated", "run `make generate` and commit the result", generatedFiles},
 		{"go.mod files are tidy", "run `make tidy` and commit the result", tidyModules},
 		{"CRDs are small enough for kubectl apply", "shorten descriptions or use fewer embedded types", crdSizes},
-		{"docs/conditions.md names what the code names", "edit docs/conditions.md or apis/v1alpha1/conditions.go",
-			conditionNames},
+		{"docs/conditions.md names what the code does", "edit it or apis/v1alpha1/conditions.go", conditionNames},
 		{"source files carry the SPDX header", "put the two lines of hack/boilerplate.go.txt on top", spdxHeaders},
 		{"no paths or hosts of this machine", "write the text without them", machineNames},
 	}
@@ -102,8 +101,7 @@ func output(ctx context.Context, dir, program string, args ...string) (string, e
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = dir
 	out, err := cmd.Output()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return "", fmt.Errorf("%s: %w\n%s%s", strings.Join(cmd.Args, " "), err, out, exit.Stderr)
 	}
 	return string(out), err

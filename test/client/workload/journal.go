@@ -4,6 +4,7 @@
 package workload
 
 import (
+	"maps"
 	"sync"
 	"time"
 )
@@ -115,7 +116,7 @@ func (j *journal) report(now time.Time) Report {
 	defer j.mu.Unlock()
 	j.goingOn(now)
 	r := Report{
-		Time: now, Acknowledged: j.acknowledged, Failed: j.failed, Errors: j.copyErrors(), LastError: j.lastError,
+		Time: now, Acknowledged: j.acknowledged, Failed: j.failed, Errors: maps.Clone(j.errors), LastError: j.lastError,
 		LongestStallMS: j.longest.Milliseconds(), StallMS: j.recent.Milliseconds(),
 	}
 	j.recent = 0
@@ -134,19 +135,11 @@ func (j *journal) summary() Summary {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	s := Summary{
-		Prefix: j.prefix, Size: j.size, Acknowledged: j.acknowledged, Failed: j.failed, Errors: j.copyErrors(),
+		Prefix: j.prefix, Size: j.size, Acknowledged: j.acknowledged, Failed: j.failed, Errors: maps.Clone(j.errors),
 		LongestStallMS: j.longest.Milliseconds(), LongestStallAt: j.longestAt,
 	}
 	for _, w := range j.writers {
 		s.Writers = append(s.Writers, w.WriterSummary)
 	}
 	return s
-}
-
-func (j *journal) copyErrors() map[string]int64 {
-	errors := make(map[string]int64, len(j.errors))
-	for kind, n := range j.errors {
-		errors[kind] = n
-	}
-	return errors
 }

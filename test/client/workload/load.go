@@ -75,7 +75,7 @@ func (l Load) write(ctx context.Context, j *journal, writer int) {
 			_, err = conn.Do("SET", Key(l.Prefix, writer, number), Value(l.Prefix, writer, number, l.Size))
 		}
 		j.record(writer, number, started, time.Now(), err)
-		var wait <-chan time.Time = pace.C
+		wait := pace.C
 		if err != nil {
 			drop(conn)
 			conn = nil

@@ -170,8 +170,7 @@ func TestRoundtripGivesUpWhenPatienceIsOver(t *testing.T) {
 	s := newServer(t)
 	s.answer = func([]string) string { return "-ERR router is not online\r\n" }
 	err := Roundtrip(t.Context(), s.target(), "p", 3, 50*time.Millisecond)
-	var reply ReplyError
-	if !errors.As(err, &reply) {
+	if _, ok := errors.AsType[ReplyError](err); !ok {
 		t.Errorf("Roundtrip() = %v, want the server's answer", err)
 	}
 }
