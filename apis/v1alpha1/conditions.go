@@ -1,0 +1,114 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+// Condition types. Ready and Available head every kind that has them: Ready
+// means that the spec of this generation is fully realised and healthy,
+// Available that clients are served now, maybe degraded.
+const (
+	// ConditionReady is what `kubectl wait --for=condition=Ready` asks for.
+	ConditionReady = "Ready"
+	// ConditionAvailable tells whether clients are served right now.
+	ConditionAvailable = "Available"
+
+	// ConditionWorkloadReady tells whether the pods run this generation.
+	ConditionWorkloadReady = "WorkloadReady"
+	// ConditionMasterReachable tells whether the group's master answers as master.
+	ConditionMasterReachable = "MasterReachable"
+	// ConditionReplicasInSync tells whether every replica follows the master.
+	ConditionReplicasInSync = "ReplicasInSync"
+	// ConditionRegistered tells whether the dashboard knows exactly what runs.
+	ConditionRegistered = "Registered"
+	// ConditionSlotsAssigned tells whether each of the 1024 slots has an owner.
+	ConditionSlotsAssigned = "SlotsAssigned"
+	// ConditionFEReady tells whether the web page runs.
+	ConditionFEReady = "FEReady"
+
+	// ConditionCoordinatorReady mirrors the coordinator of a cluster.
+	ConditionCoordinatorReady = "CoordinatorReady"
+	// ConditionDashboardReady mirrors the dashboard of a cluster.
+	ConditionDashboardReady = "DashboardReady"
+	// ConditionGroupsReady mirrors the groups of a cluster.
+	ConditionGroupsReady = "GroupsReady"
+	// ConditionProxiesReady mirrors the proxies of a cluster.
+	ConditionProxiesReady = "ProxiesReady"
+)
+
+// Reasons of conditions and events. A reason that heads an event names an act
+// that cannot be undone or a state that a person has to look at.
+const (
+	// ReasonReady: everything this condition speaks of is as it should be.
+	ReasonReady = "Ready"
+	// ReasonProgressing: work is under way and ends by itself.
+	ReasonProgressing = "Progressing"
+	// ReasonPaused: the annotation codis.io/paused stops the operator.
+	ReasonPaused = "Paused"
+	// ReasonInvalidSpec: the spec contradicts itself; the message names the field.
+	ReasonInvalidSpec = "InvalidSpec"
+	// ReasonNameCollision: an object of that name belongs to somebody else.
+	ReasonNameCollision = "NameCollision"
+	// ReasonApplyFailed: the API server refused an object.
+	ReasonApplyFailed = "ApplyFailed"
+	// ReasonDeleting: the object is being removed.
+	ReasonDeleting = "Deleting"
+	// ReasonNotObserved: nobody could look yet, so nothing is claimed.
+	ReasonNotObserved = "NotObserved"
+
+	// ReasonCoordinatorMissing: the coordinator that is referred to does not exist or is not ready.
+	ReasonCoordinatorMissing = "CoordinatorMissing"
+	// ReasonDashboardMissing: the dashboard that is referred to does not exist.
+	ReasonDashboardMissing = "DashboardMissing"
+	// ReasonDashboardUnreachable: the dashboard does not answer.
+	ReasonDashboardUnreachable = "DashboardUnreachable"
+	// ReasonDashboardRefused: the dashboard answered a call with an error.
+	ReasonDashboardRefused = "DashboardRefused"
+	// ReasonSecretMissing: a Secret that is referred to, or its key, does not exist.
+	ReasonSecretMissing = "SecretMissing"
+	// ReasonGroupIDTaken: another CodisGroup of the dashboard has the same id.
+	ReasonGroupIDTaken = "GroupIDTaken"
+	// ReasonPodsNotReady: pods are missing, starting or of an old revision.
+	ReasonPodsNotReady = "PodsNotReady"
+	// ReasonImageNotFound: a pod cannot get its image.
+	ReasonImageNotFound = "ImageNotFound"
+	// ReasonUnschedulable: no node takes a pod.
+	ReasonUnschedulable = "Unschedulable"
+
+	// ReasonMasterUnreachable: the master does not answer.
+	ReasonMasterUnreachable = "MasterUnreachable"
+	// ReasonPromotionHeld: no member can be made master without risking data.
+	ReasonPromotionHeld = "PromotionHeld"
+	// ReasonPromoted: a member became master.
+	ReasonPromoted = "Promoted"
+	// ReasonReplicaNotInSync: a replica does not follow the master.
+	ReasonReplicaNotInSync = "ReplicaNotInSync"
+	// ReasonServerRegistered: a codis-server was added to its group.
+	ReasonServerRegistered = "ServerRegistered"
+	// ReasonServerRemoved: a codis-server was taken out of its group.
+	ReasonServerRemoved = "ServerRemoved"
+	// ReasonGroupOwnsSlots: the group cannot go while it owns slots.
+	ReasonGroupOwnsSlots = "GroupOwnsSlots"
+	// ReasonScaleInHeld: members cannot be removed now; the message says why.
+	ReasonScaleInHeld = "ScaleInHeld"
+
+	// ReasonSlotsAssigned: the first layout of the slots was made.
+	ReasonSlotsAssigned = "SlotsAssigned"
+	// ReasonLayoutRestored: an emptied store got its recorded layout back.
+	ReasonLayoutRestored = "LayoutRestored"
+	// ReasonWaitingForGroups: the first layout waits for groups to be in sync.
+	ReasonWaitingForGroups = "WaitingForGroups"
+	// ReasonWaitingForSlots: proxies wait until every slot has an owner.
+	ReasonWaitingForSlots = "WaitingForSlots"
+
+	// ReasonProxyOnline: a proxy was brought online.
+	ReasonProxyOnline = "ProxyOnline"
+	// ReasonProxyNotOnline: a proxy runs but does not serve yet.
+	ReasonProxyNotOnline = "ProxyNotOnline"
+	// ReasonProxyEntryRemoved: the entry of a dead proxy was removed.
+	ReasonProxyEntryRemoved = "ProxyEntryRemoved"
+
+	// ReasonChildNotReady: a child of a cluster is not ready.
+	ReasonChildNotReady = "ChildNotReady"
+	// ReasonDisabled: the part is not asked for.
+	ReasonDisabled = "Disabled"
+)

@@ -1,0 +1,144 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+// CodisProxyTemplate is what a user chooses about the proxies.
+type CodisProxyTemplate struct {
+	Component `json:",inline"`
+
+	// replicas is the number of proxies.
+	// +optional
+	// +kubebuilder:default=2
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=256
+	Replicas *int32 `json:"replicas,omitempty"`
+
+	// service through which clients reach the proxies, on port 19000.
+	// +optional
+	Service ServiceSettings `json:"service,omitempty"`
+
+	// sessionAuthSecretRef names the Secret with the password that clients must
+	// send (Codis calls it session_auth), under the key "password". Default: none.
+	// +optional
+	SessionAuthSecretRef *SecretReference `json:"sessionAuthSecretRef,omitempty"`
+
+	// config adds settings to proxy.toml, for example {"proxy_max_clients": "10000"}.
+	// What the operator decides (addresses, product, passwords) cannot be set here.
+	// A change restarts the proxies, one after another.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k.matches('^[a-z][a-z0-9_]*$'))",message="config keys are settings of proxy.toml, for example proxy_max_clients"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['product_name','product_auth','session_auth','admin_addr','proxy_addr','proto_type']))",message="config must not set product_name, product_auth, session_auth, admin_addr, proxy_addr or proto_type: the operator decides these; the clients' password comes from sessionAuthSecretRef"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, self[k].matches('^[a-zA-Z0-9_.:,/-]{1,512}$'))",message="config values may have letters, digits and _ . : , / - only, at most 512"
+	Config map[string]string `json:"config,omitempty"`
+
+	// rollout bounds how many proxies are replaced at a time.
+	// +optional
+	Rollout *Rollout `json:"rollout,omitempty"`
+}
+
+// Rollout bounds a rolling update.
+// +kubebuilder:validation:XValidation:rule="!(has(self.maxSurge) && has(self.maxUnavailable) && string(self.maxSurge).matches('^0%?$') && string(self.maxUnavailable).matches('^0%?$'))",message="rollout.maxSurge and rollout.maxUnavailable must not both be 0: no proxy could ever be replaced"
+type Rollout struct {
+	// maxSurge is how many proxies may run beyond replicas, as a number or a percentage. Default: 1.
+	// +optional
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:XValidation:rule="string(self).matches('^[0-9]{1,3}%?$')",message="rollout.maxSurge must be a number or a percentage, for example 1 or 25%"
+	MaxSurge *intstr.IntOrString `json:"maxSurge,omitempty"`
+
+	// maxUnavailable is how many proxies may be missing, as a number or a percentage. Default: 0.
+	// +optional
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:XValidation:rule="string(self).matches('^[0-9]{1,3}%?$')",message="rollout.maxUnavailable must be a number or a percentage, for example 1 or 25%"
+	MaxUnavailable *intstr.IntOrString `json:"maxUnavailable,omitempty"`
+}
+
+// CodisProxySpec is the wanted state of a CodisProxy.
+type CodisProxySpec struct {
+	CodisProxyTemplate `json:",inline"`
+
+	// dashboardRef names the CodisDashboard that the proxies belong to.
+	// +required
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="dashboardRef is immutable: create a new CodisProxy instead"
+	DashboardRef LocalReference `json:"dashboardRef"`
+}
+
+// CodisProxyStatus is what the operator saw last.
+type CodisProxyStatus struct {
+	// observedGeneration is the generation that this status speaks of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// conditions of the proxies: Ready, Available, WorkloadReady, Registered.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// replicas is the number of proxy pods.
+	// +optional
+	Replicas int32 `json:"replicas"`
+
+	// selector of the proxy pods, for the scale subresource.
+	// +optional
+	Selector string `json:"selector,omitempty"`
+
+	// online is the number of proxies that serve clients.
+	// +optional
+	Online int32 `json:"online"`
+
+	// address of the Service that clients use.
+	// +optional
+	Address string `json:"address,omitempty"`
+
+	// opsPerSecond over all proxies. Refreshed when it moved by a tenth, and then at most
+	// twice a minute.
+	// +optional
+	OpsPerSecond int64 `json:"opsPerSecond"`
+
+	// sessions is the number of client connections. Refreshed with opsPerSecond.
+	// +optional
+	Sessions int64 `json:"sessions"`
+
+	// usageTime is when opsPerSecond and sessions were refreshed.
+	// +optional
+	UsageTime *metav1.Time `json:"usageTime,omitempty"`
+}
+
+// CodisProxy is a set of stateless proxies that clients connect to.
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:subresource:scale:specpath=.spec.replicas,statuspath=.status.replicas,selectorpath=.status.selector
+// +kubebuilder:resource:shortName=cpx,categories=codis
+// +kubebuilder:printcolumn:name="Desired",type=integer,JSONPath=`.spec.replicas`
+// +kubebuilder:printcolumn:name="Online",type=integer,JSONPath=`.status.online`
+// +kubebuilder:printcolumn:name="Ops",type=integer,JSONPath=`.status.opsPerSecond`
+// +kubebuilder:printcolumn:name="Sessions",type=integer,JSONPath=`.status.sessions`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$')",message="metadata.name must be at most 40 characters, lower case letters, digits and '-', starting with a letter: other names are derived from it",fieldPath=".metadata.name"
+type CodisProxy struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+	// spec is the wanted state.
+	// +required
+	Spec CodisProxySpec `json:"spec"`
+	// status is what the operator saw last.
+	// +optional
+	Status CodisProxyStatus `json:"status,omitempty"`
+}
+
+// CodisProxyList is a list of CodisProxies.
+// +kubebuilder:object:root=true
+type CodisProxyList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []CodisProxy `json:"items"`
+}

@@ -1,0 +1,225 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package group
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/codis"
+	"github.com/codis-io/codis-operator/internal/reconcile"
+	"github.com/codis-io/codis-operator/internal/redis"
+)
+
+// assignRoles makes the group have one master that the others follow.
+//
+// Phases, at most one of the first three in a pass:
+//  1. A promotion that was left half-done is called again: until then the
+//     proxies hold every request of the group's slots.
+//  2. The chosen member is lifted, or promoted through the dashboard, which
+//     also tells the proxies.
+//  3. Other members are pointed at the master, one at a time where data is copied.
+//
+// Invariants: nothing is done while the dashboard cannot be asked, since its
+// order says who the proxies write to; each command reaches only the process
+// that was observed (run id and command on one connection). After a crash
+// behind any line the next pass observes again and goes on; each call is safe
+// to repeat.
+func (r *Reconciler) assignRoles(ctx context.Context, s *state) (time.Duration, error) {
+	if s.stats == nil || s.servers == nil || s.invalid != nil {
+		return reconcile.Later, nil
+	}
+	if known := s.known(); known != nil && known.Promoting.State != "" {
+		return r.finishPromotion(ctx, s, known)
+	}
+	s.decision = decideMaster(s.world)
+	switch s.decision.verb {
+	case lift:
+		return r.lift(ctx, s)
+	case promote:
+		return r.promote(ctx, s, s.decision.master)
+	case keep:
+		return r.settle(ctx, s)
+	case wait, hold:
+		return reconcile.Later, nil
+	}
+	return 0, nil
+}
+
+func (r *Reconciler) finishPromotion(ctx context.Context, s *state, known *codis.Group) (time.Duration, error) {
+	s.decision = decision{
+		verb: wait, reason: v1alpha1.ReasonProgressing,
+		message: "finishing a promotion that was left half-done",
+	}
+	if known.Promoting.Index >= len(known.Servers) {
+		return reconcile.Later, nil
+	}
+	if err := s.api.Promote(ctx, known.ID, known.Servers[known.Promoting.Index].Addr); err != nil {
+		return reconcile.Later, s.refuse("finish the promotion", err)
+	}
+	return reconcile.Soon, nil
+}
+
+// lift ends the replication of a member that the dashboard calls master, or
+// that is the first master of its group.
+func (r *Reconciler) lift(ctx context.Context, s *state) (time.Duration, error) {
+	m := s.decision.master
+	if m.redis.IsMaster() {
+		s.decision.verb = keep
+		return r.settle(ctx, s)
+	}
+	err := s.servers.MakeMaster(ctx, redisAddr(*m), m.redis.RunID)
+	if err != nil {
+		s.decision = decision{verb: wait, reason: v1alpha1.ReasonProgressing, message: err.Error()}
+		return reconcile.Soon, nil
+	}
+	r.event(s, corev1.EventTypeNormal, v1alpha1.ReasonPromoted, "Lift",
+		"%s takes writes again with %d keys: it is the master and no member has newer data", m.name, m.redis.Keys)
+	m.redis.Role, m.redis.MasterAddr = redis.RoleMaster, ""
+	s.decision.verb = keep
+	if _, err := r.settle(ctx, s); err != nil {
+		return 0, err
+	}
+	return reconcile.Soon, nil
+}
+
+func (r *Reconciler) promote(ctx context.Context, s *state, m *member) (time.Duration, error) {
+	from := s.world.order[0]
+	if old := s.world.byAddr(from); old != nil {
+		from = old.name
+	}
+	if err := s.api.Promote(ctx, int(s.group.Spec.ID), m.addr); err != nil {
+		return reconcile.Soon, s.refuse("promote "+m.name, err)
+	}
+	r.event(s, corev1.EventTypeWarning, v1alpha1.ReasonPromoted, "Promote",
+		"%s is master instead of %s, with %d keys", m.name, from, m.redis.Keys)
+	// The dashboard does not fail when the server could not be made master: the
+	// next pass looks, and lifts it.
+	return reconcile.Soon, nil
+}
+
+// settle points the other members at the master and clears what a person
+// accepted once it is so.
+func (r *Reconciler) settle(ctx context.Context, s *state) (time.Duration, error) {
+	master := s.decision.master
+	follows, held := decideFollowers(s.world, *master)
+	s.held = held
+	for _, m := range follows {
+		if err := s.servers.Follow(ctx, redisAddr(m), m.redis.RunID, master.addr); err != nil {
+			if errors.Is(err, redis.ErrRestarted) {
+				return reconcile.Soon, nil
+			}
+			return reconcile.Soon, fmt.Errorf("point %s at %s: %w", m.name, master.name, err)
+		}
+	}
+	if len(follows) == 0 && held == "" && s.world.accepted == master.name && r.inSync(s) {
+		return reconcile.Soon, r.clearAccepted(ctx, s)
+	}
+	if !r.inSync(s) {
+		return reconcile.Soon, nil
+	}
+	return reconcile.Steady, nil
+}
+
+// inSync tells whether every wanted member follows the master with its link up.
+func (r *Reconciler) inSync(s *state) bool {
+	if s.decision.verb != keep {
+		return false
+	}
+	return !slices.ContainsFunc(s.world.members, func(m member) bool {
+		return m.addr != s.decision.master.addr && !(m.redis.Follows(s.decision.master.addr) && m.redis.LinkUp)
+	})
+}
+
+func (r *Reconciler) clearAccepted(ctx context.Context, s *state) error {
+	before := s.group.DeepCopy()
+	after := before.DeepCopy()
+	delete(after.Annotations, v1alpha1.AnnotationAcceptDataLoss)
+	if err := r.Client.Patch(ctx, after, client.MergeFrom(before)); err != nil {
+		return fmt.Errorf("remove annotation: %w", err)
+	}
+	return nil
+}
+
+// register tells the dashboard about the members, once the group has a master
+// that takes writes. Adding sends nothing to a server. At most one server is
+// taken out in a pass.
+func (r *Reconciler) register(ctx context.Context, s *state) (time.Duration, error) {
+	if s.stats == nil || s.decision.verb != keep || s.invalid != nil {
+		return 0, nil
+	}
+	gid := int(s.group.Spec.ID)
+	s.registration = planRegistration(s.known(), r.wantedAddresses(s))
+	plan := s.registration
+	if plan.create {
+		if err := s.api.CreateGroup(ctx, gid); err != nil && !isAlready(err) {
+			return reconcile.Later, s.refuse("create the group", err)
+		}
+	}
+	for _, addr := range plan.add {
+		if err := s.api.AddServer(ctx, gid, addr); err != nil {
+			return reconcile.Soon, s.refuse("add "+addr, err)
+		}
+		r.event(s, corev1.EventTypeNormal, v1alpha1.ReasonServerRegistered, "Register", "Added %s to group %d", addr, gid)
+	}
+	if len(plan.remove) > 0 {
+		addr := plan.remove[0]
+		if err := s.api.RemoveServer(ctx, gid, addr); err != nil {
+			return reconcile.Later, s.refuse("remove "+addr, err)
+		}
+		r.event(s, corev1.EventTypeNormal, v1alpha1.ReasonServerRemoved, "Unregister", "Removed %s from group %d", addr, gid)
+		return reconcile.Soon, nil
+	}
+	if plan.resync {
+		if err := s.api.ResyncGroup(ctx, gid); err != nil {
+			return reconcile.Later, s.refuse("resync the group", err)
+		}
+	}
+	s.registration = registration{}
+	if !plan.done() {
+		return reconcile.Soon, nil
+	}
+	return 0, nil
+}
+
+// wantedAddresses are the addresses that the dashboard should know, the master
+// first. A master that the spec no longer asks for stays until another is.
+func (r *Reconciler) wantedAddresses(s *state) []string {
+	master := s.decision.master
+	wanted := []string{master.addr}
+	for ordinal, m := range s.world.members {
+		switch {
+		case m.addr == master.addr && ordinal >= s.wanted():
+			s.scaleHeld = fmt.Sprintf("%s is the master and cannot be removed: set replicas to %d or more", m.name, ordinal+1)
+		case m.addr != master.addr && ordinal < s.wanted() && m.redis.Reachable:
+			wanted = append(wanted, m.addr)
+		case m.addr != master.addr && ordinal < s.wanted() && slices.Contains(s.world.order, m.addr):
+			wanted = append(wanted, m.addr) // Unknown is not gone.
+		}
+	}
+	return wanted
+}
+
+// refuse keeps what the dashboard answered for the conditions. An error of the
+// transport is kept too: the next pass finds out what became of the call.
+func (s *state) refuse(what string, err error) error {
+	s.refused = fmt.Errorf("%s: %w", what, err)
+	return nil
+}
+
+func isAlready(err error) bool {
+	var remote *codis.RemoteError
+	return errors.As(err, &remote) && codis.IsAlreadyExists(remote)
+}
+
+func (r *Reconciler) event(s *state, kind, reason, action, format string, args ...any) {
+	r.Recorder.Eventf(s.group, nil, kind, reason, action, format, args...)
+}

@@ -1,0 +1,125 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package group
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/conditions"
+	"github.com/codis-io/codis-operator/internal/product"
+	"github.com/codis-io/codis-operator/internal/reconcile"
+)
+
+// finalize takes a group out of its dashboard before its pods go.
+//
+// Phases: refuse while the group owns a slot or holds a key; take the servers
+// out, replicas first; remove the group; let the object go. The order is never
+// reversed: a server that is gone but registered blocks every later push, and a
+// slot whose group is gone is data lost. After a crash the next pass finds what
+// is left. Where the dashboard itself is gone or going, there is nothing to
+// clean: the topology goes with it.
+func (r *Reconciler) finalize(ctx context.Context, s *state) (time.Duration, error) {
+	if !controllerutil.ContainsFinalizer(s.group, v1alpha1.Finalizer) {
+		return 0, nil
+	}
+	gone, err := r.dashboardGoes(ctx, s)
+	if err != nil {
+		return 0, err
+	}
+	if gone {
+		return 0, r.release(ctx, s)
+	}
+	if _, err := r.observe(ctx, s); err != nil {
+		return 0, err
+	}
+	if s.stats == nil {
+		return reconcile.Later, r.reportDeleting(ctx, s, unknownReason(s), unknownMessage(s))
+	}
+	if reason, message := deletionHeld(s); reason != "" {
+		return reconcile.Steady, r.reportDeleting(ctx, s, reason, message)
+	}
+	if known := s.known(); known != nil {
+		if err := r.unregister(ctx, s); err != nil {
+			return reconcile.Later, r.reportDeleting(ctx, s, v1alpha1.ReasonDashboardRefused, "the dashboard refused to "+err.Error())
+		}
+	}
+	return 0, r.release(ctx, s)
+}
+
+// deletionHeld says why a group must not go yet. It is pure.
+func deletionHeld(s *state) (reason, message string) {
+	if slots := s.stats.SlotsOf(int(s.group.Spec.ID)); slots > 0 {
+		return v1alpha1.ReasonGroupOwnsSlots, fmt.Sprintf(
+			"the group owns %d slots and its data would be lost: move the slots to other groups first, or delete the whole cluster", slots)
+	}
+	for _, m := range s.world.members {
+		if m.redis.HasData() {
+			return v1alpha1.ReasonGroupOwnsSlots, fmt.Sprintf(
+				"%s still holds %d keys: remove them first, or delete the whole cluster", m.name, m.redis.Keys)
+		}
+	}
+	return "", ""
+}
+
+func (r *Reconciler) unregister(ctx context.Context, s *state) error {
+	gid := int(s.group.Spec.ID)
+	addresses := addressesOf(s.known())
+	for i := len(addresses) - 1; i >= 0; i-- {
+		if err := s.api.RemoveServer(ctx, gid, addresses[i]); err != nil {
+			return fmt.Errorf("remove %s: %w", addresses[i], err)
+		}
+	}
+	if err := s.api.RemoveGroup(ctx, gid); err != nil {
+		return fmt.Errorf("remove group %d: %w", gid, err)
+	}
+	return nil
+}
+
+// dashboardGoes tells whether the topology goes anyway: the dashboard, or the
+// cluster that owns both, is gone or being deleted. It asks past the cache: a
+// cluster that is deleted deletes everything at once.
+func (r *Reconciler) dashboardGoes(ctx context.Context, s *state) (bool, error) {
+	dashboard, err := product.Dashboard(ctx, r.Reader, s.group.Namespace, s.group.Spec.DashboardRef.Name)
+	if err != nil {
+		return s.toProblem(err) == nil, s.toProblem(err)
+	}
+	if dashboard.DeletionTimestamp != nil {
+		return true, nil
+	}
+	cluster := s.group.Labels[v1alpha1.LabelCluster]
+	if cluster == "" {
+		return false, nil
+	}
+	owner := &v1alpha1.CodisCluster{}
+	err = r.Reader.Get(ctx, types.NamespacedName{Namespace: s.group.Namespace, Name: cluster}, owner)
+	if apierrors.IsNotFound(err) || err == nil && owner.DeletionTimestamp != nil {
+		return true, nil
+	}
+	return false, err
+}
+
+func (r *Reconciler) release(ctx context.Context, s *state) error {
+	before := s.group.DeepCopy()
+	controllerutil.RemoveFinalizer(s.group, v1alpha1.Finalizer)
+	if err := r.Client.Patch(ctx, s.group, client.MergeFrom(before)); err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("remove finalizer: %w", err)
+	}
+	return nil
+}
+
+func (r *Reconciler) reportDeleting(ctx context.Context, s *state, reason, message string) error {
+	before := s.group.DeepCopy()
+	conditions.Set(&s.group.Status.Conditions, s.group.Generation,
+		conditions.False(v1alpha1.ConditionReady, reason, "deleting: "+message))
+	s.group.Status.State = stateDeleting
+	return conditions.Patch(ctx, r.Client, r.Recorder, before, s.group, before.Status.Conditions, s.group.Status.Conditions)
+}

@@ -1,0 +1,167 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package group reconciles CodisGroup: the codis-servers of a group, who of
+// them is master, and what the dashboard knows of them. It owns every command
+// that changes the role of a server. It refuses to touch slots.
+package group
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/apply"
+	"github.com/codis-io/codis-operator/internal/conditions"
+	"github.com/codis-io/codis-operator/internal/naming"
+	"github.com/codis-io/codis-operator/internal/podtemplate"
+	"github.com/codis-io/codis-operator/internal/product"
+	"github.com/codis-io/codis-operator/internal/reconcile"
+	"github.com/codis-io/codis-operator/internal/watch"
+)
+
+// Reconciler reconciles CodisGroups.
+type Reconciler struct {
+	// Client reads from the cache and writes.
+	Client client.Client
+	// Reader reads past the cache.
+	Reader   client.Reader
+	Recorder events.EventRecorder
+	Clock    clock.PassiveClock
+	Images   podtemplate.Images
+	Domain   naming.Domain
+	// ProbeTimeout bounds each dial and command to a server. Default: 1 s.
+	ProbeTimeout time.Duration
+}
+
+// +kubebuilder:rbac:groups=codis.io,resources=codisgroups,verbs=get;list;watch;update;patch
+// +kubebuilder:rbac:groups=codis.io,resources=codisgroups/status,verbs=get;update;patch
+// +kubebuilder:rbac:groups=codis.io,resources=codisgroups/finalizers,verbs=update
+// +kubebuilder:rbac:groups=codis.io,resources=codisdashboards;codisclusters,verbs=get;list;watch
+// +kubebuilder:rbac:groups=apps,resources=statefulsets,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups="",resources=services;configmaps,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;delete
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get
+// +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// SetupWithManager registers the reconciler.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.CodisGroup{}).
+		Owns(&appsv1.StatefulSet{}).
+		Owns(&corev1.Service{}).
+		Owns(&corev1.ConfigMap{}).
+		Owns(&policyv1.PodDisruptionBudget{}).
+		Owns(&networkingv1.NetworkPolicy{}).
+		Watches(&corev1.Pod{}, watch.PodsOf(naming.ComponentServer)).
+		Watches(&corev1.Pod{}, watch.DashboardPods(mgr.GetClient(), watch.GroupsOf)).
+		Watches(&v1alpha1.CodisDashboard{}, watch.Dashboards(mgr.GetClient(), watch.GroupsOf)).
+		WithOptions(watch.Options()).
+		Named("codisgroup").
+		Complete(r)
+}
+
+// Reconcile brings one group a step closer to its spec.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	group := &v1alpha1.CodisGroup{}
+	if err := r.Client.Get(ctx, req.NamespacedName, group); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	s := &state{group: group.DeepCopy()}
+	if reconcile.Paused(group) {
+		return ctrl.Result{}, r.reportPaused(ctx, group, s)
+	}
+	if group.DeletionTimestamp != nil {
+		return reconcile.Run(ctx, func(ctx context.Context) (time.Duration, error) { return r.finalize(ctx, s) })
+	}
+	if controllerutil.AddFinalizer(s.group, v1alpha1.Finalizer) {
+		if err := r.Client.Patch(ctx, s.group, client.MergeFrom(group)); err != nil {
+			return ctrl.Result{}, fmt.Errorf("add finalizer: %w", err)
+		}
+		group = s.group.DeepCopy()
+	}
+	step := func(f func(context.Context, *state) (time.Duration, error)) reconcile.Step {
+		return func(ctx context.Context) (time.Duration, error) { return f(ctx, s) }
+	}
+	result, err := reconcile.Run(ctx,
+		step(r.validate),
+		step(r.observe),
+		step(r.assignRoles), // Before anything that may fail: a quota must not block a promotion.
+		step(r.register),
+		step(r.applyObjects),
+		step(r.rollOut),
+	)
+	report(s, r.Clock.Now())
+	return result, errors.Join(err, r.patch(ctx, group, s))
+}
+
+func (r *Reconciler) patch(ctx context.Context, before *v1alpha1.CodisGroup, s *state) error {
+	return conditions.Patch(ctx, r.Client, r.Recorder, before, s.group,
+		before.Status.Conditions, s.group.Status.Conditions)
+}
+
+// validate finds what only a look at other objects shows: the webhook may have
+// been off when the object was written.
+func (r *Reconciler) validate(ctx context.Context, s *state) (time.Duration, error) {
+	other, err := watch.GroupWithSameID(ctx, r.Client, s.group)
+	if err != nil {
+		return 0, err
+	}
+	if other != "" {
+		s.invalid = &product.Problem{Reason: v1alpha1.ReasonGroupIDTaken, Message: fmt.Sprintf(
+			"spec.id %d belongs to CodisGroup %q of the same dashboard: delete this group and create it with another id", s.group.Spec.ID, other)}
+	}
+	return 0, nil
+}
+
+// applyObjects writes the objects of the group. The StatefulSet waits for the
+// dashboard object, which names the password that the servers require.
+func (r *Reconciler) applyObjects(ctx context.Context, s *state) (time.Duration, error) {
+	if s.invalid != nil {
+		return 0, nil
+	}
+	objects := []client.Object{service(s.group), configMap(s.group), disruptionBudget(s.group), networkPolicy(s.group)}
+	if s.dashboard != nil {
+		set, err := statefulSet(s.group, product.AuthSecret(s.dashboard), r.replicas(s), r.Images, s.live)
+		if err != nil {
+			return 0, err
+		}
+		objects = append(objects, set)
+	}
+	s.applied = apply.Applier{Client: r.Client, Reader: r.Reader}.Objects(ctx, s.group, objects...)
+	return 0, reconcile.Unexpected(s.applied)
+}
+
+// replicas is how many members shall run. While the dashboard cannot be asked,
+// nobody is stopped.
+func (r *Reconciler) replicas(s *state) int {
+	running := 0
+	if s.live != nil && s.live.Spec.Replicas != nil {
+		running = int(*s.live.Spec.Replicas)
+	}
+	if s.stats == nil {
+		return max(s.wanted(), running)
+	}
+	return replicasToRun(s.wanted(), addressesOf(s.known()), func(ordinal int) string {
+		return r.Domain.MemberAddr(s.group.Namespace, s.group.Name, naming.Member(s.group.Name, ordinal))
+	}, running)
+}
+
+func (r *Reconciler) reportPaused(ctx context.Context, before *v1alpha1.CodisGroup, s *state) error {
+	conditions.Set(&s.group.Status.Conditions, s.group.Generation, conditions.Paused())
+	return r.patch(ctx, before, s)
+}

@@ -1,0 +1,260 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package group
+
+import (
+	"fmt"
+	"sort"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/redis"
+)
+
+// member is a codis-server of the group, and what it said about itself.
+type member struct {
+	// name of the pod, and addr under which the dashboard knows it.
+	name, addr string
+	// ip of the pod, empty while it has none.
+	ip string
+	// node of the pod.
+	node string
+	// leaving tells that the pod is being deleted.
+	leaving bool
+	// redis is what the server said; not reachable claims nothing.
+	redis redis.Observation
+}
+
+// known tells whether the member's dataset can be judged.
+func (m member) known() bool { return m.redis.Reachable && !m.redis.Loading }
+
+// world is everything that roles are decided from.
+type world struct {
+	// members by ordinal.
+	members []member
+	// order of addresses in the dashboard, master first; empty while the group
+	// has no servers there.
+	order []string
+	// lastMaster is the pod that was master when the operator last looked.
+	lastMaster string
+	// accepted is the pod that a person named as master, whatever is lost.
+	accepted string
+	// persistent tells that every write reaches a volume within a second.
+	persistent bool
+}
+
+// verb is what shall happen to the member that a decision names.
+type verb string
+
+const (
+	// keep: the member is master, as it should be.
+	keep verb = "Keep"
+	// lift: the member shall end its replication; the dashboard need not know.
+	lift verb = "Lift"
+	// promote: the dashboard shall make the member master.
+	promote verb = "Promote"
+	// wait: something is on its way; look again.
+	wait verb = "Wait"
+	// hold: nothing safe can be chosen; a person has to look.
+	hold verb = "Hold"
+)
+
+// decision names the master of the group, or says why there is none.
+type decision struct {
+	verb   verb
+	master *member
+	// reason and message for wait and hold.
+	reason, message string
+}
+
+// decideMaster chooses the master. It is pure. What it protects: a member that
+// is empty, loading or was never in sync does not become master while another
+// member has data; and nobody is chosen while a member that cannot be asked may
+// hold newer data than those that can.
+func decideMaster(w world) decision {
+	if len(w.order) == 0 {
+		return decideFirstMaster(w)
+	}
+	current := w.byAddr(w.order[0])
+	if current == nil {
+		return decision{verb: hold, reason: v1alpha1.ReasonPromotionHeld, message: fmt.Sprintf(
+			"the dashboard calls %s the master, which is not a member of this group: remove that server from the group, or promote a member",
+			w.order[0])}
+	}
+	if chosen := w.byName(w.accepted); chosen != nil && chosen != current && chosen.known() {
+		return decision{verb: promote, master: chosen}
+	}
+	switch {
+	case current.redis.IsMaster():
+		return decision{verb: keep, master: current}
+	case !current.redis.Reachable:
+		return decision{verb: wait, reason: v1alpha1.ReasonMasterUnreachable,
+			message: fmt.Sprintf("master %s does not answer: %s", current.name, current.redis.Problem)}
+	case current.redis.Loading:
+		return decision{verb: wait, reason: v1alpha1.ReasonMasterUnreachable,
+			message: fmt.Sprintf("master %s is loading its data", current.name)}
+	}
+	return decideAfterRestart(w, current)
+}
+
+// decideFirstMaster chooses the master of a group that the dashboard does not
+// know: a new one, one whose volumes were kept, or one whose dashboard lost its
+// store. Every member must have been asked.
+func decideFirstMaster(w world) decision {
+	if unknown := w.firstUnknown(nil); unknown != nil {
+		return decision{verb: wait, reason: v1alpha1.ReasonProgressing,
+			message: fmt.Sprintf("waiting for %s to answer: %s", unknown.name, problem(*unknown))}
+	}
+	if chosen := w.byName(w.accepted); chosen != nil {
+		return decision{verb: lift, master: chosen}
+	}
+	masters := w.where(func(m member) bool { return m.redis.IsMaster() })
+	switch {
+	case len(masters) > 1:
+		return decision{verb: hold, reason: v1alpha1.ReasonPromotionHeld, message: "more than one member is master and the dashboard " +
+			"knows none of them: annotate the group with " + v1alpha1.AnnotationAcceptDataLoss + "=<pod whose data is kept>"}
+	case len(masters) == 1 && (masters[0].redis.HasData() || !w.anyData()):
+		return decision{verb: keep, master: masters[0]}
+	case len(masters) == 1:
+		return decision{verb: hold, reason: v1alpha1.ReasonPromotionHeld, message: fmt.Sprintf(
+			"%s is master and empty while another member has data: annotate the group with %s=<pod whose data is kept>",
+			masters[0].name, v1alpha1.AnnotationAcceptDataLoss)}
+	}
+	if last := w.byName(w.lastMaster); last != nil && (last.redis.HasData() || !w.anyData()) {
+		return decision{verb: lift, master: last}
+	}
+	best := w.mostKeys()
+	if best == nil {
+		return decision{verb: wait, reason: v1alpha1.ReasonProgressing, message: "waiting for a copy under way to end"}
+	}
+	return decision{verb: lift, master: best}
+}
+
+// decideAfterRestart chooses when the master answers but takes no writes: its
+// process was started again, so it is fenced, with what its disk held.
+func decideAfterRestart(w world, current *member) decision {
+	masters := w.where(func(m member) bool { return m.redis.IsMaster() })
+	if len(masters) == 1 && (masters[0].redis.HasData() || !w.anyData()) {
+		return decision{verb: promote, master: masters[0]}
+	}
+	// A replica that was in sync until the master went has everything that was
+	// acknowledged, but for what was in flight; the disk may be older.
+	if survivor := w.bestSurvivor(current); survivor != nil {
+		return decision{verb: promote, master: survivor}
+	}
+	unknown := w.firstUnknown(current)
+	if current.redis.HasData() && (unknown == nil || w.persistent) {
+		return decision{verb: lift, master: current}
+	}
+	if unknown != nil {
+		return decision{verb: hold, reason: v1alpha1.ReasonPromotionHeld, message: fmt.Sprintf(
+			"master %s was restarted and %s, which may hold newer data, cannot be asked (%s): "+
+				"bring it back, or annotate the group with %s=<pod whose data is kept>",
+			current.name, unknown.name, problem(*unknown), v1alpha1.AnnotationAcceptDataLoss)}
+	}
+	if best := w.mostKeys(); best != nil && best.redis.HasData() {
+		return decision{verb: promote, master: best}
+	}
+	return decision{verb: lift, master: current}
+}
+
+// decideFollowers tells who shall be pointed at the master now, and what holds
+// others back. It is pure. A member with data never copies an empty master; and
+// where there is data to copy, one member copies at a time.
+func decideFollowers(w world, master member) (follows []member, held string) {
+	if !master.redis.IsMaster() || master.redis.Loading {
+		return nil, ""
+	}
+	syncing := len(w.where(func(m member) bool { return m.redis.Follows(master.addr) && !m.redis.LinkUp })) > 0
+	for _, m := range w.members {
+		if m.addr == master.addr || !m.known() || m.leaving || m.redis.Follows(master.addr) {
+			continue
+		}
+		if m.redis.HasData() && !master.redis.HasData() && w.accepted != master.name {
+			held = fmt.Sprintf("%s has data and would lose it by copying %s, which is empty: "+
+				"annotate the group with %s=<pod whose data is kept>", m.name, master.name, v1alpha1.AnnotationAcceptDataLoss)
+			continue
+		}
+		if syncing && master.redis.HasData() {
+			continue
+		}
+		follows = append(follows, m)
+		syncing = true
+	}
+	return follows, held
+}
+
+// bestSurvivor returns the member that followed the given one, in sync, without
+// a restart since, and has received most.
+func (w world) bestSurvivor(current *member) *member {
+	survivors := w.where(func(m member) bool {
+		return m.redis.Follows(current.addr) && m.redis.WasInSync() && m.redis.HasData() && !m.leaving
+	})
+	sort.SliceStable(survivors, func(i, j int) bool { return survivors[i].redis.Offset > survivors[j].redis.Offset })
+	if len(survivors) == 0 {
+		return nil
+	}
+	return survivors[0]
+}
+
+// mostKeys returns the member with most keys, the first of equals. A copy under
+// way is no dataset.
+func (w world) mostKeys() *member {
+	whole := w.where(func(m member) bool { return m.known() && !m.redis.Syncing })
+	if len(whole) == 0 {
+		return nil
+	}
+	sort.SliceStable(whole, func(i, j int) bool { return whole[i].redis.Keys > whole[j].redis.Keys })
+	return whole[0]
+}
+
+func (w world) anyData() bool {
+	return len(w.where(func(m member) bool { return m.redis.HasData() })) > 0
+}
+
+// firstUnknown returns a member whose dataset cannot be judged, other than except.
+func (w world) firstUnknown(except *member) *member {
+	unknown := w.where(func(m member) bool { return !m.known() && (except == nil || m.addr != except.addr) })
+	if len(unknown) == 0 {
+		return nil
+	}
+	return unknown[0]
+}
+
+func (w world) where(matches func(member) bool) []*member {
+	var found []*member
+	for i := range w.members {
+		if matches(w.members[i]) {
+			found = append(found, &w.members[i])
+		}
+	}
+	return found
+}
+
+func (w world) byAddr(addr string) *member {
+	return first(w.where(func(m member) bool { return m.addr == addr }))
+}
+
+func (w world) byName(name string) *member {
+	return first(w.where(func(m member) bool { return name != "" && m.name == name }))
+}
+
+func first(members []*member) *member {
+	if len(members) == 0 {
+		return nil
+	}
+	return members[0]
+}
+
+// problem says why a member's dataset cannot be judged.
+func problem(m member) string {
+	switch {
+	case m.ip == "":
+		return "its pod does not run"
+	case m.redis.Loading:
+		return "it is loading its data"
+	case m.redis.Problem == "":
+		return "it was not asked"
+	}
+	return m.redis.Problem
+}

@@ -1,0 +1,89 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package group
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/codis-io/codis-operator/internal/podtemplate"
+	"github.com/codis-io/codis-operator/internal/reconcile"
+)
+
+// replacement names the pod to replace next, and why none can be.
+type replacement struct {
+	pod  *corev1.Pod
+	held string
+}
+
+// decideReplacement chooses a pod that runs an old template. It is pure.
+// Replicas go first, and only while every member is in its role, so that a
+// whole copy is never further away than the next member. A pod that does not
+// run at all is replaced at any time: it holds nothing that is in use. The
+// master goes only when it is alone.
+func decideReplacement(s *state, inSync bool) replacement {
+	var outdated []*corev1.Pod
+	for _, pod := range s.pods {
+		if pod == nil || pod.DeletionTimestamp != nil || s.live == nil || !podtemplate.Outdated(pod, s.live) {
+			continue
+		}
+		if !podtemplate.Started(pod) {
+			return replacement{pod: pod}
+		}
+		outdated = append(outdated, pod)
+	}
+	if len(outdated) == 0 || !inSync {
+		return replacement{}
+	}
+	for i := len(outdated) - 1; i >= 0; i-- {
+		if outdated[i].Name != s.decision.master.name {
+			return replacement{pod: outdated[i]}
+		}
+	}
+	if len(s.world.members) == 1 && s.world.persistent {
+		return replacement{pod: outdated[0]}
+	}
+	return replacement{held: fmt.Sprintf(
+		"every replica runs the new template; master %s still runs the old one: delete that pod at a quiet moment, "+
+			"a replica that is in sync then takes over", outdated[0].Name)}
+}
+
+// rollOut replaces at most one outdated pod in a pass.
+func (r *Reconciler) rollOut(ctx context.Context, s *state) (time.Duration, error) {
+	if s.live == nil || s.applied != nil || !observed(s.live) {
+		return 0, nil
+	}
+	chosen := decideReplacement(s, r.inSync(s) && r.allReady(s))
+	s.rolloutHeld = chosen.held
+	if chosen.pod == nil {
+		return 0, nil
+	}
+	preconditions := client.Preconditions{UID: &chosen.pod.UID, ResourceVersion: &chosen.pod.ResourceVersion}
+	err := r.Client.Delete(ctx, chosen.pod, preconditions)
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return 0, fmt.Errorf("replace pod %s: %w", chosen.pod.Name, err)
+	}
+	return reconcile.Soon, nil
+}
+
+// observed tells whether the StatefulSet controller has seen the template that
+// pods are compared with.
+func observed(live *appsv1.StatefulSet) bool {
+	return live.Status.ObservedGeneration == live.Generation && live.Status.UpdateRevision != ""
+}
+
+func (r *Reconciler) allReady(s *state) bool {
+	for _, pod := range s.pods {
+		if pod == nil || !podtemplate.Ready(pod) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,190 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package group
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/codis"
+	"github.com/codis-io/codis-operator/internal/naming"
+	"github.com/codis-io/codis-operator/internal/product"
+	"github.com/codis-io/codis-operator/internal/redis"
+)
+
+// state is what one pass over a group has found and decided. Steps fill it in
+// from top to bottom; a step that needs a fact checks that it is there.
+type state struct {
+	group *v1alpha1.CodisGroup
+
+	// dashboard that the group belongs to; nil if it does not exist.
+	dashboard *v1alpha1.CodisDashboard
+	// problem is why the dashboard cannot be used; nil if it can.
+	problem *product.Problem
+	// invalid is why the spec cannot be realised; nil if it can.
+	invalid *product.Problem
+	// api and stats of the dashboard; stats is nil while it is unknown.
+	api   codis.Dashboard
+	stats *codis.Stats
+	// servers is the client for the members; nil while the password is unknown.
+	servers *redis.Client
+
+	// live is the StatefulSet, nil if there is none.
+	live *appsv1.StatefulSet
+	// pods by ordinal; nil where there is none.
+	pods []*corev1.Pod
+	// world that roles are decided from.
+	world world
+
+	// decision about the master, and what holds followers back.
+	decision decision
+	held     string
+	// registration that was left to do after this pass.
+	registration registration
+	// scaleHeld says why members cannot be removed.
+	scaleHeld string
+	// rolloutHeld says why an outdated pod is not replaced.
+	rolloutHeld string
+	// applied is the error of applying objects.
+	applied error
+	// refused is the last error that the dashboard answered an act with.
+	refused error
+}
+
+// known returns the group as the dashboard knows it, nil if it does not or cannot be asked.
+func (s *state) known() *codis.Group {
+	if s.stats == nil {
+		return nil
+	}
+	return s.stats.GroupByID(int(s.group.Spec.ID))
+}
+
+// wanted is the number of members that the spec asks for.
+func (s *state) wanted() int {
+	if s.group.Spec.Replicas == nil {
+		return 2
+	}
+	return int(*s.group.Spec.Replicas)
+}
+
+// observe finds out all that a pass is based on. Servers and the dashboard are
+// asked side by side; what does not answer is unknown, which is no error.
+func (r *Reconciler) observe(ctx context.Context, s *state) (time.Duration, error) {
+	if err := r.observeObjects(ctx, s); err != nil {
+		return 0, err
+	}
+	if err := r.observeDashboard(ctx, s); err != nil {
+		return 0, err
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { r.observeTopology(ctx, s) })
+	members := make([]member, max(s.wanted(), len(s.pods)))
+	for ordinal := range members {
+		wg.Go(func() { members[ordinal] = r.observeMember(ctx, s, ordinal) })
+	}
+	wg.Wait()
+	s.world = world{
+		members:    members,
+		order:      addressesOf(s.known()),
+		lastMaster: s.group.Status.Master,
+		accepted:   s.group.Annotations[v1alpha1.AnnotationAcceptDataLoss],
+		persistent: s.group.Spec.Storage != nil,
+	}
+	return 0, nil
+}
+
+func (r *Reconciler) observeObjects(ctx context.Context, s *state) error {
+	live := &appsv1.StatefulSet{}
+	key := types.NamespacedName{Namespace: s.group.Namespace, Name: naming.Group(s.group.Name)}
+	err := r.Client.Get(ctx, key, live)
+	switch {
+	case err == nil:
+		s.live = live
+	case !apierrors.IsNotFound(err):
+		return fmt.Errorf("get statefulset: %w", err)
+	}
+	count := s.wanted()
+	if s.live != nil && s.live.Spec.Replicas != nil {
+		count = max(count, int(*s.live.Spec.Replicas))
+	}
+	s.pods = make([]*corev1.Pod, count)
+	for ordinal := range s.pods {
+		pod := &corev1.Pod{}
+		key.Name = naming.Member(s.group.Name, ordinal)
+		if err := r.Client.Get(ctx, key, pod); err == nil {
+			s.pods[ordinal] = pod
+		} else if !apierrors.IsNotFound(err) {
+			return fmt.Errorf("get pod: %w", err)
+		}
+	}
+	return nil
+}
+
+// observeDashboard resolves the dashboard and the product password.
+func (r *Reconciler) observeDashboard(ctx context.Context, s *state) error {
+	dashboard, err := product.Dashboard(ctx, r.Client, s.group.Namespace, s.group.Spec.DashboardRef.Name)
+	if err != nil {
+		return s.toProblem(err)
+	}
+	s.dashboard = dashboard
+	password, err := product.Password(ctx, r.Reader, s.group.Namespace, product.AuthSecret(dashboard))
+	if err != nil {
+		return s.toProblem(err)
+	}
+	s.servers = &redis.Client{Password: password, Timeout: r.ProbeTimeout}
+	if s.api, err = product.API(ctx, r.Client, dashboard); err != nil {
+		return s.toProblem(err)
+	}
+	return nil
+}
+
+// toProblem keeps a Problem for the conditions and returns any other error.
+func (s *state) toProblem(err error) error {
+	problem := product.AsProblem(err, "")
+	if problem.Reason == "" {
+		return err
+	}
+	s.problem = problem
+	return nil
+}
+
+func (r *Reconciler) observeTopology(ctx context.Context, s *state) {
+	if s.problem != nil {
+		return
+	}
+	stats, err := product.Stats(ctx, s.api)
+	if err != nil {
+		s.problem = product.AsProblem(err, v1alpha1.ReasonDashboardUnreachable)
+		return
+	}
+	s.stats = stats
+}
+
+func (r *Reconciler) observeMember(ctx context.Context, s *state, ordinal int) member {
+	name := naming.Member(s.group.Name, ordinal)
+	m := member{name: name, addr: r.Domain.MemberAddr(s.group.Namespace, s.group.Name, name)}
+	if ordinal >= len(s.pods) || s.pods[ordinal] == nil {
+		return m
+	}
+	pod := s.pods[ordinal]
+	m.ip, m.node, m.leaving = pod.Status.PodIP, pod.Spec.NodeName, pod.DeletionTimestamp != nil
+	if m.ip != "" && s.servers != nil {
+		m.redis = s.servers.Observe(ctx, redisAddr(m))
+	}
+	return m
+}
+
+// redisAddr is where the operator itself reaches a member: by the address of
+// its pod, so that a slow DNS does not look like a dead server.
+func redisAddr(m member) string { return net.JoinHostPort(m.ip, strconv.Itoa(naming.PortServer)) }

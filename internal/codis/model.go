@@ -1,0 +1,115 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package codis
+
+// Slots is the number of slots of every product.
+const Slots = 1024
+
+// Stats is the part of GET /topom/stats that the operator reads.
+type Stats struct {
+	Closed bool          `json:"closed"`
+	Slots  []SlotMapping `json:"slots"`
+	Group  struct {
+		Models []Group `json:"models"`
+	} `json:"group"`
+	Proxy struct {
+		Models []Proxy               `json:"models"`
+		Stats  map[string]ProxyStats `json:"stats"`
+	} `json:"proxy"`
+	SlotAction struct {
+		Interval int64 `json:"interval"`
+		Disabled bool  `json:"disabled"`
+		Executor int64 `json:"executor"`
+	} `json:"slot_action"`
+}
+
+// SlotMapping is the owner of a slot as the dashboard stores it; group 0 is nobody.
+type SlotMapping struct {
+	ID      int        `json:"id"`
+	GroupID int        `json:"group_id"`
+	Action  SlotAction `json:"action"`
+}
+
+// SlotAction is the move of a slot that is planned or under way.
+type SlotAction struct {
+	Index    int    `json:"index,omitempty"`
+	State    string `json:"state,omitempty"`
+	TargetID int    `json:"target_id,omitempty"`
+}
+
+// Group is a group as the dashboard stores it; the first server is the master.
+type Group struct {
+	ID        int           `json:"id"`
+	Servers   []GroupServer `json:"servers"`
+	Promoting struct {
+		Index int    `json:"index,omitempty"`
+		State string `json:"state,omitempty"`
+	} `json:"promoting"`
+	OutOfSync bool `json:"out_of_sync"`
+}
+
+// GroupServer is a member of a group as the dashboard stores it.
+type GroupServer struct {
+	Addr string `json:"server"`
+}
+
+// Proxy is the entry of a proxy, and what a proxy answers about itself.
+type Proxy struct {
+	ID        int    `json:"id,omitempty"`
+	Token     string `json:"token"`
+	AdminAddr string `json:"admin_addr"`
+	ProxyAddr string `json:"proxy_addr"`
+	Product   string `json:"product_name"`
+	Hostname  string `json:"hostname"`
+}
+
+// ProxyStats is the last look of the dashboard at a proxy. Stats is nil when it
+// did not answer.
+type ProxyStats struct {
+	Stats *ProxyState `json:"stats"`
+}
+
+// ProxyState is the part of GET /proxy/stats that the operator reads.
+type ProxyState struct {
+	Online bool `json:"online"`
+	Closed bool `json:"closed"`
+	Ops    struct {
+		QPS int64 `json:"qps"`
+	} `json:"ops"`
+	Sessions struct {
+		Alive int64 `json:"alive"`
+	} `json:"sessions"`
+}
+
+// GroupByID finds a group, or returns nil.
+func (s *Stats) GroupByID(id int) *Group {
+	for i := range s.Group.Models {
+		if s.Group.Models[i].ID == id {
+			return &s.Group.Models[i]
+		}
+	}
+	return nil
+}
+
+// SlotsOf counts the slots that a group owns or is about to own.
+func (s *Stats) SlotsOf(group int) int {
+	count := 0
+	for _, slot := range s.Slots {
+		if slot.GroupID == group || slot.Action.State != "" && slot.Action.TargetID == group {
+			count++
+		}
+	}
+	return count
+}
+
+// Offline counts the slots that nobody owns.
+func (s *Stats) Offline() int {
+	count := 0
+	for _, slot := range s.Slots {
+		if slot.GroupID == 0 {
+			count++
+		}
+	}
+	return count
+}

@@ -1,0 +1,160 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package config renders the files that Codis processes read. A password is
+// never in a template: the config writer, an init container, adds it inside the
+// pod from the mounted Secret. It refuses everything but text.
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+// Format of a file, which decides how a password is quoted.
+type Format string
+
+// Formats.
+const (
+	// TOML is the format of codis-dashboard and codis-proxy.
+	TOML Format = "toml"
+	// Redis is the format of codis-server.
+	Redis Format = "redis"
+)
+
+// WithSettings appends settings to the text of a configuration, sorted by name.
+// Passwords must be printable ASCII without spaces and quotes, which Codis and
+// Redis both take: anything else is refused, by name and never by value.
+func WithSettings(format Format, text string, settings map[string]string) (string, error) {
+	var out strings.Builder
+	out.WriteString(text)
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		value := settings[name]
+		if err := validPassword(value); err != nil {
+			return "", fmt.Errorf("%s: %w", name, err)
+		}
+		switch format {
+		case TOML:
+			fmt.Fprintf(&out, "%s = %q\n", name, value)
+		case Redis:
+			fmt.Fprintf(&out, "%s %q\n", name, value)
+		default:
+			return "", fmt.Errorf("unknown format %q, want %q or %q", format, TOML, Redis)
+		}
+	}
+	return out.String(), nil
+}
+
+func validPassword(value string) error {
+	if value == "" {
+		return fmt.Errorf("the password is empty")
+	}
+	for _, r := range value {
+		if r <= ' ' || r > '~' || r == '"' || r == '\\' || r == '\'' {
+			return fmt.Errorf("the password has a character that Codis cannot take: " +
+				"use letters, digits and signs other than quotes, backslash and space")
+		}
+	}
+	return nil
+}
+
+// Dashboard renders dashboard.toml of a product, without product_auth. The
+// topology is kept in directory.
+func Dashboard(product, directory string, port int) string {
+	return toml(map[string]string{
+		"coordinator_name": strconv.Quote("filesystem"),
+		"coordinator_addr": strconv.Quote(directory),
+		"product_name":     strconv.Quote(product),
+		"admin_addr":       strconv.Quote("0.0.0.0:" + strconv.Itoa(port)),
+	}, nil)
+}
+
+// proxyDefaults are the settings of a proxy that differ from its own defaults.
+// backend_recv_timeout bounds how long a request may wait for a backend that
+// hangs, and with it how long a promotion may take (measured: 30 s of stall
+// with Codis's default of 30 s, 2 s with 2 s). The off-heap pool and the heap
+// placeholder would cost 1.25 GiB of memory in each pod.
+var proxyDefaults = map[string]string{
+	"backend_recv_timeout":     strconv.Quote("5s"),
+	"proxy_max_offheap_size":   strconv.Quote("0"),
+	"proxy_heap_placeholder":   strconv.Quote("0"),
+	"proxy_max_clients":        "10000",
+	"backend_primary_only":     "true",
+	"session_max_pipeline":     "10000",
+	"backend_send_timeout":     strconv.Quote("5s"),
+	"session_recv_timeout":     strconv.Quote("30m"),
+	"backend_keepalive_period": strconv.Quote("75s"),
+}
+
+// Proxy renders proxy.toml of a product, without product_auth and session_auth.
+// Settings of the user come last and win.
+func Proxy(product string, adminPort, proxyPort int, user map[string]string) string {
+	settings := map[string]string{
+		"product_name": strconv.Quote(product),
+		"proto_type":   strconv.Quote("tcp4"),
+		"admin_addr":   strconv.Quote("0.0.0.0:" + strconv.Itoa(adminPort)),
+		"proxy_addr":   strconv.Quote("0.0.0.0:" + strconv.Itoa(proxyPort)),
+	}
+	maps.Copy(settings, proxyDefaults)
+	return toml(settings, user)
+}
+
+// toml renders settings, those of the user quoted unless they are a number or a boolean.
+func toml(settings, user map[string]string) string {
+	all := maps.Clone(settings)
+	for name, value := range user {
+		all[name] = tomlValue(value)
+	}
+	var out strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		fmt.Fprintf(&out, "%s = %s\n", name, all[name])
+	}
+	return out.String()
+}
+
+func tomlValue(value string) string {
+	if _, err := strconv.ParseInt(value, 10, 64); err == nil || value == "true" || value == "false" {
+		return value
+	}
+	return strconv.Quote(value)
+}
+
+// Server renders redis.conf of a member, without passwords and without
+// replication: both are added at start. On a volume every write is logged to
+// disk within a second; without one nothing is written, since the files would
+// go with the pod. Directives of the user come last and win.
+func Server(directory string, port int, persistent bool, memoryLimit resource.Quantity, user map[string]string) string {
+	settings := map[string]string{
+		"bind":           "0.0.0.0",
+		"port":           strconv.Itoa(port),
+		"protected-mode": "no",
+		"daemonize":      "no",
+		"logfile":        `""`,
+		"dir":            directory,
+		"dbfilename":     "dump.rdb",
+		"databases":      "16",
+		"tcp-keepalive":  "60",
+		"appendonly":     "no",
+		"save":           `""`,
+	}
+	if persistent {
+		settings["appendonly"] = "yes"
+		settings["appendfsync"] = "everysec"
+		delete(settings, "save")
+	}
+	if limit := memoryLimit.Value(); limit > 0 {
+		// A quarter is left for buffers, fragmentation and the copy-on-write of a fork.
+		settings["maxmemory"] = strconv.FormatInt(limit/4*3, 10)
+	}
+	maps.Copy(settings, user)
+	var out strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		fmt.Fprintf(&out, "%s %s\n", name, settings[name])
+	}
+	return out.String()
+}

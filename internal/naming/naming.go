@@ -1,0 +1,120 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package naming owns the name, labels and address of every object that the
+// operator makes. Names are contracts: live clusters carry them, so what a
+// function returns for given arguments NEVER changes. Lengths are bounded by
+// the rules on metadata.name of the custom resources.
+package naming
+
+import (
+	"net"
+	"regexp"
+	"strconv"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+)
+
+// Application is the value of the label app.kubernetes.io/name.
+const Application = "codis"
+
+// Operator is the name of the operator: its field manager, and the value of the
+// label app.kubernetes.io/managed-by.
+const Operator = "codis-operator"
+
+// Components.
+const (
+	ComponentDashboard = "dashboard"
+	ComponentFE        = "fe"
+	ComponentServer    = "server"
+	ComponentProxy     = "proxy"
+)
+
+// Ports of the Codis processes (reference §1.5).
+const (
+	PortDashboard  = 18080
+	PortProxyAdmin = 11080
+	PortProxy      = 19000
+	PortServer     = 6379
+	PortFE         = 8080
+)
+
+// PasswordKey is the key of every password in its Secret.
+const PasswordKey = "password"
+
+// Dashboard names the StatefulSet and the Service of a dashboard.
+func Dashboard(dashboard string) string { return dashboard + "-dashboard" }
+
+// DashboardPod names the only pod of a dashboard.
+func DashboardPod(dashboard string) string { return Dashboard(dashboard) + "-0" }
+
+// FE names the Deployment and the Service of a dashboard's web page.
+func FE(dashboard string) string { return dashboard + "-fe" }
+
+// Auth names the Secret with a generated product password.
+func Auth(dashboard string) string { return dashboard + "-auth" }
+
+// Product is the default product name of a dashboard: unique in a Kubernetes
+// cluster, since neither part can hold a dot.
+func Product(namespace, dashboard string) string { return namespace + "." + dashboard }
+
+// Proxy names the Deployment and the Service of proxies.
+func Proxy(proxy string) string { return proxy + "-proxy" }
+
+// proxyPod is what a Deployment appends to its name for its pods.
+const proxyPod = `-[a-z0-9]{1,10}-[a-z0-9]{5}$`
+
+// IsProxyPod tells whether a host name is that of a pod of the given
+// CodisProxy, living or gone.
+func IsProxyPod(proxy, hostname string) bool {
+	return regexp.MustCompile("^" + regexp.QuoteMeta(Proxy(proxy)) + proxyPod).MatchString(hostname)
+}
+
+// Group names the StatefulSet and the Service of a group: its own name, so that
+// a master reads as <group>-<ordinal>.
+func Group(group string) string { return group }
+
+// Member names a pod of a group.
+func Member(group string, ordinal int) string { return group + "-" + strconv.Itoa(ordinal) }
+
+// ClusterGroup names the CodisGroup of a cluster with the given id.
+func ClusterGroup(cluster string, id int32) string { return cluster + "-" + strconv.Itoa(int(id)) }
+
+// Domain builds addresses inside a Kubernetes cluster.
+type Domain string
+
+// MemberAddr is the address by which the dashboard knows a member.
+func (d Domain) MemberAddr(namespace, group, pod string) string {
+	return d.pod(namespace, Group(group), pod, PortServer)
+}
+
+// DashboardAddr is the address that a dashboard announces.
+func (d Domain) DashboardAddr(namespace, dashboard string) string {
+	return d.pod(namespace, Dashboard(dashboard), DashboardPod(dashboard), PortDashboard)
+}
+
+// ProxyService is the address that clients use.
+func (d Domain) ProxyService(namespace, proxy string) string {
+	return net.JoinHostPort(Proxy(proxy)+"."+namespace+".svc."+string(d), strconv.Itoa(PortProxy))
+}
+
+func (d Domain) pod(namespace, service, pod string, port int) string {
+	return net.JoinHostPort(pod+"."+service+"."+namespace+".svc."+string(d), strconv.Itoa(port))
+}
+
+// Selector returns the labels that select the pods of a component of an object.
+func Selector(component, instance string) map[string]string {
+	return map[string]string{
+		v1alpha1.LabelName:      Application,
+		v1alpha1.LabelComponent: component,
+		v1alpha1.LabelInstance:  instance,
+	}
+}
+
+// Labels returns the labels of an object of a component that works for a dashboard.
+func Labels(component, instance, dashboard string) map[string]string {
+	labels := Selector(component, instance)
+	labels[v1alpha1.LabelManagedBy] = Operator
+	labels[v1alpha1.LabelDashboard] = dashboard
+	return labels
+}

@@ -1,0 +1,44 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package network builds the rules of NetworkPolicies. It refuses to know who
+// is protected by them.
+package network
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/naming"
+)
+
+// Allow lets peers reach a TCP port; without peers, everybody.
+func Allow(port int32, peers ...networkingv1.NetworkPolicyPeer) networkingv1.NetworkPolicyIngressRule {
+	return networkingv1.NetworkPolicyIngressRule{
+		From: peers,
+		Ports: []networkingv1.NetworkPolicyPort{{
+			Protocol: new(corev1.ProtocolTCP), Port: new(intstr.FromInt32(port)),
+		}},
+	}
+}
+
+// Product is every part of the product of a dashboard, in the same namespace.
+func Product(dashboard string) networkingv1.NetworkPolicyPeer {
+	return networkingv1.NetworkPolicyPeer{PodSelector: &metav1.LabelSelector{MatchLabels: map[string]string{
+		v1alpha1.LabelName:      naming.Application,
+		v1alpha1.LabelDashboard: dashboard,
+	}}}
+}
+
+// Operator is the operator, in whatever namespace it runs.
+func Operator() networkingv1.NetworkPolicyPeer {
+	return networkingv1.NetworkPolicyPeer{
+		NamespaceSelector: &metav1.LabelSelector{},
+		PodSelector: &metav1.LabelSelector{MatchLabels: map[string]string{
+			v1alpha1.LabelName: naming.Operator,
+		}},
+	}
+}

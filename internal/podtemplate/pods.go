@@ -1,0 +1,84 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package podtemplate
+
+import (
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+)
+
+// Outdated tells whether a pod runs another template than its StatefulSet wants.
+func Outdated(pod *corev1.Pod, live *appsv1.StatefulSet) bool {
+	return pod.Labels[appsv1.ControllerRevisionHashLabelKey] != live.Status.UpdateRevision
+}
+
+// Ready tells whether a pod is ready and not being deleted.
+func Ready(pod *corev1.Pod) bool {
+	return pod.DeletionTimestamp == nil && HasCondition(pod, corev1.PodReady)
+}
+
+// Started tells whether the main container has ever run.
+func Started(pod *corev1.Pod) bool {
+	for _, status := range pod.Status.ContainerStatuses {
+		if status.State.Running != nil || status.State.Terminated != nil || status.LastTerminationState.Terminated != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// Dead tells whether kubelet says that no container of the pod runs, nor will
+// before a back-off ends.
+func Dead(pod *corev1.Pod) bool {
+	if pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded {
+		return true
+	}
+	for _, status := range pod.Status.ContainerStatuses {
+		waiting := status.State.Waiting != nil && status.State.Waiting.Reason == "CrashLoopBackOff"
+		ended := status.State.Terminated != nil && pod.DeletionTimestamp != nil
+		if waiting || ended {
+			return true
+		}
+	}
+	return false
+}
+
+// Trouble says what keeps a pod from starting, in words for its owner, with the
+// reason for a condition; both are empty where nothing is wrong.
+func Trouble(pod *corev1.Pod) (reason, message string) {
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable {
+			return v1alpha1.ReasonUnschedulable, fmt.Sprintf("no node takes pod %s: %s", pod.Name, c.Message)
+		}
+	}
+	statuses := append(append([]corev1.ContainerStatus{}, pod.Status.InitContainerStatuses...), pod.Status.ContainerStatuses...)
+	for _, status := range statuses {
+		if status.State.Waiting == nil {
+			continue
+		}
+		switch status.State.Waiting.Reason {
+		case "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull":
+			return v1alpha1.ReasonImageNotFound, fmt.Sprintf("pod %s cannot get image %s: correct spec.image, or load the image",
+				pod.Name, status.Image)
+		case "CrashLoopBackOff", "CreateContainerConfigError", "CreateContainerError", "RunContainerError":
+			return v1alpha1.ReasonPodsNotReady, fmt.Sprintf("container %s of pod %s does not run (%s): see kubectl logs %s -c %s --previous",
+				status.Name, pod.Name, status.State.Waiting.Reason, pod.Name, status.Name)
+		}
+	}
+	return "", ""
+}
+
+// HasCondition tells whether a condition of a pod is true.
+func HasCondition(pod *corev1.Pod, conditionType corev1.PodConditionType) bool {
+	for _, c := range pod.Status.Conditions {
+		if c.Type == conditionType {
+			return c.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}

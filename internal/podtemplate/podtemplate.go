@@ -1,0 +1,312 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package podtemplate assembles the pods of all components: what makes them
+// safe, the init container that writes their configuration, and the user's
+// settings merged in last. It refuses to know what runs inside.
+package podtemplate
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/apply"
+	"github.com/codis-io/codis-operator/internal/naming"
+)
+
+// ConfigDir is where the config writer puts the file a process reads.
+const ConfigDir = "/run/codis"
+
+const (
+	configVolume   = "config"
+	templateVolume = "config-template"
+	templateDir    = "/etc/codis/template"
+	secretsDir     = "/etc/codis/secrets"
+	configWriter   = "config"
+	// user that every process runs as; no file of the image needs to be written.
+	user = int64(65532)
+)
+
+// Images are the images that the operator was installed with.
+type Images struct {
+	// Codis is the default image of every component.
+	Codis string
+	// ConfigWriter holds /config-writer.
+	ConfigWriter string
+}
+
+// ConfigFile is the file that the config writer writes into ConfigDir.
+type ConfigFile struct {
+	// Name of the file, and of the key in the ConfigMap.
+	Name string
+	// Format is toml or redis.
+	Format string
+	// ConfigMap with the template.
+	ConfigMap string
+	// Text of the template; a change of it rolls the pods.
+	Text string
+	// Secrets maps a setting to the Secret that holds its value.
+	Secrets map[string]string
+}
+
+// Pod is what is particular to a pod.
+type Pod struct {
+	Component string
+	Instance  string
+	Dashboard string
+
+	// Settings of the user.
+	Settings v1alpha1.Component
+	Images   Images
+	// Container is the main container, without image, resources and security.
+	Container corev1.Container
+	// Config that the container reads; nil for none.
+	Config *ConfigFile
+	// Volumes that the container mounts.
+	Volumes []corev1.Volume
+	// ReadinessGates beside the probes.
+	ReadinessGates []corev1.PodReadinessGate
+	// GracePeriodSeconds between SIGTERM and SIGKILL.
+	GracePeriodSeconds int64
+}
+
+// Template assembles the pod template. The ConfigWriter image of live is kept
+// when nothing else changed, so that an upgrade of the operator restarts no pod.
+func Template(p Pod, live *corev1.PodTemplateSpec) (corev1.PodTemplateSpec, error) {
+	template := build(p)
+	merge(&template, p)
+	withoutWriter := template.DeepCopy()
+	for i := range withoutWriter.Spec.InitContainers {
+		withoutWriter.Spec.InitContainers[i].Image = ""
+	}
+	hash, err := apply.Hash(withoutWriter)
+	if err != nil {
+		return template, err
+	}
+	template.Annotations[v1alpha1.AnnotationTemplate] = hash
+	if live != nil && live.Annotations[v1alpha1.AnnotationTemplate] == hash {
+		keepWriter(&template, live)
+	}
+	return template, nil
+}
+
+func keepWriter(template, live *corev1.PodTemplateSpec) {
+	for i := range template.Spec.InitContainers {
+		for j := range live.Spec.InitContainers {
+			if template.Spec.InitContainers[i].Name == live.Spec.InitContainers[j].Name {
+				template.Spec.InitContainers[i].Image = live.Spec.InitContainers[j].Image
+			}
+		}
+	}
+}
+
+func build(p Pod) corev1.PodTemplateSpec {
+	labels := naming.Labels(p.Component, p.Instance, p.Dashboard)
+	main := p.Container
+	main.Image = p.Settings.Image
+	if main.Image == "" {
+		main.Image = p.Images.Codis
+	}
+	main.ImagePullPolicy = p.Settings.ImagePullPolicy
+	if main.ImagePullPolicy == "" {
+		main.ImagePullPolicy = corev1.PullIfNotPresent
+	}
+	main.Resources = p.Settings.Resources
+	main.SecurityContext = restricted()
+	template := corev1.PodTemplateSpec{
+		ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: map[string]string{}},
+		Spec: corev1.PodSpec{
+			Containers:                    []corev1.Container{main},
+			Volumes:                       p.Volumes,
+			ReadinessGates:                p.ReadinessGates,
+			TerminationGracePeriodSeconds: new(p.GracePeriodSeconds),
+			AutomountServiceAccountToken:  new(false),
+			EnableServiceLinks:            new(false),
+			SecurityContext: &corev1.PodSecurityContext{
+				RunAsNonRoot:        new(true),
+				RunAsUser:           new(user),
+				RunAsGroup:          new(user),
+				FSGroup:             new(user),
+				FSGroupChangePolicy: new(corev1.FSGroupChangeOnRootMismatch),
+				SeccompProfile:      &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+			},
+			TopologySpreadConstraints: spread(p.Component, p.Instance),
+		},
+	}
+	if p.Config != nil {
+		addConfig(&template, p)
+	}
+	return template
+}
+
+func restricted() *corev1.SecurityContext {
+	return &corev1.SecurityContext{
+		AllowPrivilegeEscalation: new(false),
+		ReadOnlyRootFilesystem:   new(true),
+		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+	}
+}
+
+// spread prefers different nodes and zones for the pods of an object.
+func spread(component, instance string) []corev1.TopologySpreadConstraint {
+	var constraints []corev1.TopologySpreadConstraint
+	for _, key := range []string{corev1.LabelHostname, corev1.LabelTopologyZone} {
+		constraints = append(constraints, corev1.TopologySpreadConstraint{
+			MaxSkew:           1,
+			TopologyKey:       key,
+			WhenUnsatisfiable: corev1.ScheduleAnyway,
+			LabelSelector:     &metav1.LabelSelector{MatchLabels: naming.Selector(component, instance)},
+		})
+	}
+	return constraints
+}
+
+// addConfig adds the init container that joins template and passwords into the
+// file that the main container reads. It must be writable there, in place:
+// codis-server rewrites it, and answers an error where it cannot.
+func addConfig(template *corev1.PodTemplateSpec, p Pod) {
+	spec := &template.Spec
+	args := []string{
+		"--format=" + p.Config.Format,
+		"--template=" + templateDir + "/" + p.Config.Name,
+		"--out=" + ConfigDir + "/" + p.Config.Name,
+	}
+	mounts := []corev1.VolumeMount{
+		{Name: templateVolume, MountPath: templateDir, ReadOnly: true},
+		{Name: configVolume, MountPath: ConfigDir},
+	}
+	spec.Volumes = append(spec.Volumes,
+		corev1.Volume{Name: templateVolume, VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+			LocalObjectReference: corev1.LocalObjectReference{Name: p.Config.ConfigMap},
+		}}},
+		corev1.Volume{Name: configVolume, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{
+			Medium: corev1.StorageMediumMemory, SizeLimit: new(resource.MustParse("1Mi")),
+		}}},
+	)
+	for _, setting := range sortedKeys(p.Config.Secrets) {
+		volume := "secret-" + strings.ReplaceAll(setting, "_", "-")
+		args = append(args, "--secret="+setting+"="+secretsDir+"/"+setting+"/"+naming.PasswordKey)
+		mounts = append(mounts, corev1.VolumeMount{Name: volume, MountPath: secretsDir + "/" + setting, ReadOnly: true})
+		spec.Volumes = append(spec.Volumes, corev1.Volume{Name: volume, VolumeSource: corev1.VolumeSource{
+			Secret: &corev1.SecretVolumeSource{SecretName: p.Config.Secrets[setting], Items: []corev1.KeyToPath{
+				{Key: naming.PasswordKey, Path: naming.PasswordKey},
+			}},
+		}})
+	}
+	spec.InitContainers = append(spec.InitContainers, corev1.Container{
+		Name:            configWriter,
+		Image:           p.Images.ConfigWriter,
+		ImagePullPolicy: corev1.PullIfNotPresent,
+		Command:         []string{"/config-writer"},
+		Args:            args,
+		VolumeMounts:    mounts,
+		SecurityContext: restricted(),
+		Resources: corev1.ResourceRequirements{
+			Requests: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("16Mi")},
+			Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("64Mi")},
+		},
+	})
+	spec.Containers[0].VolumeMounts = append(spec.Containers[0].VolumeMounts,
+		corev1.VolumeMount{Name: configVolume, MountPath: ConfigDir})
+	hash, err := apply.Hash(p.Config.Text)
+	if err == nil { // A string always has a JSON form.
+		template.Annotations[v1alpha1.AnnotationConfig] = hash
+	}
+}
+
+// merge puts the user's settings over the template.
+func merge(template *corev1.PodTemplateSpec, p Pod) {
+	s := p.Settings.Pod
+	if s == nil {
+		return
+	}
+	labels := maps.Clone(s.Labels)
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	maps.Copy(labels, template.Labels)
+	template.Labels = labels
+	maps.Copy(template.Annotations, s.Annotations)
+	spec := &template.Spec
+	spec.NodeSelector = s.NodeSelector
+	spec.Tolerations = s.Tolerations
+	spec.Affinity = s.Affinity
+	if s.TopologySpreadConstraints != nil {
+		spec.TopologySpreadConstraints = s.TopologySpreadConstraints
+	}
+	spec.PriorityClassName = s.PriorityClassName
+	spec.SchedulerName = s.SchedulerName
+	spec.ServiceAccountName = s.ServiceAccountName
+	spec.ImagePullSecrets = s.ImagePullSecrets
+	spec.Volumes = append(spec.Volumes, s.Volumes...)
+	main := &spec.Containers[0]
+	main.Env = append(main.Env, s.Env...)
+	main.VolumeMounts = append(main.VolumeMounts, s.VolumeMounts...)
+	spec.Containers = append(spec.Containers, s.Containers...)
+}
+
+// HTTPProbe asks for a path of a port.
+func HTTPProbe(path string, port, periodSeconds, failureThreshold int32) *corev1.Probe {
+	return &corev1.Probe{
+		ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{
+			Path: path, Port: intstr.FromInt32(port), Scheme: corev1.URISchemeHTTP,
+		}},
+		PeriodSeconds: periodSeconds, FailureThreshold: failureThreshold, TimeoutSeconds: 2,
+	}
+}
+
+// TCPProbe connects to a port.
+func TCPProbe(port, periodSeconds, failureThreshold int32) *corev1.Probe {
+	return &corev1.Probe{
+		ProbeHandler:  corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(port)}},
+		PeriodSeconds: periodSeconds, FailureThreshold: failureThreshold, TimeoutSeconds: 2,
+	}
+}
+
+// LiveOf returns the template of a live StatefulSet, nil for none.
+func LiveOf(live *appsv1.StatefulSet) *corev1.PodTemplateSpec {
+	if live == nil {
+		return nil
+	}
+	return &live.Spec.Template
+}
+
+// Claims asks for a volume for each pod of a StatefulSet; none without storage.
+func Claims(name string, storage *v1alpha1.Storage) []corev1.PersistentVolumeClaim {
+	if storage == nil {
+		return nil
+	}
+	return []corev1.PersistentVolumeClaim{{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: corev1.PersistentVolumeClaimSpec{
+			AccessModes:      []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+			StorageClassName: storage.StorageClassName,
+			Resources: corev1.VolumeResourceRequirements{
+				Requests: corev1.ResourceList{corev1.ResourceStorage: storage.Size},
+			},
+		},
+	}}
+}
+
+// Retention says what becomes of the volumes. Those of members that are scaled
+// away are always kept.
+func Retention(storage *v1alpha1.Storage) *appsv1.StatefulSetPersistentVolumeClaimRetentionPolicy {
+	policy := &appsv1.StatefulSetPersistentVolumeClaimRetentionPolicy{
+		WhenDeleted: appsv1.RetainPersistentVolumeClaimRetentionPolicyType,
+		WhenScaled:  appsv1.RetainPersistentVolumeClaimRetentionPolicyType,
+	}
+	if storage != nil && storage.ReclaimPolicy == v1alpha1.ReclaimDelete {
+		policy.WhenDeleted = appsv1.DeletePersistentVolumeClaimRetentionPolicyType
+	}
+	return policy
+}
+
+func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,174 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package watch maps events of one object to the objects that care. It refuses
+// to do anything about them.
+package watch
+
+import (
+	"context"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/naming"
+)
+
+// Workers of each controller: a pass waits for servers and dashboards most of its time.
+const workers = 16
+
+// Options are the options of every controller. The longest back-off is short: a
+// group whose API calls failed for a while must not wait minutes to be healed.
+func Options() controller.Options {
+	return controller.Options{
+		MaxConcurrentReconciles: workers,
+		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](
+			50*time.Millisecond, 15*time.Second),
+	}
+}
+
+// PodsOf maps a pod of a component to the object that runs it.
+func PodsOf(component string) handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(_ context.Context, object client.Object) []reconcile.Request {
+		labels := object.GetLabels()
+		if labels[v1alpha1.LabelComponent] != component {
+			return nil
+		}
+		return []reconcile.Request{request(object.GetNamespace(), labels[v1alpha1.LabelInstance])}
+	})
+}
+
+// Dependants lists the names of objects that refer to a dashboard.
+type Dependants func(ctx context.Context, c client.Reader, namespace, dashboard string) ([]string, error)
+
+// Dashboards maps a CodisDashboard to the objects that refer to it.
+func Dashboards(c client.Reader, dependants Dependants) handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, object client.Object) []reconcile.Request {
+		return requests(ctx, c, dependants, object.GetNamespace(), object.GetName())
+	})
+}
+
+// DashboardPods maps the pod of a dashboard to the objects that refer to it.
+func DashboardPods(c client.Reader, dependants Dependants) handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, object client.Object) []reconcile.Request {
+		pod, ok := object.(*corev1.Pod)
+		if !ok || pod.Labels[v1alpha1.LabelComponent] != naming.ComponentDashboard {
+			return nil
+		}
+		return requests(ctx, c, dependants, pod.Namespace, pod.Labels[v1alpha1.LabelInstance])
+	})
+}
+
+// DashboardOf maps a CodisGroup or CodisProxy to its dashboard.
+func DashboardOf() handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(_ context.Context, object client.Object) []reconcile.Request {
+		switch o := object.(type) {
+		case *v1alpha1.CodisGroup:
+			return []reconcile.Request{request(o.Namespace, o.Spec.DashboardRef.Name)}
+		case *v1alpha1.CodisProxy:
+			return []reconcile.Request{request(o.Namespace, o.Spec.DashboardRef.Name)}
+		}
+		return nil
+	})
+}
+
+// Coordinators maps a CodisCoordinator to the dashboards that refer to it.
+func Coordinators(c client.Reader) handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, object client.Object) []reconcile.Request {
+		list := &v1alpha1.CodisDashboardList{}
+		if err := c.List(ctx, list, client.InNamespace(object.GetNamespace())); err != nil {
+			return nil
+		}
+		var found []reconcile.Request
+		for _, d := range list.Items {
+			if d.Spec.CoordinatorRef.Name == object.GetName() {
+				found = append(found, request(d.Namespace, d.Name))
+			}
+		}
+		return found
+	})
+}
+
+func requests(ctx context.Context, c client.Reader, dependants Dependants, namespace, dashboard string) []reconcile.Request {
+	names, err := dependants(ctx, c, namespace, dashboard)
+	if err != nil {
+		return nil // The cache is not there; every object is reconciled once it is.
+	}
+	found := make([]reconcile.Request, 0, len(names))
+	for _, name := range names {
+		found = append(found, request(namespace, name))
+	}
+	return found
+}
+
+// GroupsOf lists the CodisGroups that refer to a dashboard.
+func GroupsOf(ctx context.Context, c client.Reader, namespace, dashboard string) ([]string, error) {
+	groups, err := Groups(ctx, c, namespace, dashboard)
+	names := make([]string, 0, len(groups))
+	for i := range groups {
+		names = append(names, groups[i].Name)
+	}
+	return names, err
+}
+
+// Groups returns the CodisGroups that refer to a dashboard.
+func Groups(ctx context.Context, c client.Reader, namespace, dashboard string) ([]v1alpha1.CodisGroup, error) {
+	list := &v1alpha1.CodisGroupList{}
+	if err := c.List(ctx, list, client.InNamespace(namespace)); err != nil {
+		return nil, err
+	}
+	var found []v1alpha1.CodisGroup
+	for _, g := range list.Items {
+		if g.Spec.DashboardRef.Name == dashboard {
+			found = append(found, g)
+		}
+	}
+	return found, nil
+}
+
+// ProxiesOf lists the CodisProxies that refer to a dashboard.
+func ProxiesOf(ctx context.Context, c client.Reader, namespace, dashboard string) ([]string, error) {
+	list := &v1alpha1.CodisProxyList{}
+	if err := c.List(ctx, list, client.InNamespace(namespace)); err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, p := range list.Items {
+		if p.Spec.DashboardRef.Name == dashboard {
+			names = append(names, p.Name)
+		}
+	}
+	return names, nil
+}
+
+// GroupWithSameID names an older CodisGroup of the same dashboard that has the
+// id of the given one, or "". Of two groups made at the same moment the one
+// whose name comes first counts as older.
+func GroupWithSameID(ctx context.Context, c client.Reader, group *v1alpha1.CodisGroup) (string, error) {
+	groups, err := Groups(ctx, c, group.Namespace, group.Spec.DashboardRef.Name)
+	if err != nil {
+		return "", err
+	}
+	for i := range groups {
+		other := &groups[i]
+		if other.Name == group.Name || other.Spec.ID != group.Spec.ID {
+			continue
+		}
+		sameAge := other.CreationTimestamp.Equal(&group.CreationTimestamp)
+		if other.CreationTimestamp.Before(&group.CreationTimestamp) || sameAge && other.Name < group.Name {
+			return other.Name, nil
+		}
+	}
+	return "", nil
+}
+
+func request(namespace, name string) reconcile.Request {
+	return reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}}
+}
