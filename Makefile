@@ -1,0 +1,181 @@
+# SPDX-FileCopyrightText: The Codis operator authors
+# SPDX-License-Identifier: Apache-2.0
+
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -o errexit -o nounset -o pipefail -c
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# What a build calls itself.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# Where clusters run: localkube (this machine, no Docker), kind, or current (the
+# one that kubectl talks to).
+CLUSTER ?= localkube
+CLUSTER_NAME ?= demo
+NODES ?= 3
+# A directory with the binaries of a real Codis release. Empty: the stand-in.
+CODIS_RELEASE ?=
+export CLUSTER CLUSTER_NAME NODES CODIS_RELEASE
+
+BIN := bin
+TOOLS := $(BIN)/tools
+IMAGES := $(BIN)/images
+GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+INSTALL_MANIFEST := deploy/manager/deployment-dev.yml
+CONTROLLER_GEN := $(TOOLS)/controller-gen
+KUSTOMIZE := $(TOOLS)/kustomize
+CRD_REF_DOCS := $(TOOLS)/crd-ref-docs
+GOLANGCI_LINT := $(TOOLS)/golangci-lint
+LOCALKUBE := $(BIN)/localkube
+IMAGE := $(BIN)/image
+TESTSUM := $(BIN)/testsum
+
+# Suites that need more than Go: a cluster, or the programs of Codis.
+SUITES := /test/(e2e|chaos|bench|contract)(/|$$)
+# Tests that start a Kubernetes API server are those that import envtest.
+list_tests = go list -f '{{.ImportPath}} {{join .TestImports " "}} {{join .XTestImports " "}}' ./...
+ENVTEST := controller-runtime/pkg/envtest( |$$)
+
+.PHONY: help
+help: ## Show this help
+	@awk 'BEGIN { FS = ":.*## "; print "Usage: make TARGET [CLUSTER=localkube|kind|current] [CODIS_RELEASE=DIR]" } \
+		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+##@ Develop
+
+.PHONY: generate
+generate: $(CONTROLLER_GEN) $(KUSTOMIZE) $(CRD_REF_DOCS) ## Write all generated files: code, CRDs, roles, webhooks, manifests, docs/api.md
+	$(CONTROLLER_GEN) object:headerFile=hack/boilerplate.go.txt paths=./apis/...
+	rm -f config/crd/bases/*.yaml
+	$(CONTROLLER_GEN) crd paths=./apis/... output:crd:dir=config/crd/bases
+	$(CONTROLLER_GEN) rbac:roleName=codis-operator paths=./controllers/... paths=./webhooks/... output:rbac:dir=config/rbac
+	$(CONTROLLER_GEN) webhook paths=./webhooks/... output:webhook:dir=config/webhook
+	hack/manifest.sh $(KUSTOMIZE) config/dev > $(INSTALL_MANIFEST).new
+	mv $(INSTALL_MANIFEST).new $(INSTALL_MANIFEST)
+	$(CRD_REF_DOCS) --config hack/api-docs.yaml --source-path apis/v1alpha1 --renderer markdown \
+		--output-path docs/api.md --log-level ERROR
+
+.PHONY: fmt
+fmt: $(GOLANGCI_LINT) ## Format Go code
+	$(GOLANGCI_LINT) fmt
+
+.PHONY: lint
+lint: $(GOLANGCI_LINT) ## Lint Go code and API conventions
+	$(GOLANGCI_LINT) run
+	$(GOLANGCI_LINT) run --config .golangci-kal.yml ./apis/...
+
+.PHONY: tidy
+tidy: ## Tidy every go.mod
+	git ls-files '*go.mod' | xargs -n 1 dirname | while read -r dir; do (cd "$$dir" && go mod tidy); done
+
+.PHONY: verify
+verify: generate ## Check that generated files, modules, names and headers are as they should be
+	go run ./hack/verify
+
+##@ Build
+
+.PHONY: build
+build: ## Build the programs of the operator into bin/
+	$(GO_BUILD) -o $(BIN)/manager ./cmd
+	$(GO_BUILD) -o $(BIN)/config-writer ./cmd/config-writer
+
+.PHONY: images
+images: ## Build the images as docker-archives into bin/images, without Docker
+	VERSION=$(VERSION) hack/images.sh
+
+.PHONY: docker-build
+docker-build: ## Build the operator's image with Docker, for linux/amd64 and linux/arm64 (IMG=..., PUSH=1 pushes it)
+	docker buildx build --platform linux/amd64,linux/arm64 --build-arg VERSION=$(VERSION) \
+		$(if $(PUSH),--push) --tag $(or $(IMG),codis-operator:$(VERSION)) .
+
+.PHONY: clean
+clean: ## Remove what was built here
+	rm -rf $(BIN) .cache
+
+##@ Test
+
+.PHONY: test
+test: deps $(TESTSUM) ## Run all checks and tests and sum them up; sets up all it needs
+	$(TESTSUM) stages verify lint unit test-env contract test-e2e
+
+.PHONY: unit
+unit: $(TESTSUM) ## Run the tests that need nothing but Go (and gcc for the race detector)
+	packages=$$($(list_tests) | grep -vE '$(ENVTEST)' | cut -d' ' -f1 | grep -vE '$(SUITES)'); \
+	$(TESTSUM) run unit -- go test -json -race $$packages
+
+.PHONY: test-env
+test-env: $(TESTSUM) $(LOCALKUBE) ## Run the tests that need a Kubernetes API server; it is built if it is missing
+	export KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$($(LOCALKUBE) binaries)}"; \
+	packages=$$($(list_tests) | grep -E '$(ENVTEST)' | cut -d' ' -f1 | grep -vE '$(SUITES)'); \
+	$(TESTSUM) run test-env -- go test -json -race $$packages
+
+.PHONY: contract
+contract: $(TESTSUM) ## Hold the stand-in (or CODIS_RELEASE) to what real Codis does
+	$(TESTSUM) run contract -- go test -json -timeout 30m ./test/contract/...
+
+.PHONY: test-e2e
+test-e2e: export CLUSTER_NAME := e2e
+test-e2e: $(TESTSUM) images ## Run the user stories in a cluster of their own (KEEP=1 leaves it up)
+	hack/e2e.sh $(TESTSUM) run test-e2e -- go test -json -timeout 40m ./test/e2e/...
+
+.PHONY: deps
+deps: ## Install the Debian packages that tests need, where they are missing
+	hack/deps.sh
+
+##@ Run
+
+.PHONY: cluster-up
+cluster-up: ## Start a cluster (CLUSTER, CLUSTER_NAME, NODES)
+	hack/cluster.sh up
+
+.PHONY: cluster-down
+cluster-down: ## Remove the cluster
+	hack/cluster.sh down
+
+.PHONY: load-images
+load-images: images ## Bring the images to the nodes of the cluster
+	hack/cluster.sh load $(IMAGES)/*.tar
+
+.PHONY: install
+install: ## Install the operator into the cluster
+	hack/cluster.sh kubectl create -f $(INSTALL_MANIFEST)
+
+.PHONY: uninstall
+uninstall: ## Remove the operator and every Codis object from the cluster
+	hack/cluster.sh kubectl delete --ignore-not-found codisclusters,codisproxies,codisgroups,codisdashboards,codiscoordinators \
+		--all --all-namespaces --timeout=5m
+	hack/cluster.sh kubectl delete --ignore-not-found -f $(INSTALL_MANIFEST)
+
+.PHONY: demo
+demo: ## Show everything on this machine: cluster, operator, a CodisCluster, data
+	hack/demo/demo.sh
+
+.PHONY: demo-down
+demo-down: ## Remove the demo's cluster
+	hack/cluster.sh down
+
+.PHONY: bench-ready
+bench-ready: ## Start a cluster and install the operator, for benchmarks
+	hack/demo/demo.sh --without-sample
+
+# Tools are built once for each version that hack/tools pins.
+$(CONTROLLER_GEN): TOOL := sigs.k8s.io/controller-tools/cmd/controller-gen
+$(KUSTOMIZE): TOOL := sigs.k8s.io/kustomize/kustomize/v5
+$(CRD_REF_DOCS): TOOL := github.com/elastic/crd-ref-docs
+$(CONTROLLER_GEN) $(KUSTOMIZE) $(CRD_REF_DOCS): hack/tools/go.mod hack/tools/go.sum
+	cd hack/tools && CGO_ENABLED=0 go build -o ../../$@ $(TOOL)
+
+# golangci-lint with kube-api-linter inside.
+$(GOLANGCI_LINT): hack/tools/golangci/go.mod hack/tools/golangci/go.sum
+	@echo "building golangci-lint; this takes minutes the first time"
+	cd hack/tools/golangci && CGO_ENABLED=0 go build -o ../../../$@ \
+		sigs.k8s.io/kube-api-linter/cmd/golangci-lint-kube-api-linter
+
+# Programs of this repository are built each time; the go command knows what is
+# unchanged.
+.PHONY: FORCE
+FORCE:
+$(LOCALKUBE) $(IMAGE) $(TESTSUM): $(BIN)/%: FORCE
+	@CGO_ENABLED=0 go build -o $@ ./hack/$*

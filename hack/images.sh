@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# SPDX-FileCopyrightText: The Codis operator authors
+# SPDX-License-Identifier: Apache-2.0
+#
+# Builds the images of this project as docker-archives into bin/images:
+#   codis-operator.tar     codis-operator:dev, the operator
+#   codis-standin.tar      codis-standin:dev, what takes the place of Codis, or
+#                          the release in the directory CODIS_RELEASE
+#   codis-testclient.tar   codis-testclient:dev, the client of test/client
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+out=bin/images
+mkdir -p "${out}"
+export VERSION=${VERSION:-dev}
+
+operator() {
+  bin/image -o "${out}/codis-operator.tar" -name codis-operator:dev -user 65532 -entrypoint /manager \
+    bin/manager:/manager bin/config-writer:/config-writer
+}
+
+client() {
+  bin/image -o "${out}/codis-testclient.tar" -name codis-testclient:dev -user 65532 -entrypoint /client \
+    bin/client:/client
+}
+
+# Every program of the release that is there, with the pages of codis-fe and the
+# libraries that the programs need.
+release() {
+  local dir=$1 program files=()
+  for program in codis-dashboard codis-proxy codis-fe codis-admin codis-server redis-cli redis-sentinel assets; do
+    if [[ -e ${dir}/${program} ]]; then
+      files+=("${dir}/${program}:/usr/local/bin/${program}")
+    fi
+  done
+  bin/image -o "${out}/codis-standin.tar" -name codis-standin:dev -user 65532 -ldd "${files[@]}"
+}
+
+# The stand-in speaks for the dashboard, the proxy and the page; its servers are
+# Debian's redis-server with a module.
+standin() {
+  local file files=()
+  hack/standin.sh bin/standin
+  for file in bin/standin/*; do
+    files+=("${file}:/usr/local/bin/$(basename "${file}")")
+  done
+  files+=("$(readlink -f "$(command -v redis-server)"):/usr/local/bin/redis-server")
+  bin/image -o "${out}/codis-standin.tar" -name codis-standin:dev -user 65532 -ldd "${files[@]}"
+}
+
+make build bin/image
+CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/client ./test/client
+operator
+client
+if [[ -n ${CODIS_RELEASE:-} ]]; then
+  release "${CODIS_RELEASE}"
+else
+  standin
+fi
+ls -sh "${out}"/*.tar
