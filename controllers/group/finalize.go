@@ -9,14 +9,13 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/conditions"
-	"github.com/codis-io/codis-operator/internal/product"
 	"github.com/codis-io/codis-operator/internal/reconcile"
+	"github.com/codis-io/codis-operator/internal/watch"
 )
 
 // finalize takes a group out of its dashboard before its pods go.
@@ -31,7 +30,7 @@ func (r *Reconciler) finalize(ctx context.Context, s *state) (time.Duration, err
 	if !controllerutil.ContainsFinalizer(s.group, v1alpha1.Finalizer) {
 		return 0, nil
 	}
-	gone, err := r.dashboardGoes(ctx, s)
+	gone, err := watch.TopologyGoes(ctx, r.Reader, s.group, s.group.Spec.DashboardRef.Name)
 	if err != nil {
 		return 0, err
 	}
@@ -82,29 +81,6 @@ func (r *Reconciler) unregister(ctx context.Context, s *state) error {
 		return fmt.Errorf("remove group %d: %w", gid, err)
 	}
 	return nil
-}
-
-// dashboardGoes tells whether the topology goes anyway: the dashboard, or the
-// cluster that owns both, is gone or being deleted. It asks past the cache: a
-// cluster that is deleted deletes everything at once.
-func (r *Reconciler) dashboardGoes(ctx context.Context, s *state) (bool, error) {
-	dashboard, err := product.Dashboard(ctx, r.Reader, s.group.Namespace, s.group.Spec.DashboardRef.Name)
-	if err != nil {
-		return s.toProblem(err) == nil, s.toProblem(err)
-	}
-	if dashboard.DeletionTimestamp != nil {
-		return true, nil
-	}
-	cluster := s.group.Labels[v1alpha1.LabelCluster]
-	if cluster == "" {
-		return false, nil
-	}
-	owner := &v1alpha1.CodisCluster{}
-	err = r.Reader.Get(ctx, types.NamespacedName{Namespace: s.group.Namespace, Name: cluster}, owner)
-	if apierrors.IsNotFound(err) || err == nil && owner.DeletionTimestamp != nil {
-		return true, nil
-	}
-	return false, err
 }
 
 func (r *Reconciler) release(ctx context.Context, s *state) error {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -171,4 +172,27 @@ func GroupWithSameID(ctx context.Context, c client.Reader, group *v1alpha1.Codis
 
 func request(namespace, name string) reconcile.Request {
 	return reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}}
+}
+
+// TopologyGoes tells whether what an object has in a dashboard goes anyway: the
+// dashboard, or the cluster that owns both, is gone or being deleted. Ask past
+// the cache: a cluster that is deleted deletes everything at once.
+func TopologyGoes(ctx context.Context, reader client.Reader, object client.Object, dashboard string) (bool, error) {
+	key := types.NamespacedName{Namespace: object.GetNamespace(), Name: dashboard}
+	if gone, err := goes(ctx, reader, key, &v1alpha1.CodisDashboard{}); gone || err != nil {
+		return gone, err
+	}
+	key.Name = object.GetLabels()[v1alpha1.LabelCluster]
+	if key.Name == "" {
+		return false, nil
+	}
+	return goes(ctx, reader, key, &v1alpha1.CodisCluster{})
+}
+
+func goes(ctx context.Context, reader client.Reader, key types.NamespacedName, object client.Object) (bool, error) {
+	err := reader.Get(ctx, key, object)
+	if apierrors.IsNotFound(err) {
+		return true, nil
+	}
+	return err == nil && object.GetDeletionTimestamp() != nil, err
 }

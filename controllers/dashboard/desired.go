@@ -1,0 +1,201 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package dashboard
+
+import (
+	"encoding/json"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/config"
+	"github.com/codis-io/codis-operator/internal/naming"
+	"github.com/codis-io/codis-operator/internal/network"
+	"github.com/codis-io/codis-operator/internal/podtemplate"
+	"github.com/codis-io/codis-operator/internal/product"
+)
+
+const (
+	storeVolume = "topology"
+	storeDir    = "/var/lib/codis"
+	confFile    = "dashboard.toml"
+	listFile    = "dashboards.json"
+	listDir     = "/etc/codis/fe"
+)
+
+func objectMeta(d *v1alpha1.CodisDashboard, component, name string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{
+		Namespace: d.Namespace,
+		Name:      name,
+		Labels:    naming.Labels(component, d.Name, d.Name),
+	}
+}
+
+func dashboardMeta(d *v1alpha1.CodisDashboard) metav1.ObjectMeta {
+	return objectMeta(d, naming.ComponentDashboard, naming.Dashboard(d.Name))
+}
+
+func feMeta(d *v1alpha1.CodisDashboard) metav1.ObjectMeta {
+	return objectMeta(d, naming.ComponentFE, naming.FE(d.Name))
+}
+
+// service gives the dashboard its name. It is published before it is ready:
+// the dashboard must resolve its own name to start.
+func service(d *v1alpha1.CodisDashboard) *corev1.Service {
+	return &corev1.Service{
+		ObjectMeta: dashboardMeta(d),
+		Spec: corev1.ServiceSpec{
+			ClusterIP:                corev1.ClusterIPNone,
+			PublishNotReadyAddresses: true,
+			Selector:                 naming.Selector(naming.ComponentDashboard, d.Name),
+			Ports: []corev1.ServicePort{
+				{Name: "admin", Port: naming.PortDashboard, TargetPort: intstr.FromString("admin")},
+			},
+		},
+	}
+}
+
+func configText(d *v1alpha1.CodisDashboard) string {
+	return config.Dashboard(product.Name(d), storeDir, naming.PortDashboard)
+}
+
+func configMap(d *v1alpha1.CodisDashboard) *corev1.ConfigMap {
+	return &corev1.ConfigMap{ObjectMeta: dashboardMeta(d), Data: map[string]string{confFile: configText(d)}}
+}
+
+// statefulSet runs the one dashboard. A StatefulSet never runs two pods of one
+// name, so the lock that a killed dashboard leaves behind is nobody's and is
+// removed at start; two dashboards at once would each believe to be the only one.
+func statefulSet(
+	d *v1alpha1.CodisDashboard, storage *v1alpha1.Storage, domain naming.Domain, images podtemplate.Images, live *appsv1.StatefulSet,
+) (*appsv1.StatefulSet, error) {
+	pod := podtemplate.Pod{
+		Component: naming.ComponentDashboard,
+		Instance:  d.Name,
+		Dashboard: d.Name,
+		Settings:  d.Spec.Component,
+		Images:    images,
+		Container: corev1.Container{
+			Name: naming.ComponentDashboard,
+			Command: []string{
+				"codis-dashboard", "--config=" + podtemplate.ConfigDir + "/" + confFile,
+				"--host-admin=" + domain.DashboardAddr(d.Namespace, d.Name), "--remove-lock",
+			},
+			Ports:        []corev1.ContainerPort{{Name: "admin", ContainerPort: naming.PortDashboard}},
+			VolumeMounts: []corev1.VolumeMount{{Name: storeVolume, MountPath: storeDir}},
+			// The lock is held only when /topom/stats answers; /topom/model always does.
+			ReadinessProbe: podtemplate.HTTPProbe("/topom/stats", naming.PortDashboard, 2, 2),
+			LivenessProbe:  podtemplate.HTTPProbe("/topom/model", naming.PortDashboard, 5, 3),
+			WorkingDir:     storeDir,
+		},
+		Config: &podtemplate.ConfigFile{
+			Name: confFile, Format: string(config.TOML), ConfigMap: naming.Dashboard(d.Name), Text: configText(d),
+			Secrets: map[string]string{"product_auth": product.AuthSecret(d)},
+		},
+		GracePeriodSeconds: 10,
+	}
+	if storage == nil {
+		pod.Volumes = []corev1.Volume{{Name: storeVolume, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
+	}
+	template, err := podtemplate.Template(pod, podtemplate.LiveOf(live))
+	if err != nil {
+		return nil, err
+	}
+	return &appsv1.StatefulSet{
+		ObjectMeta: dashboardMeta(d),
+		Spec: appsv1.StatefulSetSpec{
+			Replicas:                             new(int32(1)),
+			ServiceName:                          naming.Dashboard(d.Name),
+			Selector:                             &metav1.LabelSelector{MatchLabels: naming.Selector(naming.ComponentDashboard, d.Name)},
+			Template:                             template,
+			VolumeClaimTemplates:                 podtemplate.Claims(storeVolume, storage),
+			PersistentVolumeClaimRetentionPolicy: podtemplate.Retention(storage),
+			RevisionHistoryLimit:                 new(int32(3)),
+		},
+	}, nil
+}
+
+// networkPolicy lets only the product's web page and the operator in: whoever
+// reaches a dashboard administers its product.
+func networkPolicy(d *v1alpha1.CodisDashboard) *networkingv1.NetworkPolicy {
+	return &networkingv1.NetworkPolicy{
+		ObjectMeta: dashboardMeta(d),
+		Spec: networkingv1.NetworkPolicySpec{
+			PodSelector: metav1.LabelSelector{MatchLabels: naming.Selector(naming.ComponentDashboard, d.Name)},
+			PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress},
+			Ingress: []networkingv1.NetworkPolicyIngressRule{
+				network.Allow(naming.PortDashboard, network.Product(d.Name), network.Operator()),
+			},
+		},
+	}
+}
+
+// feConfigMap lists the dashboard for its web page.
+func feConfigMap(d *v1alpha1.CodisDashboard, domain naming.Domain) (*corev1.ConfigMap, error) {
+	list, err := json.Marshal([]map[string]string{
+		{"name": product.Name(d), "dashboard": domain.DashboardAddr(d.Namespace, d.Name)},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &corev1.ConfigMap{ObjectMeta: feMeta(d), Data: map[string]string{listFile: string(list)}}, nil
+}
+
+func feService(d *v1alpha1.CodisDashboard) *corev1.Service {
+	meta := feMeta(d)
+	meta.Annotations = d.Spec.FE.Service.Annotations
+	return &corev1.Service{
+		ObjectMeta: meta,
+		Spec: corev1.ServiceSpec{
+			Type:     d.Spec.FE.Service.Type,
+			Selector: naming.Selector(naming.ComponentFE, d.Name),
+			Ports:    []corev1.ServicePort{{Name: "http", Port: naming.PortFE, TargetPort: intstr.FromString("http")}},
+		},
+	}
+}
+
+func feDeployment(
+	d *v1alpha1.CodisDashboard, list *corev1.ConfigMap, images podtemplate.Images,
+) (*appsv1.Deployment, error) {
+	const volume = "dashboards"
+	settings := d.Spec.FE.Component
+	if settings.Image == "" {
+		settings.Image = d.Spec.Image
+	}
+	template, err := podtemplate.Template(podtemplate.Pod{
+		Component: naming.ComponentFE,
+		Instance:  d.Name,
+		Dashboard: d.Name,
+		Settings:  settings,
+		Images:    images,
+		Container: corev1.Container{
+			Name:           naming.ComponentFE,
+			Command:        []string{"codis-fe", "--listen=0.0.0.0:8080", "--dashboard-list=" + listDir + "/" + listFile},
+			Ports:          []corev1.ContainerPort{{Name: "http", ContainerPort: naming.PortFE}},
+			VolumeMounts:   []corev1.VolumeMount{{Name: volume, MountPath: listDir, ReadOnly: true}},
+			ReadinessProbe: podtemplate.HTTPProbe("/list", naming.PortFE, 2, 3),
+			LivenessProbe:  podtemplate.HTTPProbe("/", naming.PortFE, 10, 3),
+		},
+		Volumes: []corev1.Volume{{Name: volume, VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+			LocalObjectReference: corev1.LocalObjectReference{Name: list.Name},
+		}}}},
+		GracePeriodSeconds: 5,
+	}, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &appsv1.Deployment{
+		ObjectMeta: feMeta(d),
+		Spec: appsv1.DeploymentSpec{
+			Replicas:             d.Spec.FE.Replicas,
+			Selector:             &metav1.LabelSelector{MatchLabels: naming.Selector(naming.ComponentFE, d.Name)},
+			Template:             template,
+			RevisionHistoryLimit: new(int32(3)),
+		},
+	}, nil
+}

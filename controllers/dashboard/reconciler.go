@@ -1,0 +1,137 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package dashboard reconciles CodisDashboard: the one dashboard of a product,
+// its web page, and who owns which slot. It refuses to touch servers.
+package dashboard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/apply"
+	"github.com/codis-io/codis-operator/internal/conditions"
+	"github.com/codis-io/codis-operator/internal/naming"
+	"github.com/codis-io/codis-operator/internal/podtemplate"
+	"github.com/codis-io/codis-operator/internal/reconcile"
+	"github.com/codis-io/codis-operator/internal/watch"
+)
+
+// Reconciler reconciles CodisDashboards.
+type Reconciler struct {
+	// Client reads from the cache and writes.
+	Client client.Client
+	// Reader reads past the cache.
+	Reader   client.Reader
+	Recorder events.EventRecorder
+	Images   podtemplate.Images
+	Domain   naming.Domain
+}
+
+// +kubebuilder:rbac:groups=codis.io,resources=codisdashboards,verbs=get;list;watch
+// +kubebuilder:rbac:groups=codis.io,resources=codisdashboards/status,verbs=get;update;patch
+// +kubebuilder:rbac:groups=codis.io,resources=codisdashboards/finalizers,verbs=update
+// +kubebuilder:rbac:groups=codis.io,resources=codiscoordinators;codisgroups,verbs=get;list;watch
+// +kubebuilder:rbac:groups=apps,resources=statefulsets;deployments,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups="",resources=services;configmaps,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;create
+// +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// SetupWithManager registers the reconciler.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.CodisDashboard{}).
+		Owns(&appsv1.StatefulSet{}).
+		Owns(&appsv1.Deployment{}).
+		Owns(&corev1.Service{}).
+		Owns(&corev1.ConfigMap{}).
+		Owns(&networkingv1.NetworkPolicy{}).
+		Watches(&corev1.Pod{}, watch.PodsOf(naming.ComponentDashboard)).
+		Watches(&v1alpha1.CodisCoordinator{}, watch.Coordinators(mgr.GetClient())).
+		Watches(&v1alpha1.CodisGroup{}, watch.DashboardOf()).
+		WithOptions(watch.Options()).
+		Named("codisdashboard").
+		Complete(r)
+}
+
+// Reconcile brings one dashboard a step closer to its spec.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	dashboard := &v1alpha1.CodisDashboard{}
+	if err := r.Client.Get(ctx, req.NamespacedName, dashboard); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if dashboard.DeletionTimestamp != nil {
+		return ctrl.Result{}, nil // Everything it has is inside Kubernetes and goes with it.
+	}
+	s := &state{dashboard: dashboard.DeepCopy()}
+	if reconcile.Paused(dashboard) {
+		conditions.Set(&s.dashboard.Status.Conditions, dashboard.Generation, conditions.Paused())
+		return ctrl.Result{}, r.patch(ctx, dashboard, s)
+	}
+	step := func(f func(context.Context, *state) (time.Duration, error)) reconcile.Step {
+		return func(ctx context.Context) (time.Duration, error) { return f(ctx, s) }
+	}
+	result, err := reconcile.Run(ctx, step(r.observe), step(r.applyObjects), step(r.assignSlots))
+	report(s, r.Domain)
+	return result, errors.Join(err, r.patch(ctx, dashboard, s))
+}
+
+func (r *Reconciler) patch(ctx context.Context, before *v1alpha1.CodisDashboard, s *state) error {
+	return conditions.Patch(ctx, r.Client, r.Recorder, before, s.dashboard,
+		before.Status.Conditions, s.dashboard.Status.Conditions)
+}
+
+func (r *Reconciler) applyObjects(ctx context.Context, s *state) (time.Duration, error) {
+	if s.coordinator == nil || s.blocked != nil {
+		return 0, nil
+	}
+	set, err := statefulSet(s.dashboard, s.coordinator.Spec.Storage, r.Domain, r.Images, s.live)
+	if err != nil {
+		return 0, err
+	}
+	objects := []client.Object{service(s.dashboard), configMap(s.dashboard), networkPolicy(s.dashboard), set}
+	if s.dashboard.Spec.FE != nil {
+		list, err := feConfigMap(s.dashboard, r.Domain)
+		if err != nil {
+			return 0, err
+		}
+		deployment, err := feDeployment(s.dashboard, list, r.Images)
+		if err != nil {
+			return 0, err
+		}
+		objects = append(objects, list, feService(s.dashboard), deployment)
+	}
+	s.applied = apply.Applier{Client: r.Client, Reader: r.Reader}.Objects(ctx, s.dashboard, objects...)
+	return 0, errors.Join(reconcile.Unexpected(s.applied), r.removeFE(ctx, s))
+}
+
+// removeFE deletes the web page when it is no longer asked for.
+func (r *Reconciler) removeFE(ctx context.Context, s *state) error {
+	if s.dashboard.Spec.FE != nil || s.fe == nil || !isOwned(s.fe, s.dashboard) {
+		return nil
+	}
+	objects := []client.Object{
+		&corev1.Service{ObjectMeta: feMeta(s.dashboard)},
+		&corev1.ConfigMap{ObjectMeta: feMeta(s.dashboard)},
+		&appsv1.Deployment{ObjectMeta: feMeta(s.dashboard)},
+	}
+	for _, object := range objects {
+		if err := r.Client.Delete(ctx, object); err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("delete web page: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,197 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package dashboard
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/codis"
+	"github.com/codis-io/codis-operator/internal/conditions"
+	"github.com/codis-io/codis-operator/internal/layout"
+	"github.com/codis-io/codis-operator/internal/reconcile"
+)
+
+// groupView is what a decision about slots needs to know of a CodisGroup.
+type groupView struct {
+	id int
+	// inSync tells that every member is registered and follows the master.
+	inSync bool
+	// leaving tells that the group is being deleted.
+	leaving bool
+}
+
+// assignment is what shall be done about slots that nobody owns.
+type assignment struct {
+	// slots to assign now; empty for none.
+	slots []codis.SlotMapping
+	// restored tells that the slots come from the recorded layout.
+	restored bool
+	// waiting says what the assignment waits for; empty where nothing is left to do.
+	waiting string
+}
+
+// decideAssignment plans the first layout, or puts back the recorded one after
+// the store of the dashboard was lost. It is pure. Only slots that nobody owns
+// are ever assigned, and only to groups that the dashboard knows with a server;
+// the first layout waits until its groups are in sync.
+func decideAssignment(stats *codis.Stats, recorded layout.Layout, initial []int, groups []groupView) assignment {
+	if stats.Offline() == 0 {
+		return assignment{}
+	}
+	if len(recorded) > 0 {
+		return restore(stats, recorded)
+	}
+	if len(initial) == 0 {
+		for _, g := range groups {
+			if !g.leaving {
+				initial = append(initial, g.id)
+			}
+		}
+	}
+	if len(initial) == 0 {
+		return assignment{waiting: "waiting for a CodisGroup that refers to this dashboard"}
+	}
+	slices.Sort(initial)
+	for _, id := range initial {
+		ready := slices.ContainsFunc(groups, func(g groupView) bool { return g.id == id && g.inSync && !g.leaving })
+		if !ready || !hasServer(stats, id) {
+			return assignment{waiting: fmt.Sprintf("waiting for group %d to be registered and in sync", id)}
+		}
+	}
+	return assignment{slots: layout.Missing(stats, layout.Even(initial))}
+}
+
+func restore(stats *codis.Stats, recorded layout.Layout) assignment {
+	for _, id := range recorded.Groups() {
+		if !hasServer(stats, id) {
+			return assignment{waiting: fmt.Sprintf("waiting for group %d to be registered again, to give it back its slots", id)}
+		}
+	}
+	return assignment{slots: layout.Missing(stats, recorded), restored: true}
+}
+
+func hasServer(stats *codis.Stats, id int) bool {
+	group := stats.GroupByID(id)
+	return group != nil && len(group.Servers) > 0
+}
+
+// assignSlots carries the plan out, in one call. A crash of the dashboard midway
+// leaves some slots without owner; the next pass plans the same for those.
+func (r *Reconciler) assignSlots(ctx context.Context, s *state) (time.Duration, error) {
+	if s.stats == nil {
+		return reconcile.Later, nil
+	}
+	s.assignment = decideAssignment(s.stats, s.recorded, s.initial(), s.groups)
+	if len(s.assignment.slots) == 0 {
+		if s.stats.Offline() > 0 {
+			return reconcile.Soon, nil
+		}
+		return reconcile.Steady, nil
+	}
+	if err := s.api.AssignSlots(ctx, s.assignment.slots); err != nil {
+		s.refused = fmt.Errorf("assign slots: %w", err)
+		return reconcile.Later, nil
+	}
+	reason, verb := v1alpha1.ReasonSlotsAssigned, "Assigned"
+	if s.assignment.restored {
+		reason, verb = v1alpha1.ReasonLayoutRestored, "Put back"
+	}
+	r.Recorder.Eventf(s.dashboard, nil, corev1.EventTypeNormal, reason, "AssignSlots",
+		"%s %d slots that nobody owned: %s", verb, len(s.assignment.slots), describe(s.assignment.slots))
+	stats, err := s.api.Stats(ctx)
+	if err != nil {
+		return reconcile.Soon, nil // The slots are assigned; the next pass sees it.
+	}
+	s.stats, s.assignment = stats, assignment{}
+	return reconcile.Soon, nil
+}
+
+func describe(slots []codis.SlotMapping) string {
+	byGroup := layout.Layout{}
+	for _, slot := range slots {
+		byGroup[slot.GroupID] = append(byGroup[slot.GroupID], slot.ID)
+	}
+	text := ""
+	for _, group := range byGroup.Groups() {
+		if text != "" {
+			text += "; "
+		}
+		text += fmt.Sprintf("%s to group %d", layout.Format(byGroup[group]), group)
+	}
+	return text
+}
+
+// initial returns the ids that the spec names for the first layout.
+func (s *state) initial() []int {
+	ids := make([]int, 0, len(s.dashboard.Spec.InitialGroups))
+	for _, id := range s.dashboard.Spec.InitialGroups {
+		ids = append(ids, int(id))
+	}
+	return ids
+}
+
+// recordedLayout reads the layout back from the status.
+func recordedLayout(status *v1alpha1.CodisDashboardStatus) (layout.Layout, error) {
+	recorded := layout.Layout{}
+	for _, group := range status.Layout {
+		slots, err := layout.Parse(group.Slots)
+		if err != nil {
+			return nil, fmt.Errorf("status.layout: %w", err)
+		}
+		recorded[int(group.Group)] = slots
+	}
+	return recorded, nil
+}
+
+// reportSlots records what the dashboard knows. The layout is recorded only
+// when it is complete: a store that was emptied must not empty the record.
+func reportSlots(s *state) {
+	if s.stats == nil {
+		return
+	}
+	status := &s.dashboard.Status
+	counts := &v1alpha1.SlotCounts{}
+	for _, slot := range s.stats.Slots {
+		switch {
+		case slot.GroupID == 0:
+			counts.Offline++
+		default:
+			counts.Assigned++
+		}
+		if slot.Action.State != "" {
+			counts.Migrating++
+		}
+	}
+	status.Slots = counts
+	current, complete := layout.Of(s.stats)
+	if !complete {
+		return
+	}
+	status.Layout = nil
+	for _, group := range current.Groups() {
+		status.Layout = append(status.Layout, v1alpha1.GroupSlots{
+			Group: int32(group), Slots: layout.Format(current[group]), //nolint:gosec // At most 9999.
+		})
+	}
+}
+
+func slotsCondition(s *state) conditions.Condition {
+	const t = v1alpha1.ConditionSlotsAssigned
+	switch {
+	case s.stats == nil:
+		return conditions.Unknown(t, s.problemReason(), s.problemMessage())
+	case s.refused != nil:
+		return conditions.False(t, v1alpha1.ReasonDashboardRefused, "the dashboard refused to "+s.refused.Error())
+	case s.stats.Offline() > 0:
+		return conditions.False(t, v1alpha1.ReasonWaitingForGroups,
+			fmt.Sprintf("%d of %d slots have no owner; %s", s.stats.Offline(), codis.Slots, s.assignment.waiting))
+	}
+	return conditions.True(t, v1alpha1.ReasonReady, fmt.Sprintf("all %d slots have an owner", codis.Slots))
+}

@@ -1,0 +1,280 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package dashboard
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/apply"
+	"github.com/codis-io/codis-operator/internal/codis"
+	"github.com/codis-io/codis-operator/internal/conditions"
+	"github.com/codis-io/codis-operator/internal/layout"
+	"github.com/codis-io/codis-operator/internal/naming"
+	"github.com/codis-io/codis-operator/internal/podtemplate"
+	"github.com/codis-io/codis-operator/internal/product"
+	"github.com/codis-io/codis-operator/internal/watch"
+)
+
+// state is what one pass over a dashboard has found and decided.
+type state struct {
+	dashboard *v1alpha1.CodisDashboard
+
+	// coordinator that keeps the topology; nil while it cannot be used.
+	coordinator *v1alpha1.CodisCoordinator
+	// blocked is why no pod can be made; nil if it can.
+	blocked *product.Problem
+	// problem is why the dashboard cannot be asked; nil if it can.
+	problem *product.Problem
+
+	live *appsv1.StatefulSet
+	pod  *corev1.Pod
+	fe   *appsv1.Deployment
+
+	api      codis.Dashboard
+	stats    *codis.Stats
+	version  string
+	groups   []groupView
+	recorded layout.Layout
+
+	assignment assignment
+	applied    error
+	refused    error
+}
+
+// observe finds out all that a pass is based on.
+func (r *Reconciler) observe(ctx context.Context, s *state) (time.Duration, error) {
+	if err := r.observeObjects(ctx, s); err != nil {
+		return 0, err
+	}
+	if err := r.observeCoordinator(ctx, s); err != nil {
+		return 0, err
+	}
+	if err := r.ensurePassword(ctx, s); err != nil {
+		return 0, err
+	}
+	groups, err := watch.Groups(ctx, r.Client, s.dashboard.Namespace, s.dashboard.Name)
+	if err != nil {
+		return 0, fmt.Errorf("list groups: %w", err)
+	}
+	for i := range groups {
+		s.groups = append(s.groups, viewOf(&groups[i]))
+	}
+	if s.recorded, err = recordedLayout(&s.dashboard.Status); err != nil {
+		return 0, err
+	}
+	return 0, r.observeTopology(ctx, s)
+}
+
+func viewOf(g *v1alpha1.CodisGroup) groupView {
+	list := g.Status.Conditions
+	return groupView{
+		id: int(g.Spec.ID),
+		inSync: meta.IsStatusConditionTrue(list, v1alpha1.ConditionRegistered) &&
+			meta.IsStatusConditionTrue(list, v1alpha1.ConditionReplicasInSync) &&
+			meta.IsStatusConditionTrue(list, v1alpha1.ConditionMasterReachable),
+		leaving: g.DeletionTimestamp != nil,
+	}
+}
+
+func (r *Reconciler) observeObjects(ctx context.Context, s *state) error {
+	d := s.dashboard
+	live, pod, fe := &appsv1.StatefulSet{}, &corev1.Pod{}, &appsv1.Deployment{}
+	if err := r.Client.Get(ctx, key(d, naming.Dashboard(d.Name)), live); err == nil {
+		s.live = live
+	} else if !apierrors.IsNotFound(err) {
+		return fmt.Errorf("get statefulset: %w", err)
+	}
+	if err := r.Client.Get(ctx, key(d, naming.DashboardPod(d.Name)), pod); err == nil {
+		s.pod = pod
+	} else if !apierrors.IsNotFound(err) {
+		return fmt.Errorf("get pod: %w", err)
+	}
+	if err := r.Client.Get(ctx, key(d, naming.FE(d.Name)), fe); err == nil {
+		s.fe = fe
+	} else if !apierrors.IsNotFound(err) {
+		return fmt.Errorf("get deployment: %w", err)
+	}
+	return nil
+}
+
+func (r *Reconciler) observeCoordinator(ctx context.Context, s *state) error {
+	name := s.dashboard.Spec.CoordinatorRef.Name
+	coordinator := &v1alpha1.CodisCoordinator{}
+	err := r.Client.Get(ctx, key(s.dashboard, name), coordinator)
+	if apierrors.IsNotFound(err) {
+		s.blocked = &product.Problem{Reason: v1alpha1.ReasonCoordinatorMissing, Message: fmt.Sprintf(
+			"CodisCoordinator %q does not exist in this namespace: create it, or correct spec.coordinatorRef", name)}
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("get coordinator: %w", err)
+	}
+	s.coordinator = coordinator
+	return nil
+}
+
+// ensurePassword checks the Secret that the user named, or makes one with a
+// random password, once. Two operators that try at once are told apart by the
+// API server: the second finds the Secret of the first.
+func (r *Reconciler) ensurePassword(ctx context.Context, s *state) error {
+	name := product.AuthSecret(s.dashboard)
+	_, err := product.Password(ctx, r.Reader, s.dashboard.Namespace, name)
+	var problem *product.Problem
+	if !errors.As(err, &problem) {
+		return err
+	}
+	if s.dashboard.Spec.AuthSecretRef != nil {
+		s.blocked = problem
+		return nil
+	}
+	secret := &corev1.Secret{
+		ObjectMeta: objectMeta(s.dashboard, naming.ComponentDashboard, name),
+		Type:       corev1.SecretTypeOpaque,
+		Data:       map[string][]byte{naming.PasswordKey: []byte(rand.Text())},
+	}
+	if err := controllerutil.SetControllerReference(s.dashboard, secret, r.Client.Scheme()); err != nil {
+		return fmt.Errorf("make secret %s: %w", name, err)
+	}
+	err = r.Client.Create(ctx, secret)
+	if apierrors.IsAlreadyExists(err) {
+		s.blocked = problem // Somebody's Secret without the key.
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("make secret %s: %w", name, err)
+	}
+	return nil
+}
+
+func (r *Reconciler) observeTopology(ctx context.Context, s *state) error {
+	api, err := product.API(ctx, r.Client, s.dashboard)
+	if err == nil {
+		s.api = api
+		s.stats, err = product.Stats(ctx, api)
+	}
+	if err != nil {
+		problem := product.AsProblem(err, "")
+		if problem.Reason == "" {
+			return err
+		}
+		s.problem = problem
+		return nil
+	}
+	s.version = s.dashboard.Status.Version
+	// The version changes with the pod only.
+	if s.version == "" || s.live != nil && s.dashboard.Status.ObservedGeneration != s.dashboard.Generation {
+		version, served, err := api.Version(ctx)
+		switch {
+		case err != nil:
+			return nil
+		case served != product.Name(s.dashboard):
+			s.stats = nil
+			s.problem = &product.Problem{Reason: v1alpha1.ReasonDashboardUnreachable,
+				Message: fmt.Sprintf("the dashboard serves product %q, not %q", served, product.Name(s.dashboard))}
+		}
+		s.version = version
+	}
+	return nil
+}
+
+// report writes everything that a pass found into the status.
+func report(s *state, domain naming.Domain) {
+	d := s.dashboard
+	status := &d.Status
+	status.ObservedGeneration = d.Generation
+	status.Address = domain.DashboardAddr(d.Namespace, d.Name)
+	status.ProductName = product.Name(d)
+	status.AuthSecretName = product.AuthSecret(d)
+	if s.version != "" {
+		status.Version = s.version
+	}
+	reportSlots(s)
+	workload, slots, fe := workloadCondition(s), slotsCondition(s), feCondition(s)
+	ready := conditions.Summarize(v1alpha1.ConditionReady, "the dashboard answers and every slot has an owner", workload, slots, fe)
+	conditions.Set(&status.Conditions, d.Generation, ready, workload, slots, fe)
+}
+
+func workloadCondition(s *state) conditions.Condition {
+	const t = v1alpha1.ConditionWorkloadReady
+	if s.blocked != nil {
+		return conditions.False(t, s.blocked.Reason, s.blocked.Message)
+	}
+	if s.applied != nil {
+		reason := v1alpha1.ReasonApplyFailed
+		if errors.Is(s.applied, apply.ErrCollision) {
+			reason = v1alpha1.ReasonNameCollision
+		}
+		return conditions.False(t, reason, s.applied.Error())
+	}
+	if s.pod != nil {
+		if reason, message := podtemplate.Trouble(s.pod); reason != "" {
+			return conditions.False(t, reason, message)
+		}
+	}
+	switch {
+	case s.problem != nil:
+		return conditions.False(t, s.problem.Reason, s.problem.Message)
+	case s.pod == nil || !podtemplate.Ready(s.pod) || s.live == nil || podtemplate.Outdated(s.pod, s.live):
+		return conditions.False(t, v1alpha1.ReasonPodsNotReady, "the pod is not ready or runs an old template")
+	}
+	return conditions.True(t, v1alpha1.ReasonReady, "the dashboard holds its lock and answers")
+}
+
+func feCondition(s *state) conditions.Condition {
+	const t = v1alpha1.ConditionFEReady
+	switch {
+	case s.dashboard.Spec.FE == nil:
+		return conditions.True(t, v1alpha1.ReasonDisabled, "no web page is asked for")
+	case s.fe == nil || s.fe.Status.ObservedGeneration != s.fe.Generation:
+		return conditions.False(t, v1alpha1.ReasonPodsNotReady, "the web page is being started")
+	}
+	wanted := int32(1)
+	if s.dashboard.Spec.FE.Replicas != nil {
+		wanted = *s.dashboard.Spec.FE.Replicas
+	}
+	if s.fe.Status.ReadyReplicas < wanted || s.fe.Status.UpdatedReplicas < wanted {
+		return conditions.False(t, v1alpha1.ReasonPodsNotReady,
+			fmt.Sprintf("%d of %d pods of the web page are ready", s.fe.Status.ReadyReplicas, wanted))
+	}
+	return conditions.True(t, v1alpha1.ReasonReady, "the web page runs; it has no login of its own")
+}
+
+func (s *state) problemReason() string {
+	if s.problem != nil {
+		return s.problem.Reason
+	}
+	return v1alpha1.ReasonNotObserved
+}
+
+func (s *state) problemMessage() string {
+	switch {
+	case s.problem != nil:
+		return s.problem.Message
+	case s.blocked != nil:
+		return s.blocked.Message
+	}
+	return "not looked at yet"
+}
+
+func key(d *v1alpha1.CodisDashboard, name string) types.NamespacedName {
+	return types.NamespacedName{Namespace: d.Namespace, Name: name}
+}
+
+// isOwned tells whether an object belongs to the dashboard.
+func isOwned(object metav1.Object, d *v1alpha1.CodisDashboard) bool {
+	return metav1.IsControlledBy(object, d)
+}

@@ -1,0 +1,162 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/config"
+	"github.com/codis-io/codis-operator/internal/naming"
+	"github.com/codis-io/codis-operator/internal/network"
+	"github.com/codis-io/codis-operator/internal/podtemplate"
+	"github.com/codis-io/codis-operator/internal/product"
+)
+
+const confFile = "proxy.toml"
+
+func objectMeta(p *v1alpha1.CodisProxy) metav1.ObjectMeta {
+	return metav1.ObjectMeta{
+		Namespace: p.Namespace,
+		Name:      naming.Proxy(p.Name),
+		Labels:    naming.Labels(naming.ComponentProxy, p.Name, p.Spec.DashboardRef.Name),
+	}
+}
+
+// service is what clients connect to. It sends them only to proxies that are online.
+func service(p *v1alpha1.CodisProxy) *corev1.Service {
+	meta := objectMeta(p)
+	meta.Annotations = p.Spec.Service.Annotations
+	return &corev1.Service{
+		ObjectMeta: meta,
+		Spec: corev1.ServiceSpec{
+			Type:     p.Spec.Service.Type,
+			Selector: naming.Selector(naming.ComponentProxy, p.Name),
+			Ports:    []corev1.ServicePort{{Name: "redis", Port: naming.PortProxy, TargetPort: intstr.FromString("redis")}},
+		},
+	}
+}
+
+func configText(p *v1alpha1.CodisProxy, productName string) string {
+	return config.Proxy(productName, naming.PortProxyAdmin, naming.PortProxy, p.Spec.Config)
+}
+
+func configMap(p *v1alpha1.CodisProxy, productName string) *corev1.ConfigMap {
+	return &corev1.ConfigMap{ObjectMeta: objectMeta(p), Data: map[string]string{confFile: configText(p, productName)}}
+}
+
+// deployment runs the proxies. They are told no dashboard: they wait until the
+// operator brings them online, instead of exiting when it is late. What they
+// announce is the address of the pod, so an entry never outlives it unnoticed.
+func deployment(
+	p *v1alpha1.CodisProxy, dashboard *v1alpha1.CodisDashboard, images podtemplate.Images, live *appsv1.Deployment,
+) (*appsv1.Deployment, error) {
+	secrets := map[string]string{"product_auth": product.AuthSecret(dashboard)}
+	if ref := p.Spec.SessionAuthSecretRef; ref != nil {
+		secrets["session_auth"] = ref.Name
+	}
+	var liveTemplate *corev1.PodTemplateSpec
+	if live != nil {
+		liveTemplate = &live.Spec.Template
+	}
+	template, err := podtemplate.Template(podtemplate.Pod{
+		Component: naming.ComponentProxy,
+		Instance:  p.Name,
+		Dashboard: p.Spec.DashboardRef.Name,
+		Settings:  p.Spec.Component,
+		Images:    images,
+		Container: corev1.Container{
+			Name: naming.ComponentProxy,
+			Command: []string{
+				"codis-proxy", "--config=" + podtemplate.ConfigDir + "/" + confFile,
+				"--host-admin=$(POD_IP):11080", "--host-proxy=$(POD_IP):19000",
+			},
+			Env: []corev1.EnvVar{{Name: "POD_IP", ValueFrom: &corev1.EnvVarSource{
+				FieldRef: &corev1.ObjectFieldSelector{FieldPath: "status.podIP"},
+			}}},
+			Ports: []corev1.ContainerPort{
+				{Name: "redis", ContainerPort: naming.PortProxy},
+				{Name: "admin", ContainerPort: naming.PortProxyAdmin},
+			},
+			ReadinessProbe: podtemplate.HTTPProbe("/proxy/model", naming.PortProxyAdmin, 2, 2),
+			LivenessProbe:  podtemplate.HTTPProbe("/proxy/model", naming.PortProxyAdmin, 5, 3),
+		},
+		Config: &podtemplate.ConfigFile{
+			Name: confFile, Format: string(config.TOML), ConfigMap: naming.Proxy(p.Name),
+			Text: configText(p, product.Name(dashboard)), Secrets: secrets,
+		},
+		ReadinessGates:     []corev1.PodReadinessGate{{ConditionType: v1alpha1.ConditionOnline}},
+		GracePeriodSeconds: 30,
+	}, liveTemplate)
+	if err != nil {
+		return nil, err
+	}
+	return &appsv1.Deployment{
+		ObjectMeta: objectMeta(p),
+		Spec: appsv1.DeploymentSpec{
+			Replicas:             new(wantedReplicas(p)),
+			Selector:             &metav1.LabelSelector{MatchLabels: naming.Selector(naming.ComponentProxy, p.Name)},
+			Template:             template,
+			Strategy:             strategy(p.Spec.Rollout),
+			RevisionHistoryLimit: new(int32(3)),
+		},
+	}, nil
+}
+
+// wantedReplicas is none once the proxies are being deleted.
+func wantedReplicas(p *v1alpha1.CodisProxy) int32 {
+	switch {
+	case p.DeletionTimestamp != nil:
+		return 0
+	case p.Spec.Replicas == nil:
+		return 2
+	}
+	return *p.Spec.Replicas
+}
+
+func strategy(rollout *v1alpha1.Rollout) appsv1.DeploymentStrategy {
+	surge, unavailable := new(intstr.FromInt32(1)), new(intstr.FromInt32(0))
+	if rollout != nil && rollout.MaxSurge != nil {
+		surge = rollout.MaxSurge
+	}
+	if rollout != nil && rollout.MaxUnavailable != nil {
+		unavailable = rollout.MaxUnavailable
+	}
+	return appsv1.DeploymentStrategy{
+		Type:          appsv1.RollingUpdateDeploymentStrategyType,
+		RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: surge, MaxUnavailable: unavailable},
+	}
+}
+
+// disruptionBudget lets a drain take one proxy at a time.
+func disruptionBudget(p *v1alpha1.CodisProxy) *policyv1.PodDisruptionBudget {
+	return &policyv1.PodDisruptionBudget{
+		ObjectMeta: objectMeta(p),
+		Spec: policyv1.PodDisruptionBudgetSpec{
+			MaxUnavailable: new(intstr.FromInt32(1)),
+			Selector:       &metav1.LabelSelector{MatchLabels: naming.Selector(naming.ComponentProxy, p.Name)},
+		},
+	}
+}
+
+// networkPolicy lets everybody reach the clients' port, and only the dashboard
+// and the operator the admin port.
+func networkPolicy(p *v1alpha1.CodisProxy) *networkingv1.NetworkPolicy {
+	return &networkingv1.NetworkPolicy{
+		ObjectMeta: objectMeta(p),
+		Spec: networkingv1.NetworkPolicySpec{
+			PodSelector: metav1.LabelSelector{MatchLabels: naming.Selector(naming.ComponentProxy, p.Name)},
+			PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress},
+			Ingress: []networkingv1.NetworkPolicyIngressRule{
+				network.Allow(naming.PortProxy),
+				network.Allow(naming.PortProxyAdmin, network.Product(p.Spec.DashboardRef.Name), network.Operator()),
+			},
+		},
+	}
+}

@@ -1,0 +1,80 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/codis-io/codis-operator/internal/codis"
+	"github.com/codis-io/codis-operator/internal/naming"
+	"github.com/codis-io/codis-operator/internal/podtemplate"
+)
+
+// proxyView is a proxy pod, and what the proxy in it said about itself.
+type proxyView struct {
+	pod *corev1.Pod
+	// model and status are nil while the proxy does not answer.
+	model  *codis.Proxy
+	status *codis.ProxyState
+}
+
+// online tells whether the proxy serves clients.
+func (v proxyView) online() bool { return v.status != nil && v.status.Online && !v.status.Closed }
+
+// answers tells whether the proxy can be spoken to.
+func (v proxyView) answers() bool { return v.model != nil && v.status != nil }
+
+// plan is what shall be done about the proxies and their entries.
+type plan struct {
+	// remove are entries of processes that are gone.
+	remove []codis.Proxy
+	// online are admin addresses of proxies to bring online.
+	online []string
+}
+
+// decide compares the entries of the dashboard with the pods. It is pure.
+//
+// An entry is removed only when its process is known to be dead: its pod is
+// gone, or kubelet says that its container ended, or another process with
+// another token answers in its pod. A proxy that merely does not answer keeps
+// its entry: removed but alive it would go on serving stale routes. Only
+// entries of pods of this CodisProxy are looked at; others are not ours.
+//
+// A proxy is brought online only once every slot has an owner: one that serves
+// before would answer errors, and after the loss of the dashboard's store it
+// would forget the routes that it still has.
+func decide(name string, stats *codis.Stats, proxies []proxyView, exists func(pod string) bool) plan {
+	byPod := map[string]proxyView{}
+	for _, view := range proxies {
+		byPod[view.pod.Name] = view
+	}
+	var p plan
+	registered := map[string]bool{}
+	for _, entry := range stats.Proxy.Models {
+		if !naming.IsProxyPod(name, entry.Hostname) {
+			continue
+		}
+		view, known := byPod[entry.Hostname]
+		switch {
+		case !known && !exists(entry.Hostname),
+			known && podtemplate.Dead(view.pod),
+			known && view.model != nil && view.model.Token != entry.Token:
+			p.remove = append(p.remove, entry)
+		case known:
+			registered[entry.Hostname] = true
+		}
+	}
+	if stats.Offline() > 0 {
+		return p
+	}
+	for _, view := range proxies {
+		if !view.answers() || view.pod.DeletionTimestamp != nil {
+			continue
+		}
+		if !registered[view.pod.Name] || !view.online() {
+			p.online = append(p.online, view.model.AdminAddr)
+		}
+	}
+	return p
+}
