@@ -1,0 +1,138 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package conf
+
+import (
+	"encoding"
+	"fmt"
+	"os"
+	"reflect"
+	"strconv"
+	"strings"
+)
+
+// LoadFile sets the fields of the struct that v points to from a flat TOML file, by their "toml" tags. Fields without
+// a line keep their value, lines without a field are ignored.
+func LoadFile(path string, v any) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	return Load(string(b), v)
+}
+
+// Load is LoadFile on a text.
+func Load(text string, v any) error {
+	fields := tagged(reflect.ValueOf(v).Elem())
+	for i, line := range strings.Split(text, "\n") {
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		if line[0] == '[' {
+			return nil
+		}
+		key, value, ok := strings.Cut(line, "=")
+		if !ok {
+			return fmt.Errorf("line %d: expected key = value", i+1)
+		}
+		literal, quoted, err := literal(strings.TrimSpace(value))
+		if err != nil {
+			return fmt.Errorf("line %d: %w", i+1, err)
+		}
+		field, ok := fields[strings.Trim(strings.TrimSpace(key), `"'`)]
+		if !ok {
+			continue
+		}
+		if err := assign(field, literal, quoted); err != nil {
+			return fmt.Errorf("line %d: %s: %w", i+1, strings.TrimSpace(key), err)
+		}
+	}
+	return nil
+}
+
+func tagged(v reflect.Value) map[string]reflect.Value {
+	fields := map[string]reflect.Value{}
+	for i := range v.NumField() {
+		if tag := v.Type().Field(i).Tag.Get("toml"); tag != "" && tag != "-" {
+			fields[tag] = v.Field(i)
+		}
+	}
+	return fields
+}
+
+// literal cuts one TOML value off the start of text and checks that only a comment follows it.
+func literal(text string) (value string, quoted bool, err error) {
+	rest := ""
+	switch {
+	case strings.HasPrefix(text, `"`):
+		q, err := strconv.QuotedPrefix(text)
+		if err != nil {
+			return "", false, fmt.Errorf("bad string")
+		}
+		if value, err = strconv.Unquote(q); err != nil {
+			return "", false, fmt.Errorf("bad string")
+		}
+		quoted, rest = true, text[len(q):]
+	case strings.HasPrefix(text, "'"):
+		end := strings.IndexByte(text[1:], '\'')
+		if end < 0 {
+			return "", false, fmt.Errorf("bad string")
+		}
+		value, quoted, rest = text[1:end+1], true, text[end+2:]
+	default:
+		value, rest, _ = strings.Cut(text, "#")
+		return strings.TrimSpace(value), false, nil
+	}
+	if rest = strings.TrimSpace(rest); rest != "" && rest[0] != '#' {
+		return "", false, fmt.Errorf("unexpected text after a string")
+	}
+	return value, quoted, nil
+}
+
+func assign(field reflect.Value, value string, quoted bool) error {
+	if u, ok := field.Addr().Interface().(encoding.TextUnmarshaler); ok {
+		return u.UnmarshalText([]byte(value))
+	}
+	switch {
+	case field.Kind() == reflect.String && quoted:
+		field.SetString(value)
+		return nil
+	case field.Kind() == reflect.Bool && !quoted && (value == "true" || value == "false"):
+		field.SetBool(value == "true")
+		return nil
+	case field.CanInt() && !quoted:
+		n, err := strconv.ParseInt(strings.ReplaceAll(value, "_", ""), 10, 64)
+		if err != nil || field.OverflowInt(n) {
+			return fmt.Errorf("not an integer")
+		}
+		field.SetInt(n)
+		return nil
+	}
+	return fmt.Errorf("incompatible types: expected a %s", field.Kind())
+}
+
+// Dump prints the fields of the struct that v points to as TOML, except those tagged as secret.
+func Dump(v any) string {
+	var b strings.Builder
+	s := reflect.ValueOf(v).Elem()
+	for i := range s.NumField() {
+		f := s.Type().Field(i)
+		tag := f.Tag.Get("toml")
+		if tag == "" || tag == "-" || f.Tag.Get("secret") != "" {
+			continue
+		}
+		value := s.Field(i).Interface()
+		if m, ok := value.(encoding.TextMarshaler); ok {
+			if text, err := m.MarshalText(); err == nil {
+				value = string(text)
+			}
+		}
+		if text, ok := value.(string); ok {
+			value = strconv.Quote(text)
+		}
+		fmt.Fprintf(&b, "%s = %v\n", tag, value)
+	}
+	return b.String()
+}
