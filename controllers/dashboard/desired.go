@@ -160,7 +160,7 @@ func feService(d *v1alpha1.CodisDashboard) *corev1.Service {
 }
 
 func feDeployment(
-	d *v1alpha1.CodisDashboard, list *corev1.ConfigMap, images podtemplate.Images,
+	d *v1alpha1.CodisDashboard, list *corev1.ConfigMap, images podtemplate.Images, live *appsv1.Deployment,
 ) (*appsv1.Deployment, error) {
 	const volume = "dashboards"
 	settings := d.Spec.FE.Component
@@ -185,7 +185,7 @@ func feDeployment(
 			LocalObjectReference: corev1.LocalObjectReference{Name: list.Name},
 		}}}},
 		GracePeriodSeconds: 5,
-	}, nil)
+	}, podtemplate.LiveOfDeployment(live))
 	if err != nil {
 		return nil, err
 	}

@@ -108,7 +108,7 @@ func (r *Reconciler) applyObjects(ctx context.Context, s *state) (time.Duration,
 		if err != nil {
 			return 0, err
 		}
-		deployment, err := feDeployment(s.dashboard, list, r.Images)
+		deployment, err := feDeployment(s.dashboard, list, r.Images, s.fe)
 		if err != nil {
 			return 0, err
 		}

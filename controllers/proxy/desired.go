@@ -61,10 +61,6 @@ func deployment(
 	if ref := p.Spec.SessionAuthSecretRef; ref != nil {
 		secrets["session_auth"] = ref.Name
 	}
-	var liveTemplate *corev1.PodTemplateSpec
-	if live != nil {
-		liveTemplate = &live.Spec.Template
-	}
 	template, err := podtemplate.Template(podtemplate.Pod{
 		Component: naming.ComponentProxy,
 		Instance:  p.Name,
@@ -93,7 +89,7 @@ func deployment(
 		},
 		ReadinessGates:     []corev1.PodReadinessGate{{ConditionType: v1alpha1.ConditionOnline}},
 		GracePeriodSeconds: 30,
-	}, liveTemplate)
+	}, podtemplate.LiveOfDeployment(live))
 	if err != nil {
 		return nil, err
 	}

@@ -78,34 +78,41 @@ type Pod struct {
 	GracePeriodSeconds int64
 }
 
-// Template assembles the pod template. The ConfigWriter image of live is kept
-// when nothing else changed, so that an upgrade of the operator restarts no pod.
+// Template assembles the pod template. Images that come from the installation
+// and not from the user are kept as they are live when nothing else changed, so
+// that an upgrade of the operator restarts no pod.
 func Template(p Pod, live *corev1.PodTemplateSpec) (corev1.PodTemplateSpec, error) {
 	template := build(p)
 	merge(&template, p)
-	withoutWriter := template.DeepCopy()
-	for i := range withoutWriter.Spec.InitContainers {
-		withoutWriter.Spec.InitContainers[i].Image = ""
+	chosen := template.DeepCopy()
+	for _, image := range installed(chosen, p) {
+		*image = ""
 	}
-	hash, err := apply.Hash(withoutWriter)
+	hash, err := apply.Hash(chosen)
 	if err != nil {
 		return template, err
 	}
-	template.Annotations[v1alpha1.AnnotationTemplate] = hash
 	if live != nil && live.Annotations[v1alpha1.AnnotationTemplate] == hash {
-		keepWriter(&template, live)
+		kept := installed(live.DeepCopy(), p)
+		for i, image := range installed(&template, p) {
+			*image = *kept[i]
+		}
 	}
+	template.Annotations[v1alpha1.AnnotationTemplate] = hash
 	return template, nil
 }
 
-func keepWriter(template, live *corev1.PodTemplateSpec) {
+// installed returns the images of a template that the user did not choose. Two
+// templates with the same hash have the same containers.
+func installed(template *corev1.PodTemplateSpec, p Pod) []*string {
+	var images []*string
 	for i := range template.Spec.InitContainers {
-		for j := range live.Spec.InitContainers {
-			if template.Spec.InitContainers[i].Name == live.Spec.InitContainers[j].Name {
-				template.Spec.InitContainers[i].Image = live.Spec.InitContainers[j].Image
-			}
-		}
+		images = append(images, &template.Spec.InitContainers[i].Image)
 	}
+	if p.Settings.Image == "" {
+		images = append(images, &template.Spec.Containers[0].Image)
+	}
+	return images
 }
 
 func build(p Pod) corev1.PodTemplateSpec {
@@ -273,6 +280,14 @@ func TCPProbe(port, periodSeconds, failureThreshold int32) *corev1.Probe {
 
 // LiveOf returns the template of a live StatefulSet, nil for none.
 func LiveOf(live *appsv1.StatefulSet) *corev1.PodTemplateSpec {
+	if live == nil {
+		return nil
+	}
+	return &live.Spec.Template
+}
+
+// LiveOfDeployment returns the template of a live Deployment, nil for none.
+func LiveOfDeployment(live *appsv1.Deployment) *corev1.PodTemplateSpec {
 	if live == nil {
 		return nil
 	}

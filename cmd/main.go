@@ -1,0 +1,158 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Command manager is the Codis operator.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/controller-runtime/pkg/webhook"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/controllers"
+	"github.com/codis-io/codis-operator/internal/naming"
+	"github.com/codis-io/codis-operator/internal/podtemplate"
+	"github.com/codis-io/codis-operator/webhooks"
+)
+
+// version is set at build time.
+var version = "dev"
+
+type options struct {
+	codisImage, configWriterImage string
+	domain                        string
+	metricsAddr, probeAddr        string
+	leaderElect                   bool
+	webhookCertDir                string
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.codisImage, "codis-image", "", "Image with the Codis 3.2 binaries, for objects that name none.")
+	flag.StringVar(&o.configWriterImage, "config-writer-image", "", "Image with /config-writer: the operator's own.")
+	flag.StringVar(&o.domain, "cluster-domain", "cluster.local", "DNS domain of the Kubernetes cluster.")
+	flag.StringVar(&o.metricsAddr, "metrics-bind-address", ":8443", "Address of the metrics endpoint, 0 for none.")
+	flag.StringVar(&o.probeAddr, "health-probe-bind-address", ":8081", "Address of the health endpoint.")
+	flag.BoolVar(&o.leaderElect, "leader-elect", false, "Elect one of several operators that acts.")
+	flag.StringVar(&o.webhookCertDir, "webhook-cert-dir", "", "Directory of the webhook certificate; empty for no webhooks.")
+	zapOptions := zap.Options{}
+	zapOptions.BindFlags(flag.CommandLine)
+	flag.Parse()
+	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&zapOptions)))
+	if err := run(ctrl.SetupSignalHandler(), o); err != nil {
+		fmt.Fprintln(os.Stderr, "codis-operator:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) error {
+	if o.codisImage == "" || o.configWriterImage == "" {
+		return fmt.Errorf("--codis-image and --config-writer-image must be set")
+	}
+	scheme := runtime.NewScheme()
+	if err := clientgoscheme.AddToScheme(scheme); err != nil {
+		return err
+	}
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return err
+	}
+	mgr, err := ctrl.NewManager(ctrl.GetConfigOrDie(), managerOptions(scheme, o))
+	if err != nil {
+		return fmt.Errorf("create manager: %w", err)
+	}
+	err = controllers.Setup(mgr, controllers.Options{
+		Images: podtemplate.Images{Codis: o.codisImage, ConfigWriter: o.configWriterImage},
+		Domain: naming.Domain(o.domain),
+	})
+	if err != nil {
+		return err
+	}
+	if err := setupWebhooks(ctx, mgr, o); err != nil {
+		return err
+	}
+	if err := mgr.AddHealthzCheck("healthz", healthz.Ping); err != nil {
+		return err
+	}
+	if err := mgr.AddReadyzCheck("readyz", healthz.Ping); err != nil {
+		return err
+	}
+	ctrl.Log.Info("Starting the Codis operator", "version", version)
+	return mgr.Start(ctx)
+}
+
+// setupWebhooks registers the webhooks as soon as their certificate is there:
+// reconcilers do not wait for it.
+func setupWebhooks(ctx context.Context, mgr ctrl.Manager, o options) error {
+	if o.webhookCertDir == "" {
+		return nil
+	}
+	ready, err := webhooks.KeepCertificate(mgr, os.Getenv("POD_NAMESPACE"), o.webhookCertDir)
+	if err != nil {
+		return err
+	}
+	go func() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ready:
+		}
+		if err := webhooks.Setup(mgr); err != nil {
+			ctrl.Log.Error(err, "Going on without webhooks")
+		}
+	}()
+	return nil
+}
+
+func managerOptions(scheme *runtime.Scheme, o options) ctrl.Options {
+	lease, renew, retry := 6*time.Second, 4*time.Second, time.Second
+	// The manager watches only what carries its label: its memory must not grow
+	// with what else the Kubernetes cluster runs.
+	ours := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{v1alpha1.LabelManagedBy: naming.Operator})}
+	return ctrl.Options{
+		Scheme:                        scheme,
+		HealthProbeBindAddress:        o.probeAddr,
+		LeaderElection:                o.leaderElect,
+		LeaderElectionID:              "codis-operator.codis.io",
+		LeaderElectionReleaseOnCancel: true,
+		LeaseDuration:                 &lease,
+		RenewDeadline:                 &renew,
+		RetryPeriod:                   &retry,
+		Metrics: metricsserver.Options{
+			BindAddress:    o.metricsAddr,
+			SecureServing:  true,
+			FilterProvider: filters.WithAuthenticationAndAuthorization,
+		},
+		WebhookServer: webhook.NewServer(webhook.Options{CertDir: o.webhookCertDir}),
+		Cache: cache.Options{
+			DefaultTransform: cache.TransformStripManagedFields(),
+			ByObject: map[client.Object]cache.ByObject{
+				&corev1.Pod{}:                   ours,
+				&corev1.Service{}:               ours,
+				&corev1.ConfigMap{}:             ours,
+				&appsv1.StatefulSet{}:           ours,
+				&appsv1.Deployment{}:            ours,
+				&policyv1.PodDisruptionBudget{}: ours,
+				&networkingv1.NetworkPolicy{}:   ours,
+			},
+		},
+	}
+}

@@ -1,0 +1,121 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package webhooks
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/naming"
+	"github.com/codis-io/codis-operator/internal/watch"
+)
+
+// validateCluster refuses a cluster whose children would bear names that other
+// objects have.
+func validateCluster(ctx context.Context, reader client.Reader, c *v1alpha1.CodisCluster) (field.ErrorList, error) {
+	spec := field.NewPath("spec")
+	list := validateDashboard(&c.Spec.Dashboard, spec.Child("dashboard"))
+	list = append(list, validateComponent(&c.Spec.Groups.Component, spec.Child("groups"))...)
+	list = append(list, validateComponent(&c.Spec.Proxy.Component, spec.Child("proxy"))...)
+	dashboard := &v1alpha1.CodisDashboard{}
+	err := reader.Get(ctx, client.ObjectKeyFromObject(c), dashboard)
+	if err == nil && dashboard.Labels[v1alpha1.LabelCluster] != c.Name {
+		list = append(list, field.Invalid(field.NewPath("metadata", "name"), c.Name,
+			"a CodisDashboard of this name exists and belongs to no cluster: choose another name, or delete that dashboard"))
+	}
+	return list, client.IgnoreNotFound(err)
+}
+
+func validateDashboard(d *v1alpha1.CodisDashboardTemplate, path *field.Path) field.ErrorList {
+	list := validateComponent(&d.Component, path)
+	if d.FE != nil {
+		list = append(list, validateComponent(&d.FE.Component, path.Child("fe"))...)
+	}
+	return list
+}
+
+// validateGroup refuses an id that another group of the dashboard has.
+func validateGroup(ctx context.Context, reader client.Reader, g *v1alpha1.CodisGroup) (field.ErrorList, error) {
+	list := validateComponent(&g.Spec.Component, field.NewPath("spec"))
+	groups, err := watch.Groups(ctx, reader, g.Namespace, g.Spec.DashboardRef.Name)
+	if err != nil {
+		return nil, fmt.Errorf("list groups: %w", err)
+	}
+	taken := slices.IndexFunc(groups, func(other v1alpha1.CodisGroup) bool {
+		return other.Name != g.Name && other.Spec.ID == g.Spec.ID
+	})
+	if taken >= 0 {
+		list = append(list, field.Invalid(field.NewPath("spec", "id"), g.Spec.ID, fmt.Sprintf(
+			"CodisGroup %q of dashboard %q has this id: choose one that no other group of the dashboard has",
+			groups[taken].Name, g.Spec.DashboardRef.Name)))
+	}
+	return list, nil
+}
+
+// reservedLabels are those that the operator selects pods by.
+var reservedLabels = []string{
+	v1alpha1.LabelName, v1alpha1.LabelInstance, v1alpha1.LabelComponent,
+	v1alpha1.LabelManagedBy, v1alpha1.LabelDashboard,
+}
+
+// validateComponent refuses settings that no pod could have.
+func validateComponent(c *v1alpha1.Component, path *field.Path) field.ErrorList {
+	list := validateResources(c.Resources, path.Child("resources"))
+	if c.Pod == nil {
+		return list
+	}
+	pod := path.Child("pod")
+	for _, label := range reservedLabels {
+		if _, set := c.Pod.Labels[label]; set {
+			list = append(list, field.Forbidden(pod.Child("labels").Key(label), "the operator selects pods by this label: use another key"))
+		}
+	}
+	for i, env := range c.Pod.Env {
+		if env.Name == "" || env.Name == "POD_IP" {
+			list = append(list, field.Invalid(pod.Child("env").Index(i).Child("name"), env.Name,
+				"a name other than POD_IP, which the operator sets, is needed"))
+		}
+	}
+	for i := range c.Pod.Containers {
+		container := &c.Pod.Containers[i]
+		at := pod.Child("containers").Index(i)
+		if container.Name == "" || isComponent(container.Name) {
+			list = append(list, field.Invalid(at.Child("name"), container.Name,
+				"a name other than config, dashboard, fe, server and proxy, which the operator uses, is needed"))
+		}
+		if container.Image == "" {
+			list = append(list, field.Required(at.Child("image"), "an added container needs an image of its own"))
+		}
+	}
+	for i := range c.Pod.Volumes {
+		if c.Pod.Volumes[i].Name == "" {
+			list = append(list, field.Required(pod.Child("volumes").Index(i).Child("name"), "a volume needs a name"))
+		}
+	}
+	return list
+}
+
+func isComponent(name string) bool {
+	return slices.Contains([]string{
+		"config", naming.ComponentDashboard, naming.ComponentFE, naming.ComponentServer, naming.ComponentProxy,
+	}, name)
+}
+
+func validateResources(r corev1.ResourceRequirements, path *field.Path) field.ErrorList {
+	var list field.ErrorList
+	for name, limit := range r.Limits {
+		request, set := r.Requests[name]
+		if set && request.Cmp(limit) > 0 {
+			list = append(list, field.Invalid(path.Child("requests").Key(string(name)), request.String(),
+				fmt.Sprintf("must not be more than the limit of %s: lower the request or raise the limit", limit.String())))
+		}
+	}
+	return list
+}

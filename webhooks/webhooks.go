@@ -1,0 +1,101 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package webhooks refuses objects that no schema rule can refuse: what is
+// wrong only beside another object, and pod settings that no pod could have. It
+// changes nothing, and reconcilers check again what endangers data: the API
+// server goes on without an answer when the operator is down.
+package webhooks
+
+import (
+	"context"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+)
+
+// +kubebuilder:webhook:path=/validate-codis-io-v1alpha1-codiscluster,mutating=false,failurePolicy=ignore,sideEffects=None,groups=codis.io,resources=codisclusters,verbs=create;update,versions=v1alpha1,name=codiscluster.codis.io,admissionReviewVersions=v1,timeoutSeconds=5
+// +kubebuilder:webhook:path=/validate-codis-io-v1alpha1-codisdashboard,mutating=false,failurePolicy=ignore,sideEffects=None,groups=codis.io,resources=codisdashboards,verbs=create;update,versions=v1alpha1,name=codisdashboard.codis.io,admissionReviewVersions=v1,timeoutSeconds=5
+// +kubebuilder:webhook:path=/validate-codis-io-v1alpha1-codisgroup,mutating=false,failurePolicy=ignore,sideEffects=None,groups=codis.io,resources=codisgroups,verbs=create;update,versions=v1alpha1,name=codisgroup.codis.io,admissionReviewVersions=v1,timeoutSeconds=5
+// +kubebuilder:webhook:path=/validate-codis-io-v1alpha1-codisproxy,mutating=false,failurePolicy=ignore,sideEffects=None,groups=codis.io,resources=codisproxies,verbs=create;update,versions=v1alpha1,name=codisproxy.codis.io,admissionReviewVersions=v1,timeoutSeconds=5
+
+// Setup registers every webhook.
+func Setup(mgr ctrl.Manager) error {
+	reader := mgr.GetClient()
+	err := register(mgr, &v1alpha1.CodisCluster{}, func(ctx context.Context, c *v1alpha1.CodisCluster) (field.ErrorList, error) {
+		return validateCluster(ctx, reader, c)
+	})
+	if err != nil {
+		return err
+	}
+	err = register(mgr, &v1alpha1.CodisDashboard{}, func(_ context.Context, d *v1alpha1.CodisDashboard) (field.ErrorList, error) {
+		return validateDashboard(&d.Spec.CodisDashboardTemplate, field.NewPath("spec")), nil
+	})
+	if err != nil {
+		return err
+	}
+	err = register(mgr, &v1alpha1.CodisGroup{}, func(ctx context.Context, g *v1alpha1.CodisGroup) (field.ErrorList, error) {
+		return validateGroup(ctx, reader, g)
+	})
+	if err != nil {
+		return err
+	}
+	return register(mgr, &v1alpha1.CodisProxy{}, func(_ context.Context, p *v1alpha1.CodisProxy) (field.ErrorList, error) {
+		return validateComponent(&p.Spec.Component, field.NewPath("spec")), nil
+	})
+}
+
+// object is a pointer to one of our kinds.
+type object interface {
+	client.Object
+	runtime.Object
+}
+
+func register[T object](mgr ctrl.Manager, kind T, validate func(context.Context, T) (field.ErrorList, error)) error {
+	err := ctrl.NewWebhookManagedBy(mgr, kind).WithValidator(validator[T]{validate: validate}).Complete()
+	if err != nil {
+		return fmt.Errorf("set up webhook of %T: %w", kind, err)
+	}
+	return nil
+}
+
+// validator makes one rule serve creation and update; deletion is never refused here.
+type validator[T object] struct {
+	validate func(context.Context, T) (field.ErrorList, error)
+}
+
+var _ admission.Validator[*v1alpha1.CodisGroup] = validator[*v1alpha1.CodisGroup]{}
+
+// ValidateCreate implements admission.Validator.
+func (v validator[T]) ValidateCreate(ctx context.Context, o T) (admission.Warnings, error) {
+	return nil, v.check(ctx, o)
+}
+
+// ValidateUpdate implements admission.Validator.
+func (v validator[T]) ValidateUpdate(ctx context.Context, _, o T) (admission.Warnings, error) {
+	if o.GetDeletionTimestamp() != nil {
+		return nil, nil // A finalizer must always be removable.
+	}
+	return nil, v.check(ctx, o)
+}
+
+// ValidateDelete implements admission.Validator.
+func (v validator[T]) ValidateDelete(context.Context, T) (admission.Warnings, error) { return nil, nil }
+
+func (v validator[T]) check(ctx context.Context, o T) error {
+	list, err := v.validate(ctx, o)
+	if err != nil {
+		return err
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	return errors.NewInvalid(o.GetObjectKind().GroupVersionKind().GroupKind(), o.GetName(), list)
+}
