@@ -1,0 +1,182 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package contract
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+const slotNotReady = "ERR handle request, slot is not ready, may be offline"
+
+// soloProxy is a proxy without dashboard that has all slots on one server.
+func soloProxy(t *testing.T) (*world, *proxy, *server) {
+	t.Helper()
+	w := newWorld(t)
+	s, p := w.server(1), w.proxy(1, proxySpec{})
+	p.mustFill(allSlots(s.addr))
+	p.ok("start")
+	return w, p, s
+}
+
+func allSlots(addr string) []slot {
+	all := make([]slot, slotCount)
+	for id := range all {
+		all[id] = slot{ID: id, Backend: addr, BackendGroup: 1, ForwardMethod: 1}
+	}
+	return all
+}
+
+// hashVectors: a tag is what is between the first { and the first } after it, and an empty one counts.
+var hashVectors = map[string]int{
+	"a": 579, "b": 1017, "c": 879, "foo{bar}baz": 170, "{}x": 0, "bar": 170, "{}": 0, "x{}y": 0,
+	"{bar}{other}": 170, "}{bar}": 170,
+}
+
+// Each key must be served when its slot alone has a backend, and refused when its slot alone has none.
+func TestHashVectors(t *testing.T) {
+	t.Parallel()
+	_, p, s := soloProxy(t)
+	conn := dial(t, p.client)
+	for key, id := range hashVectors {
+		p.mustFill([]slot{{ID: id, ForwardMethod: 1}})
+		conn.expect(t, slotNotReady, "SET", key, "v")
+		p.mustFill([]slot{{ID: id, Backend: s.addr, ForwardMethod: 1}})
+		conn.expect(t, "OK", "SET", key, "v")
+	}
+}
+
+// Some commands have their key elsewhere than in the first argument.
+func TestKeysInTheThirdArgument(t *testing.T) {
+	t.Parallel()
+	_, p, _ := soloProxy(t)
+	p.mustFill([]slot{{ID: hashVectors["a"], ForwardMethod: 1}})
+	conn := dial(t, p.client)
+	conn.expect(t, "1", "ZADD", "b", "1", "m")
+	conn.expect(t, slotNotReady, "EVAL", "return 1", "1", "a")
+	conn.expect(t, "1", "EVAL", "return 1", "1", "b")
+	conn.expect(t, slotNotReady, "ZUNIONSTORE", "b", "1", "a")
+	conn.expect(t, "1", "ZINTERSTORE", "b", "1", "b")
+}
+
+func TestUnassignedSlotsAreAnError(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.proxy(1, proxySpec{})
+	p.ok("start")
+	conn := dial(t, p.client)
+	for _, command := range [][]any{{"PING"}, {"INFO"}, {"GET", "a"}, {"SET", "a", "1"}, {"MGET", "a", "b"}} {
+		conn.expect(t, slotNotReady, command...)
+	}
+}
+
+func TestCommandsOfManyKeysAreSplit(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.cluster(layout{groups: 2, members: 1, proxies: 1})
+	conn := dial(t, c.proxies[0].client)
+	// a and c are group 2's, foo{bar}baz and {}x group 1's.
+	conn.expect(t, "OK", "MSET", "a", "1", "{}x", "2", "c", "3", "foo{bar}baz", "4")
+	conn.expect(t, "[1 2 <nil> 4]", "MGET", "a", "{}x", "nothing", "foo{bar}baz")
+	conn.expect(t, "3", "EXISTS", "a", "{}x", "c", "nothing")
+	if one, two := c.member(1, 1).text("DBSIZE"), c.member(2, 1).text("DBSIZE"); one != "2" || two != "2" {
+		t.Errorf("the groups have %s and %s keys", one, two)
+	}
+	conn.expect(t, "3", "DEL", "a", "{}x", "c", "nothing")
+	conn.expect(t, "[<nil> 4]", "MGET", "a", "foo{bar}baz")
+	conn.expect(t, "ERR wrong number of arguments for 'MSET' command", "MSET", "a", "1", "b")
+	conn.expect(t, "ERR wrong number of arguments for 'MGET' command", "MGET")
+	conn.expect(t, "ERR wrong number of arguments for 'DEL' command", "DEL")
+}
+
+// A single slot without backend spoils a whole command of many keys.
+func TestSplitCommandFailsAsAWhole(t *testing.T) {
+	t.Parallel()
+	_, p, s := soloProxy(t)
+	p.mustFill([]slot{{ID: hashVectors["a"], ForwardMethod: 1}})
+	conn := dial(t, p.client)
+	conn.expect(t, slotNotReady, "MSET", "b", "1", "a", "2")
+	conn.expect(t, slotNotReady, "MGET", "b", "a")
+	// What was sent before the error is done.
+	eventually(t, patience, "b is there", func() bool { return s.text("GET", "b") == "1" })
+}
+
+func TestSlotsMapping(t *testing.T) {
+	t.Parallel()
+	_, p, s := soloProxy(t)
+	p.mustFill([]slot{
+		{ID: 3, ForwardMethod: 1},
+		{ID: 4, Backend: s.addr, MigrateFrom: "127.0.0.1:1", ForwardMethod: 1},
+		{ID: 5, Backend: s.addr, ReplicaGroups: [][]string{{"127.0.0.1:2"}}, ForwardMethod: 1},
+	})
+	conn := dial(t, p.client)
+	conn.expect(t, fmt.Sprintf("[2 %s  <nil>]", s.addr), "SLOTSMAPPING", "2")
+	conn.expect(t, "[3   <nil>]", "SLOTSMAPPING", "3")
+	conn.expect(t, fmt.Sprintf("[4 %s 127.0.0.1:1 <nil>]", s.addr), "SLOTSMAPPING", "4")
+	conn.expect(t, fmt.Sprintf("[5 %s  [[127.0.0.1:2]]]", s.addr), "SLOTSMAPPING", "5")
+	conn.expect(t, "ERR parse slotnum '1024' failed, out of range", "SLOTSMAPPING", "1024")
+	conn.expect(t, "ERR wrong number of arguments for 'SLOTSMAPPING' command", "SLOTSMAPPING", "1", "2")
+	all, err := conn.do("SLOTSMAPPING")
+	if list, ok := all.([]any); err != nil || !ok || len(list) != slotCount {
+		t.Errorf("SLOTSMAPPING: %v %.200v", err, all)
+	}
+}
+
+// A locked slot keeps its clients waiting, for however long, and lets them go with its next route.
+func TestLockedSlotHoldsItsClientsUntilItIsUnlocked(t *testing.T) {
+	t.Parallel()
+	w, p, s := soloProxy(t)
+	other := w.server(2)
+	id := hashVectors["a"]
+	p.mustFill([]slot{{ID: id, Locked: true, Backend: s.addr, BackendGroup: 1, ForwardMethod: 1}})
+	if got := p.slots()[id]; !got.Locked || got.Backend != s.addr {
+		t.Errorf("the slot is %+v", got)
+	}
+	waiting := dial(t, p.client)
+	answers := make(chan string, 1)
+	go func() { answers <- waiting.text("SET", "a", "v") }()
+	conn := dial(t, p.client)
+	holds(t, time.Second, "the client waits, and others do not", func() bool {
+		return len(answers) == 0 && conn.text("SET", "b", "v") == "OK"
+	})
+	p.mustFill([]slot{{ID: id, Backend: other.addr, BackendGroup: 2, ForwardMethod: 1}})
+	if got := <-answers; got != "OK" {
+		t.Errorf("the client got %q", got)
+	}
+	if got := other.text("GET", "a"); got != "v" {
+		t.Errorf("the new backend has %q", got)
+	}
+	if got := s.text("GET", "a"); got != "<nil>" {
+		t.Errorf("the old backend has %q", got)
+	}
+}
+
+// Backends that are gone make errors, and come back by themselves.
+func TestBackendThatComesBack(t *testing.T) {
+	t.Parallel()
+	_, p, s := soloProxy(t)
+	conn := dial(t, p.client)
+	conn.expect(t, "OK", "SET", "a", "1")
+	s.proc.kill()
+	eventually(t, patience, "an error", func() bool { return conn.text("SET", "a", "2") != "OK" })
+	s.start()
+	eventually(t, patience, "the backend is back", func() bool { return conn.text("SET", "a", "3") == "OK" })
+}
+
+// FillSlots takes what makes sense of a list up to the first entry that does not.
+func TestFillslotsRefusals(t *testing.T) {
+	t.Parallel()
+	_, p, _ := soloProxy(t)
+	if got := p.fill([]slot{{ID: slotCount}}).cause(); got != "use of invalid slot id" {
+		t.Errorf("slot out of range: %s", got)
+	}
+	if got := p.fill([]slot{{ID: 1, ForwardMethod: 7}}).cause(); got != "use of invalid forwarder method" {
+		t.Errorf("unknown method: %s", got)
+	}
+	p.xauth = "wrong"
+	if got := p.fill(nil).cause(); got != "invalid xauth, please check product name & auth" {
+		t.Errorf("wrong xauth: %s", got)
+	}
+}
