@@ -16,9 +16,9 @@ import (
 	"time"
 )
 
-// hierarchies are the places where a cluster has cgroups: all the version 1 ones, or the one of version 2. Every
-// process of a cluster is in a cgroup below localkube/<name> of the first, which is how down finds them all, whoever
-// started them.
+// hierarchies are the places where a cluster has cgroups: the one of version 2, or all there are on a machine that uses
+// version 1. Every process of a cluster is in a cgroup below localkube/<name> of the first, which is how down finds
+// them all, whoever started them.
 type hierarchies struct {
 	mounts  []string
 	unified bool
@@ -45,14 +45,14 @@ func findHierarchies() (hierarchies, error) {
 	return hierarchies{mounts: mounts}, nil
 }
 
-// cgroupMounts reads the version 1 hierarchies out of a mountinfo file, the one to track by first. The named one
-// without a controller counts: the kubelet looks for its cgroup there too.
+// cgroupMounts reads the hierarchies out of a mountinfo file, the one to track by first. Those without a controller
+// count: the kubelet looks for its cgroup in the named one too, and runc makes cgroups in a version 2 one beside them.
 func cgroupMounts(mountinfo string) []string {
 	var mounts []string
 	for line := range strings.Lines(mountinfo) {
 		before, after, found := strings.Cut(line, " - ")
 		fields, kind := strings.Fields(before), strings.Fields(after)
-		if !found || len(fields) < 5 || len(kind) < 1 || kind[0] != "cgroup" {
+		if !found || len(fields) < 5 || len(kind) < 1 || !strings.HasPrefix(kind[0], "cgroup") {
 			continue
 		}
 		if !slices.Contains(mounts, fields[4]) {

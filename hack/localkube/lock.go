@@ -28,10 +28,10 @@ func lockFile(path string) (unlock func(), err error) {
 
 // lockMachine serialises what concerns several clusters: handing out networks and removing what they share.
 func lockMachine() (unlock func(), err error) {
-	return lockFile(filepath.Join(os.TempDir(), "localkube.lock"))
+	return lockFile(runRoot + ".lock")
 }
 
 // lockCluster serialises up and down of one cluster.
 func lockCluster(name string) (unlock func(), err error) {
-	return lockFile(filepath.Join(os.TempDir(), "localkube-"+name+".lock"))
+	return lockFile(runRoot + "-" + name + ".lock")
 }

@@ -13,13 +13,13 @@ import (
 // A node's files are below its directory, and bound over the standard paths inside its mount namespace: a pod with a
 // hostPath sees on each node what it would see on a machine of its own. The private /run also keeps the sockets and the
 // network namespaces of pods away from the host, so that nothing of them is left once the node's processes have ended.
-func (n node) binds() map[string]string {
-	return map[string]string{
-		n.runDir():           "/run",
-		n.path("log"):        "/var/log",
-		n.path("kubelet"):    "/var/lib/kubelet",
-		n.path("containerd"): "/var/lib/containerd",
-		n.path("cni-state"):  "/var/lib/cni",
+func (n node) binds() [][2]string {
+	return [][2]string{
+		{n.runDir(), "/run"},
+		{n.path("log"), "/var/log"},
+		{n.path("kubelet"), "/var/lib/kubelet"},
+		{n.path("containerd"), "/var/lib/containerd"},
+		{n.path("cni-state"), "/var/lib/cni"},
 	}
 }
 
@@ -43,18 +43,19 @@ func (n node) enter() []string {
 // startSandbox makes the node's namespaces and a process that holds them, and connects them.
 func (l *launcher) startSandbox(ctx context.Context, n node) error {
 	script := "set -e\n"
-	for source, target := range n.binds() {
+	for _, bind := range n.binds() {
+		source, target := bind[0], bind[1]
 		if err := os.MkdirAll(source, 0o755); err != nil {
 			return err
 		}
 		if err := os.MkdirAll(target, 0o755); err != nil {
 			return err
 		}
-		script += fmt.Sprintf("mount --bind %s %s\n", source, target)
+		script += fmt.Sprintf("mount --no-mtab --bind %s %s\n", source, target)
 	}
 	// Making all mounts shared only now gives each bound directory a peer group of its own; else what is mounted
 	// below it would show up below its source as well.
-	script += "mount --make-rshared /\n" +
+	script += "mount --no-mtab --make-rshared /\n" +
 		"echo 1 > /proc/sys/net/ipv4/ip_forward\n" +
 		"echo ready > /run/sandbox\n" +
 		"exec " + n.binary("pause") + "\n"

@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -31,27 +32,36 @@ type subject struct {
 // writePKI makes all of a cluster's keys and certificates: its own authority, another one for the front proxy (without
 // which the aggregation layer, and so metrics-server, does not work), and one certificate for each client and server.
 func (c *cluster) writePKI() error {
-	ca, err := c.newAuthority("ca", "kubernetes")
+	own := []subject{{file: "front-proxy-client", name: "front-proxy-client"}}
+	err := errors.Join(c.writeAuthority("front-proxy-ca", own), c.writeAuthority("ca", c.subjects()))
 	if err != nil {
 		return err
-	}
-	frontProxy, err := c.newAuthority("front-proxy-ca", "front-proxy")
-	if err != nil {
-		return err
-	}
-	if err := c.issue(frontProxy, subject{file: "front-proxy-client", name: "front-proxy-client"}); err != nil {
-		return err
-	}
-	for _, s := range c.subjects() {
-		if err := c.issue(ca, s); err != nil {
-			return err
-		}
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return err
 	}
 	return c.writeKeyPair("sa", key)
+}
+
+func (c *cluster) writeAuthority(name string, subjects []subject) error {
+	ca, err := newAuthority(name)
+	if err != nil {
+		return err
+	}
+	if err := c.writeCertificate(name, ca.certificate.Raw, ca.key); err != nil {
+		return err
+	}
+	for _, s := range subjects {
+		der, key, err := ca.sign(s)
+		if err != nil {
+			return fmt.Errorf("certificate for %s: %w", s.name, err)
+		}
+		if err := c.writeCertificate(s.file, der, key); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (c *cluster) subjects() []subject {
@@ -78,7 +88,7 @@ func (c *cluster) subjects() []subject {
 	return subjects
 }
 
-func (c *cluster) newAuthority(file, name string) (authority, error) {
+func newAuthority(name string) (authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return authority{}, err
@@ -91,16 +101,14 @@ func (c *cluster) newAuthority(file, name string) (authority, error) {
 		return authority{}, err
 	}
 	certificate, err := x509.ParseCertificate(der)
-	if err != nil {
-		return authority{}, err
-	}
-	return authority{certificate, key}, c.writeCertificate(file, der, key)
+	return authority{certificate, key}, err
 }
 
-func (c *cluster) issue(ca authority, s subject) error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+// sign makes a key and a certificate for it.
+func (a authority) sign(s subject) (der []byte, key *ecdsa.PrivateKey, err error) {
+	key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	request := certificateFor(s.name, s.group)
 	request.KeyUsage = x509.KeyUsageDigitalSignature
@@ -109,11 +117,8 @@ func (c *cluster) issue(ca authority, s subject) error {
 	for _, ip := range s.ips {
 		request.IPAddresses = append(request.IPAddresses, net.ParseIP(ip))
 	}
-	der, err := x509.CreateCertificate(rand.Reader, request, ca.certificate, key.Public(), ca.key)
-	if err != nil {
-		return fmt.Errorf("certificate for %s: %w", s.name, err)
-	}
-	return c.writeCertificate(s.file, der, key)
+	der, err = x509.CreateCertificate(rand.Reader, request, a.certificate, key.Public(), a.key)
+	return der, key, err
 }
 
 func certificateFor(name, group string) *x509.Certificate {
