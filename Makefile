@@ -117,7 +117,7 @@ contract: $(TESTSUM) ## Hold the stand-in (or CODIS_RELEASE) to what real Codis 
 
 .PHONY: test-e2e
 test-e2e: export CLUSTER_NAME := e2e
-test-e2e: $(TESTSUM) images ## Run the user stories in a cluster of their own (KEEP=1 leaves it up)
+test-e2e: $(TESTSUM) ## Run the user stories in a cluster of their own (KEEP=1 leaves it up)
 	hack/e2e.sh $(TESTSUM) run test-e2e -- go test -json -timeout 40m ./test/e2e/...
 
 .PHONY: deps

@@ -39,12 +39,14 @@ release() {
 # The stand-in speaks for the dashboard, the proxy and the page; its servers are
 # Debian's redis-server with a module.
 standin() {
-  local file files=()
+  local file program files=()
   hack/standin.sh bin/standin
   for file in bin/standin/*; do
     files+=("${file}:/usr/local/bin/$(basename "${file}")")
   done
-  files+=("$(readlink -f "$(command -v redis-server)"):/usr/local/bin/redis-server")
+  for program in redis-server redis-cli; do
+    files+=("$(readlink -f "$(command -v "${program}")"):/usr/local/bin/${program}")
+  done
   bin/image -o "${out}/codis-standin.tar" -name codis-standin:dev -user 65532 -ldd "${files[@]}"
 }
 
