@@ -35,8 +35,10 @@ type tool struct {
 
 func tools() []tool {
 	return []tool{
-		{"kubernetes", []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet",
-			"kubectl"}},
+		{"kubernetes", []string{
+			"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet",
+			"kubectl",
+		}},
 		{"etcd", []string{"etcd"}},
 		{"containerd", []string{"containerd", "ctr"}},
 		{"shim", []string{"containerd-shim-runc-v2"}},

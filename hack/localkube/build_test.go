@@ -41,22 +41,27 @@ func keyOf(t *testing.T, b *builder, dir string) string {
 
 func TestAKeyChangesWithAllABinaryIsMadeOf(t *testing.T) {
 	tests := map[string]struct {
-		change  func(t *testing.T, b *builder)
-		changed bool
+		goVersion, file string
+		changed         bool
 	}{
-		"nothing":                  {func(*testing.T, *builder) {}, false},
-		"the release of Go":        {func(_ *testing.T, b *builder) { b.goVersion = "go1.27" }, true},
-		"a module's version":       {func(t *testing.T, b *builder) { writeTestFile(t, b.source+"/go.mod", "module t2") }, true},
-		"a checksum":               {func(t *testing.T, b *builder) { writeTestFile(t, b.source+"/go.sum", "x") }, true},
-		"its source":               {func(t *testing.T, b *builder) { writeTestFile(t, b.source+"/a/main.go", "x") }, true},
-		"a new file of its source": {func(t *testing.T, b *builder) { writeTestFile(t, b.source+"/a/new.go", "x") }, true},
-		"another tool's source":    {func(t *testing.T, b *builder) { writeTestFile(t, b.source+"/b/main.go", "x") }, false},
+		"nothing":                  {},
+		"the release of Go":        {goVersion: "go1.27", changed: true},
+		"a module's version":       {file: "go.mod", changed: true},
+		"a checksum":               {file: "go.sum", changed: true},
+		"its source":               {file: "a/main.go", changed: true},
+		"a new file of its source": {file: "a/new.go", changed: true},
+		"another tool's source":    {file: "b/main.go"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			b := builderFor(t)
 			before := keyOf(t, b, "a")
-			tt.change(t, b)
+			if tt.goVersion != "" {
+				b.goVersion = tt.goVersion
+			}
+			if tt.file != "" {
+				writeTestFile(t, filepath.Join(b.source, tt.file), "changed")
+			}
 			if changed := keyOf(t, b, "a") != before; changed != tt.changed {
 				t.Errorf("changed: %t, want %t", changed, tt.changed)
 			}

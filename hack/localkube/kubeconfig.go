@@ -9,7 +9,8 @@ import (
 	"os"
 )
 
-// writeKubeconfigs writes one for each client. They hold the keys themselves, so that the administrator's may be copied.
+// writeKubeconfigs writes one for each client. They hold the keys themselves, so that the administrator's may
+// be copied.
 func (c *cluster) writeKubeconfigs() error {
 	users := []string{"admin", "provisioner", "controller-manager", "scheduler", "kube-proxy"}
 	for _, n := range c.nodes() {

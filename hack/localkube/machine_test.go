@@ -14,6 +14,7 @@ import (
 	"time"
 )
 
+//nolint:dupword // a file system and its source often have one name
 const mountinfo = `22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
 30 22 0:26 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw
 31 30 0:27 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu
@@ -108,7 +109,8 @@ func TestFlagsMayFollowArguments(t *testing.T) {
 		"not after two dashes": {[]string{"--", "get", "--name", "x"}, []string{"get", "--name", "x"}, "demo"},
 		"both around them": {
 			[]string{"--name", "x", "node-1", "--", "sh", "-c", "--"},
-			[]string{"node-1", "sh", "-c", "--"}, "x",
+			[]string{"node-1", "sh", "-c", "--"},
+			"x",
 		},
 		"none": {nil, nil, "demo"},
 	}
@@ -135,17 +137,27 @@ func TestNames(t *testing.T) {
 	}
 }
 
-func TestPollEndsAtOnceWhenWaitingIsNoUse(t *testing.T) {
+func TestPollEndsWhenItsCallerGivesUpAndSaysWhy(t *testing.T) {
 	broken := errors.New("broken")
+	ctx, cancel := context.WithCancelCause(t.Context())
 	calls := 0
-	err := poll(t.Context(), time.Minute, time.Millisecond, func(context.Context) error {
-		if calls++; calls < 3 {
-			return errors.New("not yet")
+	err := poll(ctx, time.Minute, time.Millisecond, func(context.Context) error {
+		if calls++; calls == 3 {
+			cancel(broken)
 		}
-		return finalError{broken}
+		return errors.New("not yet")
 	})
 	if !errors.Is(err, broken) || calls != 3 {
 		t.Errorf("%v after %d calls", err, calls)
+	}
+}
+
+func TestPollEndsInTimeWithTheLastError(t *testing.T) {
+	last := errors.New("still not")
+	if err := poll(t.Context(), 20*time.Millisecond, time.Millisecond, func(context.Context) error {
+		return last
+	}); !errors.Is(err, last) {
+		t.Errorf("got %v, want %v", err, last)
 	}
 }
 

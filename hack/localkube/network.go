@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 )
 
@@ -63,7 +64,7 @@ func (n node) connect(ctx context.Context, pid int) error {
 
 // ipBatch runs many ip commands in one process, after the words of prefix.
 func ipBatch(ctx context.Context, prefix, lines []string) error {
-	words := append(prefix, "ip", "-batch", "-")
+	words := slices.Concat(prefix, []string{"ip", "-batch", "-"})
 	return runInput(ctx, strings.Join(lines, "\n")+"\n", words[0], words[1:]...)
 }
 

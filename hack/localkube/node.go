@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -42,7 +43,8 @@ func (n node) enter() []string {
 
 // startSandbox makes the node's namespaces and a process that holds them, and connects them.
 func (l *launcher) startSandbox(ctx context.Context, n node) error {
-	script := "set -e\n"
+	var script strings.Builder
+	script.WriteString("set -e\n")
 	for _, bind := range n.binds() {
 		source, target := bind[0], bind[1]
 		if err := os.MkdirAll(source, 0o755); err != nil {
@@ -51,15 +53,16 @@ func (l *launcher) startSandbox(ctx context.Context, n node) error {
 		if err := os.MkdirAll(target, 0o755); err != nil {
 			return err
 		}
-		script += fmt.Sprintf("mount --no-mtab --bind %s %s\n", source, target)
+		fmt.Fprintf(&script, "mount --no-mtab --bind %s %s\n", source, target)
 	}
 	// Making all mounts shared only now gives each bound directory a peer group of its own; else what is mounted
 	// below it would show up below its source as well.
-	script += "mount --no-mtab --make-rshared /\n" +
+	script.WriteString("mount --no-mtab --make-rshared /\n" +
 		"echo 1 > /proc/sys/net/ipv4/ip_forward\n" +
 		"echo ready > /run/sandbox\n" +
-		"exec " + n.binary("pause") + "\n"
-	holder, err := l.start(n.nodeName(), "unshare", "--net", "--mount", "--propagation=slave", "/bin/sh", "-c", script)
+		"exec " + n.binary("pause") + "\n")
+	holder, err := l.start(n.nodeName(), "unshare", "--net", "--mount", "--propagation=slave",
+		"/bin/sh", "-c", script.String())
 	if err != nil {
 		return err
 	}

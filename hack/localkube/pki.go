@@ -68,8 +68,10 @@ func (c *cluster) subjects() []subject {
 	subjects := []subject{
 		{
 			file: "apiserver", name: "kube-apiserver",
-			dns: []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc",
-				"kubernetes.default.svc.cluster.local"},
+			dns: []string{
+				"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc",
+				"kubernetes.default.svc.cluster.local",
+			},
 			ips: []string{c.hostIP(), c.apiServiceIP(), c.loopback(), "127.0.0.1"},
 		},
 		{file: "apiserver-kubelet-client", name: "kube-apiserver-kubelet-client", group: "system:masters"},

@@ -120,8 +120,11 @@ func (l *launcher) start(name string, argv ...string) (process, error) {
 
 func (l *launcher) watch(cmd *exec.Cmd, name, logPath string) {
 	err := cmd.Wait()
+	if err == nil {
+		err = errors.New("without an error")
+	}
 	said, _ := os.ReadFile(logPath)
-	l.failed(finalError{fmt.Errorf("%s ended (%v): %s", name, err, lastLines(string(said), 2))})
+	l.failed(fmt.Errorf("%s ended: %w: %s", name, err, lastLines(string(said), 2)))
 }
 
 // killAll ends every process of a cluster: those in its cgroups and those its state file names.

@@ -45,8 +45,8 @@ func down(ctx context.Context, name string) error {
 }
 
 // remove takes a cluster away in the order in which things hold each other: processes, then what is mounted and
-// connected, then cgroups and files. The namespaces of nodes and pods end with their processes. It can be repeated after
-// an interruption at any point.
+// connected, then cgroups and files. The namespaces of nodes and pods end with their processes. It can be repeated
+// after an interruption at any point.
 func remove(ctx context.Context, name string, begin func()) error {
 	h, err := findHierarchies()
 	if err != nil {

@@ -5,36 +5,33 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
 )
 
-// poll calls check until it returns nil, and otherwise ends with its last error.
-func poll(ctx context.Context, within, every time.Duration, check func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, within)
+// poll calls check until it returns nil. Otherwise it ends with why the caller's context was cancelled, or with the last
+// error when time is up.
+func poll(parent context.Context, within, every time.Duration, check func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(parent, within)
 	defer cancel()
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for {
 		err := check(ctx)
-		var final finalError
-		if err == nil || errors.As(err, &final) {
-			return err
+		if err == nil {
+			return nil
 		}
 		select {
 		case <-ctx.Done():
+			if cause := context.Cause(parent); cause != nil {
+				return cause
+			}
 			return fmt.Errorf("%w (waited %s)", err, within)
 		case <-ticker.C:
 		}
 	}
 }
-
-// finalError is an error that waiting longer will not mend.
-type finalError struct{ error }
-
-func (e finalError) Unwrap() error { return e.error }
 
 // together runs functions at the same time; the first failure cancels the others and is what it returns.
 func together(ctx context.Context, functions ...func(context.Context) error) error {

@@ -66,7 +66,7 @@ func Write(w io.Writer, image Image) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(layer.Name())
+	defer func() { _ = os.Remove(layer.Name()) }()
 	defer layer.Close()
 
 	digest := sha256.New()

@@ -98,7 +98,8 @@ func writeLayer(w io.Writer, entries []Entry) error {
 	return out.Close()
 }
 
-// withParents indexes entries by path, the later of two with the same path winning, and adds the directories above them.
+// withParents indexes entries by path, the later of two with the same path winning, and adds the directories
+// above them.
 func withParents(entries []Entry) (map[string]Entry, error) {
 	byPath := map[string]Entry{}
 	for _, entry := range entries {

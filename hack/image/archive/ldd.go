@@ -36,7 +36,8 @@ func Libraries(ctx context.Context, entries []Entry) ([]Entry, error) {
 	return libraries, nil
 }
 
-// parseLDD reads the paths out of ldd's lines: "libm.so.6 => /lib/libm.so.6 (0x...)" and "/lib64/ld-linux.so.2 (0x...)".
+// parseLDD reads the paths out of ldd's lines: "libm.so.6 => /lib/libm.so.6 (0x...)" and
+// "/lib64/ld-linux.so.2 (0x...)".
 func parseLDD(out []byte) ([]string, error) {
 	var paths []string
 	lines := bufio.NewScanner(bytes.NewReader(out))
