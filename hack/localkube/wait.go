@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// poll calls check until it returns nil. Otherwise it ends with why the caller's context was cancelled, or with the last
+// poll calls check until it returns nil. Otherwise it ends with why its context was cancelled, or with the last
 // error when time is up.
 func poll(parent context.Context, within, every time.Duration, check func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(parent, within)
