@@ -190,17 +190,19 @@ func (d *Dashboard) saveSlot(m *models.SlotMapping) error {
 }
 
 func (d *Dashboard) saveGroup(g *models.Group) error {
+	verb := saveVerb(d.cache.groups[g.ID] != nil)
 	d.staleGroup(g.ID)
 	if err := d.store.SaveGroup(g); err != nil {
-		return d.storeFailed(err, "update group-[%d]", g.ID)
+		return d.storeFailed(err, verb+" group-[%d]", g.ID)
 	}
 	return nil
 }
 
 func (d *Dashboard) saveProxy(p *models.Proxy) error {
+	verb := saveVerb(d.cache.proxies[p.Token] != nil)
 	d.staleProxy(p.Token)
 	if err := d.store.SaveProxy(p); err != nil {
-		return d.storeFailed(err, "update proxy-[%s]", p.Token)
+		return d.storeFailed(err, verb+" proxy-[%s]", p.Token)
 	}
 	return nil
 }
@@ -211,6 +213,13 @@ func (d *Dashboard) saveSentinel(s *models.Sentinel) error {
 		return d.storeFailed(err, "update sentinel")
 	}
 	return nil
+}
+
+func saveVerb(known bool) string {
+	if known {
+		return "update"
+	}
+	return "create"
 }
 
 const lookupTimeout = 50 * time.Millisecond

@@ -6,6 +6,7 @@ package dashboard
 import (
 	"fmt"
 	"net"
+	"os"
 
 	"github.com/codis-io/codis-operator/test/standin/models"
 	"github.com/codis-io/codis-operator/test/standin/rpc"
@@ -134,9 +135,15 @@ func (v *view) route(m *models.SlotMapping, p *models.Proxy) *models.Slot {
 		s.BackendAddr, s.BackendAddrGroupID = v.master(to), to
 		s.Locked = v.isLocked(to)
 	default:
-		panic(fmt.Sprintf("slot-[%d] action state is invalid: %q", m.ID, m.Action.State))
+		die("slot-[%d] action state is invalid: %q", m.ID, m.Action.State)
 	}
 	return s
+}
+
+// die ends the process. A panic would not: the HTTP server recovers those of its handlers.
+func die(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, format+"\n", args...)
+	os.Exit(1)
 }
 
 func (v *view) routes(slots []*models.SlotMapping, p *models.Proxy) []*models.Slot {

@@ -271,6 +271,10 @@ func appendMapping(out []byte, m *models.Slot) []byte {
 	for _, text := range []string{strconv.Itoa(m.ID), m.BackendAddr, m.MigrateFrom} {
 		out = append(out, resp.Simple(text)...)
 	}
+	if len(m.ReplicaGroups) == 0 {
+		// No replicas are a null array, not an empty one.
+		return resp.AppendArray(out, -1)
+	}
 	out = resp.AppendArray(out, len(m.ReplicaGroups))
 	for _, group := range m.ReplicaGroups {
 		out = resp.AppendArray(out, len(group))
