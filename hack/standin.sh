@@ -9,3 +9,5 @@ dir=$(realpath -m "$1")
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 mkdir -p "${dir}"
 CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "${dir}/" ./test/standin/cmd/...
+# codis-server is redis-server with this module beside it.
+gcc -O2 -shared -fPIC -o "${dir}/codis.so" test/standin/server/codis.c
