@@ -47,19 +47,10 @@ func runUp(ctx context.Context, args []string) error {
 
 func runDown(ctx context.Context, args []string) error {
 	flags, name := flagsFor("down")
-	all := flags.Bool("all", false, "every cluster on this machine")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	names := []string{*name}
-	if *all {
-		names = clusterNames()
-	}
-	var errs []error
-	for _, name := range names {
-		errs = append(errs, down(ctx, name))
-	}
-	return errors.Join(errs...)
+	return down(ctx, *name)
 }
 
 // loadFor parses the arguments of a command about an existing cluster.

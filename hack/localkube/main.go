@@ -39,7 +39,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"up", "[--name N] [--nodes 3]", "boot a cluster, or do nothing if it is up and healthy", runUp},
-		{"down", "[--name N] [--all]", "remove a cluster and everything it put on this machine", runDown},
+		{"down", "[--name N]", "remove a cluster and everything it put on this machine", runDown},
 		{"load-image", "[--name N] FILE.tar...", "import docker-archives into every node", runLoadImage},
 		{"kubeconfig", "[--name N]", "print the path of the administrator's kubeconfig", runKubeconfig},
 		{"kubectl", "[--name N] -- ARGS...", "run kubectl against the cluster", runKubectl},

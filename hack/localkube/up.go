@@ -62,7 +62,11 @@ func up(ctx context.Context, name string, o upOptions) error {
 	if err := c.claimIndex(ctx); err != nil {
 		return err
 	}
-	return c.boot(ctx, p)
+	if err := c.boot(ctx, p); err != nil {
+		return fmt.Errorf("%w (its logs are in %s; localkube down --name %s removes what has started)", err,
+			c.path("logs"), name)
+	}
+	return nil
 }
 
 // healthy says whether a cluster came up completely, all its processes run and all its nodes are Ready.
