@@ -85,6 +85,7 @@ type Dashboard struct {
 	mu          sync.Mutex
 	online      bool
 	closed      bool
+	failure     error
 	cache       cache
 	serverStats map[string]*ServerStats
 	proxyStats  map[string]*ProxyStats
@@ -189,6 +190,14 @@ func (d *Dashboard) Serve(l net.Listener) error { return d.server.Serve(l) }
 
 // Done is closed when the dashboard has ended, by Close, Kill or the API, and has answered its last calls.
 func (d *Dashboard) Done() <-chan struct{} { return d.gone }
+
+// Failure returns what ended the dashboard, if it was not meant to end: a state in the store that it does not know.
+// The process should exit with status 1.
+func (d *Dashboard) Failure() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.failure
+}
 
 // Run takes the lock, trying as often as the original does, and starts the background loops. It returns an error
 // when it gives up, and nil when it is online or was closed meanwhile.

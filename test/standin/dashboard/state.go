@@ -47,14 +47,33 @@ type view struct {
 }
 
 // locked runs an operation on an online dashboard with the mutex held, calls to proxies and servers included.
-func (d *Dashboard) locked(do func(v *view) error) error {
+func (d *Dashboard) locked(do func(v *view) error) (err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	defer func() {
+		if x := recover(); x != nil {
+			err = d.perish(x)
+		}
+	}()
 	v, err := d.view()
 	if err != nil {
 		return err
 	}
 	return do(v)
+}
+
+// perish ends a dashboard that met a state it does not know, as suddenly as Kill does. Any other panic goes on.
+func (d *Dashboard) perish(x any) error {
+	f, ok := x.(fatal)
+	if !ok {
+		panic(x)
+	}
+	d.log.Printf("dashboard exits: %v", f.error)
+	d.failure = f.error
+	_ = d.server.Close()
+	d.end()
+	close(d.gone)
+	return f.error
 }
 
 func (d *Dashboard) view() (*view, error) {

@@ -6,7 +6,6 @@ package dashboard
 import (
 	"fmt"
 	"net"
-	"os"
 
 	"github.com/codis-io/codis-operator/test/standin/models"
 	"github.com/codis-io/codis-operator/test/standin/rpc"
@@ -111,7 +110,17 @@ func (v *view) isPromoting(gid int) bool {
 // isLocked says that clients of a group have to wait for a promotion.
 func (v *view) isLocked(gid int) bool {
 	g := v.groups[gid]
-	return g != nil && g.Promoting.State == models.ActionPrepared
+	if g == nil {
+		return false
+	}
+	switch g.Promoting.State {
+	case models.ActionNothing, models.ActionPreparing, models.ActionFinished:
+	case models.ActionPrepared:
+		return true
+	default:
+		die("invalid state of group-[%d]: %q", g.ID, g.Promoting.State)
+	}
+	return false
 }
 
 // route turns a mapping into what a proxy gets; p is nil for the overview. A state nobody knows ends the original
@@ -140,10 +149,12 @@ func (v *view) route(m *models.SlotMapping, p *models.Proxy) *models.Slot {
 	return s
 }
 
-// die ends the process. A panic would not: the HTTP server recovers those of its handlers.
+// fatal is what the original exits the process for.
+type fatal struct{ error }
+
+// die ends the dashboard: locked catches it. It must be called by the goroutine that holds the mutex.
 func die(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, format+"\n", args...)
-	os.Exit(1)
+	panic(fatal{fmt.Errorf(format, args...)})
 }
 
 func (v *view) routes(slots []*models.SlotMapping, p *models.Proxy) []*models.Slot {

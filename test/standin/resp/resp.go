@@ -88,8 +88,9 @@ func readInline(r *bufio.Reader) ([][]byte, error) {
 func readLine(r *bufio.Reader) ([]byte, error) {
 	line, err := r.ReadSlice('\n')
 	if errors.Is(err, bufio.ErrBufferFull) {
-		rest, tailErr := r.ReadBytes('\n')
-		line, err = append(bytes.Clone(line), rest...), tailErr
+		head := bytes.Clone(line)
+		line, err = r.ReadBytes('\n')
+		line = append(head, line...)
 	}
 	if err != nil {
 		return nil, err

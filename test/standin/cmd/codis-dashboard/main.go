@@ -115,6 +115,9 @@ func serve(args conf.Args, cfg dashboard.Config) error {
 	}
 	cfg.Log.Printf("dashboard is working ...")
 	<-d.Done()
+	if err := d.Failure(); err != nil {
+		return err
+	}
 	err = d.Close()
 	remove()
 	return err
