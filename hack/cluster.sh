@@ -18,8 +18,12 @@ name=${CLUSTER_NAME:-demo}
 nodes=${NODES:-3}
 state=.cache/cluster
 
+# localkube is built anew where it does much, and only if missing elsewhere.
 localkube() {
-  make bin/localkube
+  case $1 in
+    up | down | load-image) make bin/localkube ;;
+    *) [[ -x bin/localkube ]] || make bin/localkube >&2 ;;
+  esac
   bin/localkube "$@"
 }
 
@@ -75,7 +79,7 @@ load() {
 
 run_kubectl() {
   case ${cluster} in
-    localkube) bin/localkube kubectl --name "${name}" -- "$@" ;;
+    localkube) localkube kubectl --name "${name}" -- "$@" ;;
     kind) kubectl --kubeconfig "${state}/${name}.kubeconfig" "$@" ;;
     current) kubectl "$@" ;;
   esac
@@ -84,8 +88,8 @@ run_kubectl() {
 print_env() {
   case ${cluster} in
     localkube)
-      echo "export KUBECONFIG=$(bin/localkube kubeconfig --name "${name}")"
-      echo "export PATH=$(bin/localkube binaries):\$PATH"
+      echo "export KUBECONFIG=$(localkube kubeconfig --name "${name}")"
+      echo "export PATH=$(localkube binaries):\$PATH"
       ;;
     kind) echo "export KUBECONFIG=${PWD}/${state}/${name}.kubeconfig" ;;
     current) ;;
