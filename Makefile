@@ -47,11 +47,12 @@ help: ## Show this help
 
 .PHONY: generate
 generate: $(CONTROLLER_GEN) $(KUSTOMIZE) $(CRD_REF_DOCS) ## Write all generated files: code, CRDs, roles, webhooks, manifests, docs/api.md
-	$(CONTROLLER_GEN) object:headerFile=hack/boilerplate.go.txt paths=./apis/...
 	rm -f config/crd/bases/*.yaml
-	$(CONTROLLER_GEN) crd paths=./apis/... output:crd:dir=config/crd/bases
-	$(CONTROLLER_GEN) rbac:roleName=codis-operator paths=./controllers/... paths=./webhooks/... output:rbac:dir=config/rbac
-	$(CONTROLLER_GEN) webhook paths=./webhooks/... output:webhook:dir=config/webhook
+	$(CONTROLLER_GEN) paths=./apis/... paths=./controllers/... paths=./webhooks/... \
+		object:headerFile=hack/boilerplate.go.txt \
+		crd output:crd:dir=config/crd/bases \
+		rbac:roleName=codis-operator output:rbac:dir=config/rbac \
+		webhook output:webhook:dir=config/webhook
 	hack/manifest.sh $(KUSTOMIZE) config/dev > $(INSTALL_MANIFEST).new
 	mv $(INSTALL_MANIFEST).new $(INSTALL_MANIFEST)
 	$(CRD_REF_DOCS) --config hack/api-docs.yaml --source-path apis/v1alpha1 --renderer markdown \
