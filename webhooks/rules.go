@@ -14,6 +14,7 @@ import (
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/naming"
+	"github.com/codis-io/codis-operator/internal/podtemplate"
 	"github.com/codis-io/codis-operator/internal/watch"
 )
 
@@ -77,14 +78,16 @@ func validateComponent(c *v1alpha1.Component, path *field.Path) field.ErrorList 
 			list = append(list, field.Forbidden(pod.Child("labels").Key(label), "the operator selects pods by this label: use another key"))
 		}
 	}
-	for i, env := range c.Pod.Env {
+	extra, errs := podtemplate.DecodeAt(c.Pod, pod)
+	list = append(list, errs...)
+	for i, env := range extra.Env {
 		if env.Name == "" || env.Name == "POD_IP" {
 			list = append(list, field.Invalid(pod.Child("env").Index(i).Child("name"), env.Name,
 				"a name other than POD_IP, which the operator sets, is needed"))
 		}
 	}
-	for i := range c.Pod.Containers {
-		container := &c.Pod.Containers[i]
+	for i := range extra.Containers {
+		container := &extra.Containers[i]
 		at := pod.Child("containers").Index(i)
 		if container.Name == "" || isComponent(container.Name) {
 			list = append(list, field.Invalid(at.Child("name"), container.Name,
@@ -94,8 +97,8 @@ func validateComponent(c *v1alpha1.Component, path *field.Path) field.ErrorList 
 			list = append(list, field.Required(at.Child("image"), "an added container needs an image of its own"))
 		}
 	}
-	for i := range c.Pod.Volumes {
-		if c.Pod.Volumes[i].Name == "" {
+	for i := range extra.Volumes {
+		if extra.Volumes[i].Name == "" {
 			list = append(list, field.Required(pod.Child("volumes").Index(i).Child("name"), "a volume needs a name"))
 		}
 	}

@@ -99,7 +99,7 @@ type CodisClusterStatus struct {
 // +kubebuilder:printcolumn:name="Slots",type=integer,JSONPath=`.status.slots`
 // +kubebuilder:printcolumn:name="Address",type=string,priority=1,JSONPath=`.status.address`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
-// +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z]([-a-z0-9]{0,33}[a-z0-9])?$')",message="metadata.name must be at most 35 characters, lower case letters, digits and '-', starting with a letter: other names are derived from it",fieldPath=".metadata.name"
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z]([-a-z0-9]{0,33}[a-z0-9])?$')",message="metadata.name must be at most 35 characters, lower case letters, digits and '-', starting with a letter: other names are derived from it"
 type CodisCluster struct {
 	metav1.TypeMeta `json:",inline"`
 	// +optional

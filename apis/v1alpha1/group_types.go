@@ -5,6 +5,11 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+// RedisValue is the value of a directive of redis.conf.
+// +kubebuilder:validation:MaxLength=512
+// +kubebuilder:validation:XValidation:rule="!self.contains('\\n') && !self.contains('\\r')",message="config values must be one line"
+type RedisValue string
+
 // CodisGroupTemplate is what a user chooses about a group.
 // +kubebuilder:validation:XValidation:rule="has(self.storage) == has(oldSelf.storage)",message="storage cannot be added or removed later: create a new group instead"
 type CodisGroupTemplate struct {
@@ -28,11 +33,10 @@ type CodisGroupTemplate struct {
 	// Default for maxmemory: three quarters of the memory limit, if there is one.
 	// A change restarts the members.
 	// +optional
-	// +kubebuilder:validation:MaxProperties=128
-	// +kubebuilder:validation:XValidation:rule="self.all(k, k.matches('^[a-z][a-z0-9-]*$'))",message="config keys are directives of redis.conf in lower case, for example maxmemory-policy"
+	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 64 && k.matches('^[a-z][a-z0-9-]*$'))",message="config keys are directives of redis.conf in lower case, for example maxmemory-policy"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['requirepass','masterauth','slaveof','replicaof','port','bind','protected-mode','daemonize','dir','dbfilename','pidfile','logfile','include','loadmodule','rename-command','supervised','unixsocket','min-slaves-to-write','min-replicas-to-write','slave-read-only','replica-read-only']))",message="config must not set requirepass, masterauth, slaveof, replicaof, port, bind, protected-mode, daemonize, dir, dbfilename, pidfile, logfile, include, loadmodule, rename-command, supervised, unixsocket, min-slaves-to-write or slave-read-only: the operator decides these; passwords come from the dashboard's authSecretRef"
-	// +kubebuilder:validation:XValidation:rule="self.all(k, size(self[k]) <= 512 && !self[k].contains('\\n') && !self[k].contains('\\r'))",message="config values must be one line of at most 512 characters"
-	Config map[string]string `json:"config,omitempty"`
+	Config map[string]RedisValue `json:"config,omitempty"`
 }
 
 // CodisGroupSpec is the wanted state of a CodisGroup.
@@ -167,7 +171,7 @@ type CodisGroupStatus struct {
 // +kubebuilder:printcolumn:name="Memory",type=string,JSONPath=`.status.memory`
 // +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.status.state`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
-// +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$')",message="metadata.name must be at most 40 characters, lower case letters, digits and '-', starting with a letter: other names are derived from it",fieldPath=".metadata.name"
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$')",message="metadata.name must be at most 40 characters, lower case letters, digits and '-', starting with a letter: other names are derived from it"
 type CodisGroup struct {
 	metav1.TypeMeta `json:",inline"`
 	// +optional

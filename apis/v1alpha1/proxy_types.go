@@ -8,6 +8,12 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
+// ProxyValue is the value of a setting of proxy.toml.
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=256
+// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9_.:,/-]+$')",message="config values may have letters, digits and _ . : , / - only"
+type ProxyValue string
+
 // CodisProxyTemplate is what a user chooses about the proxies.
 type CodisProxyTemplate struct {
 	Component `json:",inline"`
@@ -33,10 +39,9 @@ type CodisProxyTemplate struct {
 	// A change restarts the proxies, one after another.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=64
-	// +kubebuilder:validation:XValidation:rule="self.all(k, k.matches('^[a-z][a-z0-9_]*$'))",message="config keys are settings of proxy.toml, for example proxy_max_clients"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 64 && k.matches('^[a-z][a-z0-9_]*$'))",message="config keys are settings of proxy.toml, for example proxy_max_clients"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['product_name','product_auth','session_auth','admin_addr','proxy_addr','proto_type']))",message="config must not set product_name, product_auth, session_auth, admin_addr, proxy_addr or proto_type: the operator decides these; the clients' password comes from sessionAuthSecretRef"
-	// +kubebuilder:validation:XValidation:rule="self.all(k, self[k].matches('^[a-zA-Z0-9_.:,/-]{1,512}$'))",message="config values may have letters, digits and _ . : , / - only, at most 512"
-	Config map[string]string `json:"config,omitempty"`
+	Config map[string]ProxyValue `json:"config,omitempty"`
 
 	// rollout bounds how many proxies are replaced at a time.
 	// +optional
@@ -49,12 +54,14 @@ type Rollout struct {
 	// maxSurge is how many proxies may run beyond replicas, as a number or a percentage. Default: 1.
 	// +optional
 	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:MaxLength=4
 	// +kubebuilder:validation:XValidation:rule="string(self).matches('^[0-9]{1,3}%?$')",message="rollout.maxSurge must be a number or a percentage, for example 1 or 25%"
 	MaxSurge *intstr.IntOrString `json:"maxSurge,omitempty"`
 
 	// maxUnavailable is how many proxies may be missing, as a number or a percentage. Default: 0.
 	// +optional
 	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:MaxLength=4
 	// +kubebuilder:validation:XValidation:rule="string(self).matches('^[0-9]{1,3}%?$')",message="rollout.maxUnavailable must be a number or a percentage, for example 1 or 25%"
 	MaxUnavailable *intstr.IntOrString `json:"maxUnavailable,omitempty"`
 }
@@ -122,7 +129,7 @@ type CodisProxyStatus struct {
 // +kubebuilder:printcolumn:name="Sessions",type=integer,JSONPath=`.status.sessions`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
-// +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$')",message="metadata.name must be at most 40 characters, lower case letters, digits and '-', starting with a letter: other names are derived from it",fieldPath=".metadata.name"
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$')",message="metadata.name must be at most 40 characters, lower case letters, digits and '-', starting with a letter: other names are derived from it"
 type CodisProxy struct {
 	metav1.TypeMeta `json:",inline"`
 	// +optional

@@ -6,6 +6,7 @@ package v1alpha1
 import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/runtime"
 )
 
 // LocalReference names an object of the same namespace.
@@ -86,7 +87,8 @@ type Component struct {
 
 // PodSettings is a chosen set of pod fields. They are merged into the pod that
 // the operator builds, after everything else. The fields marked "as in a pod"
-// are not checked against a schema here; the API server checks them in the pod.
+// have no schema here, which would make this one too large; a field that a pod
+// does not have is refused all the same.
 type PodSettings struct {
 	// labels added to the pod. Labels that the operator selects by cannot be overridden.
 	// +optional
@@ -108,18 +110,16 @@ type PodSettings struct {
 
 	// affinity of the pod, as in a pod.
 	// +optional
-	// +kubebuilder:validation:Schemaless
-	// +kubebuilder:validation:Type=object
 	// +kubebuilder:pruning:PreserveUnknownFields
-	Affinity *corev1.Affinity `json:"affinity,omitempty"`
+	Affinity *runtime.RawExtension `json:"affinity,omitempty"`
 
 	// topologySpreadConstraints of the pod, as in a pod. Default: members of the
 	// same object prefer different nodes and zones.
 	// +optional
-	// +kubebuilder:validation:Schemaless
-	// +kubebuilder:validation:Type=array
-	// +kubebuilder:pruning:PreserveUnknownFields
-	TopologySpreadConstraints []corev1.TopologySpreadConstraint `json:"topologySpreadConstraints,omitempty"`
+	// +listType=atomic
+	// +kubebuilder:validation:items:XPreserveUnknownFields
+	// +kubebuilder:validation:MaxItems=32
+	TopologySpreadConstraints []runtime.RawExtension `json:"topologySpreadConstraints,omitempty"`
 
 	// priorityClassName of the pod.
 	// +optional
@@ -145,31 +145,31 @@ type PodSettings struct {
 
 	// env adds environment variables to the main container, as in a pod.
 	// +optional
-	// +kubebuilder:validation:Schemaless
-	// +kubebuilder:validation:Type=array
-	// +kubebuilder:pruning:PreserveUnknownFields
-	Env []corev1.EnvVar `json:"env,omitempty"`
+	// +listType=atomic
+	// +kubebuilder:validation:items:XPreserveUnknownFields
+	// +kubebuilder:validation:MaxItems=32
+	Env []runtime.RawExtension `json:"env,omitempty"`
 
 	// volumes added to the pod, as in a pod.
 	// +optional
-	// +kubebuilder:validation:Schemaless
-	// +kubebuilder:validation:Type=array
-	// +kubebuilder:pruning:PreserveUnknownFields
-	Volumes []corev1.Volume `json:"volumes,omitempty"`
+	// +listType=atomic
+	// +kubebuilder:validation:items:XPreserveUnknownFields
+	// +kubebuilder:validation:MaxItems=32
+	Volumes []runtime.RawExtension `json:"volumes,omitempty"`
 
 	// volumeMounts added to the main container, as in a pod.
 	// +optional
-	// +kubebuilder:validation:Schemaless
-	// +kubebuilder:validation:Type=array
-	// +kubebuilder:pruning:PreserveUnknownFields
-	VolumeMounts []corev1.VolumeMount `json:"volumeMounts,omitempty"`
+	// +listType=atomic
+	// +kubebuilder:validation:items:XPreserveUnknownFields
+	// +kubebuilder:validation:MaxItems=32
+	VolumeMounts []runtime.RawExtension `json:"volumeMounts,omitempty"`
 
 	// containers added to the pod beside the main one, as in a pod.
 	// +optional
-	// +kubebuilder:validation:Schemaless
-	// +kubebuilder:validation:Type=array
-	// +kubebuilder:pruning:PreserveUnknownFields
-	Containers []corev1.Container `json:"containers,omitempty"`
+	// +listType=atomic
+	// +kubebuilder:validation:items:XPreserveUnknownFields
+	// +kubebuilder:validation:MaxItems=32
+	Containers []runtime.RawExtension `json:"containers,omitempty"`
 }
 
 // ServiceSettings shapes a Service that clients use.

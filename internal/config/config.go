@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
 )
 
 // Format of a file, which decides how a password is quoted.
@@ -93,7 +95,7 @@ var proxyDefaults = map[string]string{
 
 // Proxy renders proxy.toml of a product, without product_auth and session_auth.
 // Settings of the user come last and win.
-func Proxy(product string, adminPort, proxyPort int, user map[string]string) string {
+func Proxy(product string, adminPort, proxyPort int, user map[string]v1alpha1.ProxyValue) string {
 	settings := map[string]string{
 		"product_name": strconv.Quote(product),
 		"proto_type":   strconv.Quote("tcp4"),
@@ -105,10 +107,10 @@ func Proxy(product string, adminPort, proxyPort int, user map[string]string) str
 }
 
 // toml renders settings, those of the user quoted unless they are a number or a boolean.
-func toml(settings, user map[string]string) string {
+func toml(settings map[string]string, user map[string]v1alpha1.ProxyValue) string {
 	all := maps.Clone(settings)
 	for name, value := range user {
-		all[name] = tomlValue(value)
+		all[name] = tomlValue(string(value))
 	}
 	var out strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(all)) {
@@ -128,7 +130,9 @@ func tomlValue(value string) string {
 // replication: both are added at start. On a volume every write is logged to
 // disk within a second; without one nothing is written, since the files would
 // go with the pod. Directives of the user come last and win.
-func Server(directory string, port int, persistent bool, memoryLimit resource.Quantity, user map[string]string) string {
+func Server(
+	directory string, port int, persistent bool, memoryLimit resource.Quantity, user map[string]v1alpha1.RedisValue,
+) string {
 	settings := map[string]string{
 		"bind":           "0.0.0.0",
 		"port":           strconv.Itoa(port),
@@ -151,7 +155,9 @@ func Server(directory string, port int, persistent bool, memoryLimit resource.Qu
 		// A quarter is left for buffers, fragmentation and the copy-on-write of a fork.
 		settings["maxmemory"] = strconv.FormatInt(limit/4*3, 10)
 	}
-	maps.Copy(settings, user)
+	for name, value := range user {
+		settings[name] = string(value)
+	}
 	var out strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		fmt.Fprintf(&out, "%s %s\n", name, settings[name])

@@ -83,7 +83,9 @@ type Pod struct {
 // that an upgrade of the operator restarts no pod.
 func Template(p Pod, live *corev1.PodTemplateSpec) (corev1.PodTemplateSpec, error) {
 	template := build(p)
-	merge(&template, p)
+	if err := merge(&template, p); err != nil {
+		return template, err
+	}
 	chosen := template.DeepCopy()
 	for _, image := range installed(chosen, p) {
 		*image = ""
@@ -230,10 +232,10 @@ func addConfig(template *corev1.PodTemplateSpec, p Pod) {
 }
 
 // merge puts the user's settings over the template.
-func merge(template *corev1.PodTemplateSpec, p Pod) {
+func merge(template *corev1.PodTemplateSpec, p Pod) error {
 	s := p.Settings.Pod
 	if s == nil {
-		return
+		return nil
 	}
 	labels := maps.Clone(s.Labels)
 	if labels == nil {
@@ -245,19 +247,24 @@ func merge(template *corev1.PodTemplateSpec, p Pod) {
 	spec := &template.Spec
 	spec.NodeSelector = s.NodeSelector
 	spec.Tolerations = s.Tolerations
-	spec.Affinity = s.Affinity
-	if s.TopologySpreadConstraints != nil {
-		spec.TopologySpreadConstraints = s.TopologySpreadConstraints
-	}
 	spec.PriorityClassName = s.PriorityClassName
 	spec.SchedulerName = s.SchedulerName
 	spec.ServiceAccountName = s.ServiceAccountName
 	spec.ImagePullSecrets = s.ImagePullSecrets
-	spec.Volumes = append(spec.Volumes, s.Volumes...)
+	extra, err := Decode(s)
+	if err != nil {
+		return err
+	}
+	spec.Affinity = extra.Affinity
+	if extra.TopologySpreadConstraints != nil {
+		spec.TopologySpreadConstraints = extra.TopologySpreadConstraints
+	}
+	spec.Volumes = append(spec.Volumes, extra.Volumes...)
 	main := &spec.Containers[0]
-	main.Env = append(main.Env, s.Env...)
-	main.VolumeMounts = append(main.VolumeMounts, s.VolumeMounts...)
-	spec.Containers = append(spec.Containers, s.Containers...)
+	main.Env = append(main.Env, extra.Env...)
+	main.VolumeMounts = append(main.VolumeMounts, extra.VolumeMounts...)
+	spec.Containers = append(spec.Containers, extra.Containers...)
+	return nil
 }
 
 // HTTPProbe asks for a path of a port.
