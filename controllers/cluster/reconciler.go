@@ -136,7 +136,7 @@ func report(s *state) {
 	status.ObservedGeneration = c.Generation
 	coordinator := mirror(v1alpha1.ConditionCoordinatorReady, "the coordinator", child(s.coordinator != nil, s.coordinator))
 	dashboard := mirror(v1alpha1.ConditionDashboardReady, "the dashboard", child(s.dashboard != nil, s.dashboard))
-	proxies := mirror(v1alpha1.ConditionProxiesReady, "the proxies", child(s.proxy != nil, s.proxy))
+	proxies := mirror(v1alpha1.ConditionProxiesReady, "the set of proxies", child(s.proxy != nil, s.proxy))
 	groups, readyGroups := mirrorGroups(s)
 	ready := conditions.Summarize(v1alpha1.ConditionReady, "the cluster is as specified and serves clients",
 		appliedCondition(s), coordinator, dashboard, groups, proxies)

@@ -84,16 +84,16 @@ type Object interface {
 	runtime.Object
 }
 
-// Patch writes the status if it changed, and then tells of every condition
-// whose status changed by an event: events follow the write, so that a conflict
-// does not repeat them.
+// Patch writes the status if it changed, and then tells by events what a person
+// wants to know of it: events follow the write, so that a conflict does not
+// repeat them.
 func Patch(ctx context.Context, c client.Client, recorder events.EventRecorder,
 	before, after Object, old, now []metav1.Condition,
 ) error {
 	if equality.Semantic.DeepEqual(before, after) {
 		return nil
 	}
-	err := c.Status().Patch(ctx, after, client.MergeFrom(before))
+	err := write(ctx, c, before, after, len(old) == 0)
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
@@ -106,15 +106,27 @@ func Patch(ctx context.Context, c client.Client, recorder events.EventRecorder,
 	return nil
 }
 
+// write patches the status. The first status is written whole: a patch leaves
+// out what is zero, and columns would stay blank.
+func write(ctx context.Context, c client.Client, before, after Object, first bool) error {
+	if first {
+		return c.Status().Update(ctx, after)
+	}
+	return c.Status().Patch(ctx, after, client.MergeFrom(before))
+}
+
+// announce tells of a headline that came true and of whatever stopped being
+// true. What is not true yet on the way up is progress, and the conditions show it.
 func announce(recorder events.EventRecorder, object runtime.Object, old *metav1.Condition, now metav1.Condition) {
-	if old != nil && old.Status == now.Status || old == nil && now.Status != metav1.ConditionTrue {
-		return
+	was := old != nil && old.Status == metav1.ConditionTrue
+	is := now.Status == metav1.ConditionTrue
+	headline := now.Type == v1alpha1.ConditionReady || now.Type == v1alpha1.ConditionAvailable
+	switch {
+	case was && !is:
+		recorder.Eventf(object, nil, corev1.EventTypeWarning, now.Reason, now.Type, "%s is %s: %s", now.Type, now.Status, now.Message)
+	case is && !was && headline:
+		recorder.Eventf(object, nil, corev1.EventTypeNormal, now.Reason, now.Type, "%s: %s", now.Type, now.Message)
 	}
-	kind := corev1.EventTypeNormal
-	if now.Status == metav1.ConditionFalse {
-		kind = corev1.EventTypeWarning
-	}
-	recorder.Eventf(object, nil, kind, now.Reason, now.Type, "%s is %s: %s", now.Type, now.Status, now.Message)
 }
 
 // Paused words what a paused object says of itself.

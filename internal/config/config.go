@@ -145,6 +145,9 @@ func Server(
 		"tcp-keepalive":  "60",
 		"appendonly":     "no",
 		"save":           `""`,
+		// A replica that asks for a copy gets it at once, not after the five
+		// seconds that newer servers wait for others to join in.
+		"repl-diskless-sync-delay": "0",
 	}
 	if persistent {
 		settings["appendonly"] = "yes"
