@@ -72,7 +72,17 @@ func TestLayout(t *testing.T) {
 }
 
 func TestReadBack(t *testing.T) {
-	p := open(t, t.TempDir())
+	memory := &store.Memory{}
+	products := map[string]store.Product{
+		"files": open(t, t.TempDir()), "memory": {Client: memory.Open(), Name: "demo"},
+	}
+	for name, p := range products {
+		t.Run(name, func(t *testing.T) { testReadBack(t, p) })
+	}
+}
+
+func testReadBack(t *testing.T, p store.Product) {
+	t.Helper()
 	if m, err := p.Slot(1); m != nil || err != nil {
 		t.Errorf("a missing slot is %v, %v", m, err)
 	}
@@ -96,8 +106,13 @@ func TestReadBack(t *testing.T) {
 }
 
 func TestLock(t *testing.T) {
-	root := t.TempDir()
-	first, second := open(t, root), open(t, root)
+	root, memory := t.TempDir(), &store.Memory{}
+	testLock(t, open(t, root), open(t, root))
+	testLock(t, store.Product{Client: memory.Open(), Name: "demo"}, store.Product{Client: memory.Open(), Name: "demo"})
+}
+
+func testLock(t *testing.T, first, second store.Product) {
+	t.Helper()
 	if err := first.Acquire(&models.Topom{Token: "first"}); err != nil {
 		t.Fatal(err)
 	}
