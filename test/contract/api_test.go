@@ -121,6 +121,24 @@ func TestParametersThatAreNoNumbers(t *testing.T) {
 	d.refused("slot-[1024] doesn't exist", "slots/action/remove", 1024)
 }
 
+// A server that hangs is neither stats nor error.
+func TestHungServerIsATimeout(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := w.server(1)
+	d := w.dashboard(dashboardSpec{})
+	d.newGroup(1, s)
+	health := func() serverStats { return d.stats().Group.Stats[s.addr] }
+	eventually(t, patience, "the server has stats", func() bool { return health().Stats["role"] == "master" })
+	s.proc.signal(stopSignal)
+	eventually(t, patience, "the server is a timeout", func() bool {
+		h := health()
+		return h.Timeout && h.Stats == nil && h.Error == nil
+	})
+	s.proc.signal(continueSignal)
+	eventually(t, patience, "the server has stats", func() bool { return health().Stats["role"] == "master" })
+}
+
 // GET /topom/stats of a dashboard that has just started has no entry for servers it has not asked yet, and then one
 // with either stats or error.
 func TestStatsOfServersAreFilledInTheBackground(t *testing.T) {

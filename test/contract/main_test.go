@@ -82,6 +82,7 @@ func checkRelease() error {
 func buildStandin(dir string) error {
 	commands := [][]string{
 		{"go", "build", "-o", dir + string(filepath.Separator), "../standin/cmd/..."},
+		{"gcc", "-O2", "-shared", "-fPIC", "-o", filepath.Join(dir, "codis.so"), "../standin/server/codis.c"},
 	}
 	for _, args := range commands {
 		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {

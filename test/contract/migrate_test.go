@@ -5,10 +5,14 @@ package contract
 
 import (
 	"fmt"
+	"hash/crc32"
 	"strings"
 	"testing"
 	"time"
 )
+
+// slotOf is the slot of a key without a tag.
+func slotOf(key string) int { return int(crc32.ChecksumIEEE([]byte(key)) % slotCount) }
 
 // reader reads the same keys over and over and keeps what was wrong.
 type reader struct {
@@ -17,8 +21,15 @@ type reader struct {
 	wrong      []string
 }
 
-func startReader(t *testing.T, client string, keys int) *reader {
+// startReader reads those of the loaded keys whose slots are below limit.
+func startReader(t *testing.T, client string, keys, limit int) *reader {
 	t.Helper()
+	var moving []int
+	for n := range keys {
+		if slotOf(loadKey(n)) < limit {
+			moving = append(moving, n)
+		}
+	}
 	r := &reader{stop: make(chan struct{}), done: make(chan struct{})}
 	conn := dial(t, client)
 	go func() {
@@ -29,7 +40,7 @@ func startReader(t *testing.T, client string, keys int) *reader {
 				return
 			default:
 			}
-			n := i % keys
+			n := moving[i%len(moving)]
 			if got := conn.text("GET", loadKey(n)); got != loadValue(n) && len(r.wrong) < 10 {
 				r.wrong = append(r.wrong, fmt.Sprintf("%s: %q", loadKey(n), got))
 			}
@@ -55,20 +66,23 @@ func (r *reader) end(t *testing.T) {
 // short: each slot costs the dashboard a round.
 func TestMigrationKeepsAllKeysReadable(t *testing.T) {
 	t.Parallel()
-	for _, method := range []string{"semi-async", "sync"} {
+	for method, password := range map[string]string{"semi-async": "", "sync": "secret"} {
 		t.Run(method, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
+			// Servers give each other the password they have themselves.
+			w.productAuth = password
 			c := w.cluster(layout{
 				groups: 2, members: 1, proxies: 2,
 				dashboard: dashboardSpec{settings: settings{"migration_method": method}},
+				proxy:     proxySpec{settings: settings{"backend_number_databases": 3}},
 			})
-			const keys, slots = 4000, 24
+			const keys, slots = 20000, 24
 			c.load(c.proxies[0].client, keys)
 			c.loadTypes(c.proxies[0].client)
 			source, target := c.member(1, 1), c.member(2, 1)
 			before := source.must("DBSIZE")
-			readers := []*reader{startReader(t, c.proxies[0].client, keys), startReader(t, c.proxies[1].client, keys)}
+			readers := []*reader{startReader(t, c.proxies[0].client, keys, slots), startReader(t, c.proxies[1].client, keys, slots)}
 			c.d.ok("slots/action/create-range", 0, slots-1, 2)
 			c.d.settled()
 			for _, r := range readers {
@@ -103,7 +117,10 @@ func sumOfSizes(t *testing.T, servers ...*server) string {
 }
 
 // typedKeys are one of each type, all in slot 0 because of their empty tag.
-const typedKeys = 6
+const typedKeys = 7
+
+// manyElements is more than a migration in small steps moves at once.
+const manyElements = 3000
 
 func (c *cluster) loadTypes(client string) {
 	c.t.Helper()
@@ -114,6 +131,14 @@ func (c *cluster) loadTypes(client string) {
 	conn.expect(c.t, "2", "ZADD", "{}zset", "1", "m", "2", "n")
 	conn.expect(c.t, "OK", "SET", "{}ttl", "v", "EX", "1000")
 	conn.expect(c.t, "OK", "SET", "{}binary", "\x00\xff\r\n")
+	elements := []any{"RPUSH", "{}big"}
+	for i := range manyElements {
+		elements = append(elements, i)
+	}
+	conn.expect(c.t, fmt.Sprint(manyElements), elements...)
+	// Slots span all databases.
+	conn.expect(c.t, "OK", "SELECT", "2")
+	conn.expect(c.t, "OK", "SET", "{}x", "elsewhere")
 }
 
 func (c *cluster) checkTypes(client string) {
@@ -124,9 +149,16 @@ func (c *cluster) checkTypes(client string) {
 	conn.expect(c.t, "2", "SCARD", "{}set")
 	conn.expect(c.t, "2", "ZSCORE", "{}zset", "n")
 	conn.expect(c.t, "\x00\xff\r\n", "GET", "{}binary")
+	conn.expect(c.t, fmt.Sprint(manyElements), "LLEN", "{}big")
+	conn.expect(c.t, fmt.Sprint(manyElements-1), "LINDEX", "{}big", "-1")
 	ttl, err := conn.do("TTL", "{}ttl")
 	if n, ok := ttl.(int64); err != nil || !ok || n <= 0 || n > 1000 {
 		c.t.Errorf("TTL is %v %v", ttl, err)
+	}
+	conn.expect(c.t, "OK", "SELECT", "2")
+	conn.expect(c.t, "elsewhere", "GET", "{}x")
+	if got := c.member(1, 1).text("SLOTSINFO", 0, 1); got != "[]" {
+		c.t.Errorf("the source has %s of slot 0", got)
 	}
 }
 
@@ -195,7 +227,7 @@ func TestMigratingSlotAsProxiesKnowIt(t *testing.T) {
 	}
 	target.start()
 	d.settled()
-	conn.expect(t, "v", "GET", "{}x")
+	eventually(t, patience, "the key can be read", func() bool { return conn.text("GET", "{}x") == "v" })
 	if got := target.text("GET", "{}x"); got != "v" {
 		t.Errorf("the target has %q", got)
 	}

@@ -12,7 +12,12 @@ import (
 // that a broken implementation fails instead of hanging, and is generous because the machine may be slow.
 const patience = 40 * time.Second
 
-const pollEvery = 10 * time.Millisecond
+// Polling starts fast, for what happens at once, and slows down, since an answer costs the process under test
+// processor time that other tests want.
+const (
+	pollFirst = 5 * time.Millisecond
+	pollLast  = 100 * time.Millisecond
+)
 
 // eventually polls cond until it holds and fails the test at the deadline.
 func eventually(t *testing.T, timeout time.Duration, what string, cond func() bool) {
@@ -33,7 +38,8 @@ func holds(t *testing.T, d time.Duration, what string, cond func() bool) {
 func poll(timeout time.Duration, cond func() bool) bool {
 	deadline := time.NewTimer(timeout)
 	defer deadline.Stop()
-	tick := time.NewTicker(pollEvery)
+	interval := pollFirst
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
 		if cond() {
@@ -41,6 +47,8 @@ func poll(timeout time.Duration, cond func() bool) bool {
 		}
 		select {
 		case <-tick.C:
+			interval = min(2*interval, pollLast)
+			tick.Reset(interval)
 		case <-deadline.C:
 			return cond()
 		}

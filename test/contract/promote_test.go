@@ -70,6 +70,75 @@ func TestPromoteOfADeadServerIsAccepted(t *testing.T) {
 	}
 }
 
+// A server that hangs is given a second to become master, and is made it in the books then.
+func TestPromoteOfAHungServerIsAccepted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.cluster(layout{groups: 1, members: 2, proxies: 1})
+	hung := c.member(1, 2)
+	hung.proc.signal(stopSignal)
+	started := time.Now()
+	c.d.ok("group/promote", 1, hung.addr)
+	if took := time.Since(started); took < 900*time.Millisecond {
+		t.Errorf("accepted after %v", took)
+	}
+	requireOrder(t, c.d, 1, hung, c.member(1, 1))
+}
+
+// A healthy promotion is not seen by clients, other than that they write to another server.
+func TestPromoteUnderLoadShowsNoErrors(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.cluster(layout{groups: 1, members: 2, proxies: 2})
+	stop, bad := make(chan struct{}), make(chan string, 2)
+	for _, p := range c.proxies {
+		conn := dial(t, p.client)
+		go func() {
+			for {
+				select {
+				case <-stop:
+					bad <- ""
+					return
+				default:
+				}
+				if got := conn.text("SET", "k", "v"); got != "OK" {
+					bad <- got
+					return
+				}
+			}
+		}()
+	}
+	c.d.ok("group/promote", 1, c.member(1, 2).addr)
+	holds(t, time.Second/2, "nothing goes wrong", func() bool { return len(bad) == 0 })
+	close(stop)
+	for range c.proxies {
+		if got := <-bad; got != "" {
+			t.Errorf("a client got %q", got)
+		}
+	}
+}
+
+// A promotion that ends before its last push has the new order already, and is finished by asking for its first
+// server, which would be refused otherwise.
+func TestFinishedPromotionIsEnteredAgainWithTheFirstServer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d := w.dashboard(dashboardSpec{})
+	one, two := w.server(1), w.server(2)
+	d.newGroup(1, one, two)
+	d.proc.stop()
+	writeFile(t, w.storePath("group/group-0001"), fmt.Sprintf(
+		`{"id": 1, "servers": [{"server": %q}, {"server": %q}], "promoting": {"state": "finished"}, "out_of_sync": true}`,
+		two.addr, one.addr))
+	d = w.dashboard(dashboardSpec{})
+	d.refused("group-[1] is promoting index = 0", "group/promote", 1, one.addr)
+	d.ok("group/promote", 1, two.addr)
+	if g := d.group(1); g.Promoting != (action{}) || g.OutOfSync {
+		t.Errorf("the group is %+v", g)
+	}
+	requireOrder(t, d, 1, two, one)
+}
+
 func TestPromoteTheReplicaOfAKilledMaster(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -152,6 +152,30 @@ func TestPushToAHungProxyHoldsEverybodyElse(t *testing.T) {
 	}
 }
 
+// Force takes the entry out of the books whether or not the proxy is dead. One that is merely out of reach serves on,
+// with routes that nobody will ever correct.
+func TestForcedRemovalOfALiveProxyLeavesItServingOldRoutes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.cluster(layout{groups: 1, members: 2, proxies: 2})
+	p, d := c.proxies[1], c.d
+	d.proc.stop()
+	// Out of reach: the dashboard knows it by an address where nobody listens.
+	key := w.storePath("proxy/proxy-" + p.token)
+	writeFile(t, key, strings.ReplaceAll(readFile(t, key), p.addr, w.at(portNobody)))
+	d = w.dashboard(dashboardSpec{})
+	d.refused("proxy-["+p.token+"] shutdown failed", "proxy/remove", p.token, 0)
+	d.ok("proxy/remove", p.token, 1)
+	d.ok("group/promote", 1, c.member(1, 2).addr)
+	dial(t, p.client).expect(t, "OK", "SET", "a", "lost")
+	if got := c.member(1, 1).text("GET", "a"); got != "lost" {
+		t.Errorf("the old master has %q", got)
+	}
+	if !p.stats().Online || p.slots()[0].Backend != c.member(1, 1).addr {
+		t.Errorf("the proxy routes to %s", p.slots()[0].Backend)
+	}
+}
+
 // Proxies have two identities, token and address, and only the token counts: the successor of a dead one gets an
 // entry beside it, which blocks on.
 func TestNewTokenOnTheSameAddressIsASecondEntry(t *testing.T) {

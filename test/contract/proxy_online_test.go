@@ -226,9 +226,7 @@ func TestHungProxyIsATimeout(t *testing.T) {
 // The parts of a proxy's stats are chosen by bits, of which the dashboard sets none.
 func TestProxyStatsByFlags(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	c := w.cluster(layout{groups: 1, members: 1, proxies: 1})
-	p := c.proxies[0]
+	_, p, _ := soloProxy(t)
 	dial(t, p.client).expect(t, "OK", "SET", "a", "1")
 	type parts struct {
 		Ops struct {

@@ -141,6 +141,25 @@ func TestServerProcessIsTheServer(t *testing.T) {
 	s.proc.stop()
 }
 
+// SIGTERM saves if the configuration has save lines. SIGKILL saves nothing.
+func TestDataIsSavedBySIGTERMOnly(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := w.server(1, "save 900 1")
+	s.must("SET", "a", 1)
+	s.proc.stop()
+	s.start()
+	if got := s.text("GET", "a"); got != "1" {
+		t.Errorf("after SIGTERM a is %s", got)
+	}
+	s.must("SET", "a", 2)
+	s.proc.kill()
+	s.start()
+	if got := s.text("GET", "a"); got != "1" {
+		t.Errorf("after SIGKILL a is %s", got)
+	}
+}
+
 // SLOTSINFO tells how many keys each slot has. It is how a dashboard knows a codis-server.
 func TestSlotsInfo(t *testing.T) {
 	t.Parallel()

@@ -5,6 +5,7 @@ package contract
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -14,11 +15,16 @@ const slotNotReady = "ERR handle request, slot is not ready, may be offline"
 // soloProxy is a proxy without dashboard that has all slots on one server.
 func soloProxy(t *testing.T) (*world, *proxy, *server) {
 	t.Helper()
+	return soloProxyWith(t, nil)
+}
+
+func soloProxyWith(t *testing.T, s settings) (*world, *proxy, *server) {
+	t.Helper()
 	w := newWorld(t)
-	s, p := w.server(1), w.proxy(1, proxySpec{})
-	p.mustFill(allSlots(s.addr))
+	backend, p := w.server(1), w.proxy(1, proxySpec{settings: s})
+	p.mustFill(allSlots(backend.addr))
 	p.ok("start")
-	return w, p, s
+	return w, p, backend
 }
 
 func allSlots(addr string) []slot {
@@ -153,16 +159,76 @@ func TestLockedSlotHoldsItsClientsUntilItIsUnlocked(t *testing.T) {
 	}
 }
 
-// Backends that are gone make errors, and come back by themselves.
+// A backend that is gone makes errors, at once and not after a timeout, and comes back by itself. The longer it was
+// gone the longer it may take to notice, up to some five seconds.
 func TestBackendThatComesBack(t *testing.T) {
 	t.Parallel()
 	_, p, s := soloProxy(t)
 	conn := dial(t, p.client)
+	for range 2 {
+		conn.expect(t, "OK", "SET", "a", "1")
+		s.proc.kill()
+		var got string
+		holds(t, time.Second, "every request gets an error", func() bool {
+			got = conn.text("SET", "a", "2")
+			return strings.HasPrefix(got, "ERR handle response, backend conn failure, ") ||
+				got == "ERR handle response, backend conn reset"
+		})
+		s.start()
+		eventually(t, patience, "the backend is back", func() bool { return conn.text("SET", "a", "3") == "OK" })
+	}
+}
+
+// A backend that hangs costs each request backend_recv_timeout, and goes on where it was.
+func TestBackendThatHangs(t *testing.T) {
+	t.Parallel()
+	_, p, s := soloProxyWith(t, settings{"backend_recv_timeout": "1s"})
+	conn := dial(t, p.client)
 	conn.expect(t, "OK", "SET", "a", "1")
-	s.proc.kill()
-	eventually(t, patience, "an error", func() bool { return conn.text("SET", "a", "2") != "OK" })
-	s.start()
+	s.proc.signal(stopSignal)
+	started := time.Now()
+	got := conn.text("SET", "a", "2")
+	if !strings.HasPrefix(got, "ERR handle response, backend conn failure, read tcp ") ||
+		!strings.HasSuffix(got, ": i/o timeout") {
+		t.Errorf("a hung backend makes %q", got)
+	}
+	if took := time.Since(started); took < 900*time.Millisecond {
+		t.Errorf("the error came after %v", took)
+	}
+	s.proc.signal(continueSignal)
 	eventually(t, patience, "the backend is back", func() bool { return conn.text("SET", "a", "3") == "OK" })
+}
+
+// Replies come in the order of the requests, whichever backends they are from and however large they are.
+func TestPipelinesKeepTheirOrder(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.cluster(layout{groups: 2, members: 1, proxies: 1})
+	conn := dial(t, c.proxies[0].client)
+	large := strings.Repeat("x", 1<<20)
+	const requests = 1000
+	for i := range requests {
+		key, value := fmt.Sprintf("{%d}", i), fmt.Sprint(i)
+		if i%250 == 0 {
+			value = large
+		}
+		for _, command := range [][]any{{"SET", key, value}, {"GET", key}} {
+			if err := conn.send(command...); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for i := range requests {
+		want := fmt.Sprint(i)
+		if i%250 == 0 {
+			want = large
+		}
+		for _, reply := range []string{"OK", want} {
+			if got, err := conn.receive(); err != nil || got != reply {
+				t.Fatalf("request %d: %v %.40q, want %.40q", i, err, got, reply)
+			}
+		}
+	}
 }
 
 // FillSlots takes what makes sense of a list up to the first entry that does not.

@@ -11,12 +11,8 @@ import (
 
 func TestSessionAuth(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	c := w.cluster(layout{
-		groups: 1, members: 1, proxies: 1,
-		proxy: proxySpec{settings: settings{"session_auth": "open"}},
-	})
-	conn := dial(t, c.proxies[0].client)
+	_, p, _ := soloProxyWith(t, settings{"session_auth": "open"})
+	conn := dial(t, p.client)
 	const noauth = "NOAUTH Authentication required"
 	conn.expect(t, noauth, "GET", "a")
 	conn.expect(t, noauth, "PING")
@@ -30,9 +26,8 @@ func TestSessionAuth(t *testing.T) {
 
 func TestAuthWithoutSessionAuthIsAnError(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	c := w.cluster(layout{groups: 1, members: 1, proxies: 1})
-	conn := dial(t, c.proxies[0].client)
+	_, p, _ := soloProxy(t)
+	conn := dial(t, p.client)
 	conn.expect(t, "ERR Client sent AUTH, but no password is set", "AUTH", "any")
 	conn.expect(t, "PONG", "PING")
 }
@@ -68,9 +63,8 @@ var bannedCommands = []string{
 
 func TestBannedCommandsAreRefusedAndTheSessionGoesOn(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	c := w.cluster(layout{groups: 1, members: 1, proxies: 1})
-	conn := dial(t, c.proxies[0].client)
+	_, p, _ := soloProxy(t)
+	conn := dial(t, p.client)
 	for _, command := range bannedCommands {
 		want := fmt.Sprintf("ERR handle request, command '%s' is not allowed", command)
 		conn.expect(t, want, command)
@@ -83,9 +77,8 @@ func TestBannedCommandsAreRefusedAndTheSessionGoesOn(t *testing.T) {
 // those that have a dash: a client can have keys sent anywhere.
 func TestCommandsWithADashPassTheBan(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	c := w.cluster(layout{groups: 1, members: 1, proxies: 1})
-	conn := dial(t, c.proxies[0].client)
+	_, p, _ := soloProxy(t)
+	conn := dial(t, p.client)
 	conn.expect(t, "OK", "SET", "a", "1")
 	for _, command := range []string{"RESTORE-ASKING", "SLOTSMGRTTAGSLOT-ASYNC", "SLOTSMGRT-EXEC-WRAPPER"} {
 		want := fmt.Sprintf("ERR wrong number of arguments for '%s' command", strings.ToLower(command))
@@ -99,12 +92,8 @@ func TestCommandsWithADashPassTheBan(t *testing.T) {
 
 func TestBreakOnFailureClosesTheSession(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	c := w.cluster(layout{
-		groups: 1, members: 1, proxies: 1,
-		proxy: proxySpec{settings: settings{"session_break_on_failure": true}},
-	})
-	conn := dial(t, c.proxies[0].client)
+	_, p, _ := soloProxyWith(t, settings{"session_break_on_failure": true})
+	conn := dial(t, p.client)
 	conn.expect(t, "ERR handle request, command 'KEYS' is not allowed", "KEYS", "*")
 	if v, err := conn.do("PING"); err == nil {
 		t.Errorf("the session still answers %v", v)
@@ -114,9 +103,8 @@ func TestBreakOnFailureClosesTheSession(t *testing.T) {
 // Commands that no table knows go through as writes: a newer backend obeys them.
 func TestUnknownCommandsPassThrough(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	c := w.cluster(layout{groups: 1, members: 1, proxies: 1})
-	got := dial(t, c.proxies[0].client).text("NOSUCHTHING", "a")
+	_, p, _ := soloProxy(t)
+	got := dial(t, p.client).text("NOSUCHTHING", "a")
 	if !strings.HasPrefix(got, "ERR unknown command") {
 		t.Errorf("got %q", got)
 	}
@@ -124,12 +112,8 @@ func TestUnknownCommandsPassThrough(t *testing.T) {
 
 func TestSelectWithinTheNumberOfDatabases(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	c := w.cluster(layout{
-		groups: 1, members: 1, proxies: 1,
-		proxy: proxySpec{settings: settings{"backend_number_databases": 2}},
-	})
-	conn := dial(t, c.proxies[0].client)
+	_, p, _ := soloProxyWith(t, settings{"backend_number_databases": 2})
+	conn := dial(t, p.client)
 	conn.expect(t, "OK", "SET", "a", "zero")
 	conn.expect(t, "OK", "SELECT", "1")
 	conn.expect(t, "<nil>", "GET", "a")
@@ -138,48 +122,41 @@ func TestSelectWithinTheNumberOfDatabases(t *testing.T) {
 	conn.expect(t, "ERR invalid DB index", "SELECT", "x")
 	conn.expect(t, "one", "GET", "a")
 	// Each session has its own.
-	dial(t, c.proxies[0].client).expect(t, "zero", "GET", "a")
+	dial(t, p.client).expect(t, "zero", "GET", "a")
 }
 
 // With an argument, PING and INFO name a backend.
 func TestPingAndInfoNameABackend(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	c := w.cluster(layout{groups: 1, members: 1, proxies: 1})
-	conn := dial(t, c.proxies[0].client)
+	_, p, s := soloProxy(t)
+	conn := dial(t, p.client)
 	conn.expect(t, "PONG", "PING")
-	conn.expect(t, "PONG", "PING", c.member(1, 1).addr)
+	conn.expect(t, "PONG", "PING", s.addr)
 	conn.expect(t, "ERR backend server 'x' not found", "PING", "x")
 	conn.expect(t, "ERR backend server 'x' not found", "INFO", "x")
-	if got := conn.text("INFO", c.member(1, 1).addr); !strings.Contains(got, fmt.Sprintf("tcp_port:%d", portServer+1)) {
+	if got := conn.text("INFO", s.addr); !strings.Contains(got, fmt.Sprintf("tcp_port:%d", portServer+1)) {
 		t.Errorf("INFO is %.200q", got)
 	}
 }
 
 func TestMaxClients(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	c := w.cluster(layout{groups: 1, members: 1, proxies: 1, proxy: proxySpec{settings: settings{"proxy_max_clients": 2}}})
-	client := c.proxies[0].client
-	one, two := dial(t, client), dial(t, client)
+	_, p, _ := soloProxyWith(t, settings{"proxy_max_clients": 2})
+	one, two := dial(t, p.client), dial(t, p.client)
 	one.expect(t, "PONG", "PING")
 	two.expect(t, "PONG", "PING")
-	if _, err := dial(t, client).receive(); err == nil || err.Error() != "ERR max number of clients reached" {
+	if _, err := dial(t, p.client).receive(); err == nil || err.Error() != "ERR max number of clients reached" {
 		t.Errorf("the third client got %v", err)
 	}
-	if got := c.proxies[0].stats().Sessions.Alive; got != 2 {
-		t.Errorf("%d sessions are alive", got)
-	}
+	eventually(t, patience, "two sessions are alive", func() bool { return p.stats().Sessions.Alive == 2 })
 	one.expect(t, "OK", "QUIT")
-	eventually(t, patience, "there is room again", func() bool { return askText(client, "PING") == "PONG" })
+	eventually(t, patience, "there is room again", func() bool { return askText(p.client, "PING") == "PONG" })
 }
 
 // Counters of a proxy: a session adds its own when its queue is empty, and at its end.
 func TestProxyCountsOperations(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	c := w.cluster(layout{groups: 1, members: 1, proxies: 1})
-	p := c.proxies[0]
+	_, p, _ := soloProxy(t)
 	conn := dial(t, p.client)
 	for range 5 {
 		conn.expect(t, "OK", "SET", "a", "1")
@@ -187,8 +164,8 @@ func TestProxyCountsOperations(t *testing.T) {
 	conn.text("KEYS")
 	conn.conn.Close()
 	eventually(t, patience, "all are counted", func() bool {
-		s := p.stats()
-		return s.Ops.Total == 6 && s.Ops.Fails == 0 && s.Sessions.Total == 1 && s.Sessions.Alive == 0
+		got := p.stats()
+		return got.Ops.Total == 6 && got.Ops.Fails == 0 && got.Sessions.Total == 1 && got.Sessions.Alive == 0
 	})
 	p.ok("stats/reset")
 	if s := p.stats(); s.Ops.Total != 0 || s.Sessions.Total != 0 {

@@ -85,6 +85,8 @@ func TestDataSurvivesADashboardAndSlotActionSettingsDoNot(t *testing.T) {
 		t.Fatalf("slot_action is %+v", before.SlotAction)
 	}
 	c.d.proc.stop()
+	// Proxies need no dashboard.
+	dial(t, c.proxies[0].client).expect(t, "OK", "MSET", "a", "1", "{}x", "2")
 	d := w.dashboard(dashboardSpec{})
 	after := d.stats()
 	if diff := cmp.Diff(before.Group.Models, after.Group.Models); diff != "" {
@@ -152,12 +154,25 @@ func TestDashboardThatCannotLoadTheStoreRunsNoLoops(t *testing.T) {
 // A state that Codis does not know ends the process: never write one.
 func TestUnknownStateInTheStoreEndsTheDashboard(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	writeFile(t, w.storePath("slots/slot-0003"), `{"id": 3, "group_id": 1, "action": {"state": "paused"}}`)
-	d := w.startDashboard(dashboardSpec{})
-	_, _ = request(http.MethodGet, d.url("/topom/slots"), nil)
-	if code := d.proc.exitCode(patience); code != 1 {
-		t.Errorf("exit code %d", code)
+	for _, unknown := range []map[string]string{
+		{"slots/slot-0003": `{"id": 3, "group_id": 1, "action": {"state": "paused"}}`},
+		{
+			"slots/slot-0003":  `{"id": 3, "group_id": 1}`,
+			"group/group-0001": `{"id": 1, "servers": [], "promoting": {"state": "paused"}}`,
+		},
+	} {
+		w := newWorld(t)
+		for key, text := range unknown {
+			writeFile(t, w.storePath(key), text)
+		}
+		d := w.startDashboard(dashboardSpec{})
+		eventually(t, patience, "the dashboard is gone", func() bool {
+			_, _ = request(http.MethodGet, d.url("/topom/slots"), nil)
+			return d.proc.exited()
+		})
+		if code := d.proc.exitCode(patience); code != 1 {
+			t.Errorf("%v: exit code %d", unknown, code)
+		}
 	}
 }
 
