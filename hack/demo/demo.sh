@@ -106,6 +106,6 @@ $(hack/cluster.sh env | sed 's/^/  /')
   kubectl run redis-cli -it --rm --image=codis-standin:dev --image-pull-policy=Never --command -- \\
     redis-cli -h sample-proxy -p 19000
 Remove it all with:
-  make demo-down
+  make demo-down CLUSTER=${CLUSTER} CLUSTER_NAME=${CLUSTER_NAME}
 HINT
 say "the demo is up"
