@@ -66,7 +66,7 @@ func TestSize(t *testing.T) {
 }
 
 type settings struct {
-	Name   string        `toml:"name"`
+	Name   string        `json:"name"`
 	Count  int           `toml:"count"`
 	On     bool          `toml:"on"`
 	Pause  conf.Duration `toml:"pause"`
@@ -105,7 +105,10 @@ func TestDumpKeepsSecrets(t *testing.T) {
 
 func TestParseFlags(t *testing.T) {
 	flags := []conf.Flag{
-		{Name: "--config", Short: "-c"}, {Name: "--log"}, {Name: "--log-level"}, {Name: "--assets-dir"},
+		{Name: "--config", Short: "-c"},
+		{Name: "--log"},
+		{Name: "--log-level"},
+		{Name: "--assets-dir"},
 		{Name: "--remove-lock", Switch: true},
 	}
 	tests := map[string]struct {

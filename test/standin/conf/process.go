@@ -20,7 +20,10 @@ import (
 // ProcessFlags are the flags every daemon has.
 func ProcessFlags() []Flag {
 	return []Flag{
-		{Name: "--ncpu"}, {Name: "--log", Short: "-l"}, {Name: "--log-level"}, {Name: "--pidfile"},
+		{Name: "--ncpu"},
+		{Name: "--log", Short: "-l"},
+		{Name: "--log-level"},
+		{Name: "--pidfile"},
 		{Name: "--version", Switch: true},
 	}
 }

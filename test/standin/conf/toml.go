@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// LoadFile sets the fields of the struct that v points to from a flat TOML file, by their "toml" tags. Fields without
-// a line keep their value, lines without a field are ignored.
+// LoadFile sets the fields of the struct that v points to from a flat TOML file, by their "toml" or else "json" tags.
+// Fields without a line keep their value, lines without a field are ignored.
 func LoadFile(path string, v any) error {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -55,11 +55,22 @@ func Load(text string, v any) error {
 func tagged(v reflect.Value) map[string]reflect.Value {
 	fields := map[string]reflect.Value{}
 	for i := range v.NumField() {
-		if tag := v.Type().Field(i).Tag.Get("toml"); tag != "" && tag != "-" {
-			fields[tag] = v.Field(i)
+		if key := keyOf(v.Type().Field(i)); key != "" {
+			fields[key] = v.Field(i)
 		}
 	}
 	return fields
+}
+
+func keyOf(f reflect.StructField) string {
+	key := f.Tag.Get("toml")
+	if key == "" {
+		key = f.Tag.Get("json")
+	}
+	if key == "-" {
+		return ""
+	}
+	return key
 }
 
 // literal cuts one TOML value off the start of text and checks that only a comment follows it.
@@ -82,7 +93,7 @@ func literal(text string) (value string, quoted bool, err error) {
 		}
 		value, quoted, rest = text[1:end+1], true, text[end+2:]
 	default:
-		value, rest, _ = strings.Cut(text, "#")
+		value, _, _ = strings.Cut(text, "#")
 		return strings.TrimSpace(value), false, nil
 	}
 	if rest = strings.TrimSpace(rest); rest != "" && rest[0] != '#' {
@@ -92,7 +103,7 @@ func literal(text string) (value string, quoted bool, err error) {
 }
 
 func assign(field reflect.Value, value string, quoted bool) error {
-	if u, ok := field.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	if u, ok := reflect.TypeAssert[encoding.TextUnmarshaler](field.Addr()); ok {
 		return u.UnmarshalText([]byte(value))
 	}
 	switch {
@@ -119,8 +130,8 @@ func Dump(v any) string {
 	s := reflect.ValueOf(v).Elem()
 	for i := range s.NumField() {
 		f := s.Type().Field(i)
-		tag := f.Tag.Get("toml")
-		if tag == "" || tag == "-" || f.Tag.Get("secret") != "" {
+		key := keyOf(f)
+		if key == "" || f.Tag.Get("secret") != "" {
 			continue
 		}
 		value := s.Field(i).Interface()
@@ -132,7 +143,7 @@ func Dump(v any) string {
 		if text, ok := value.(string); ok {
 			value = strconv.Quote(text)
 		}
-		fmt.Fprintf(&b, "%s = %v\n", tag, value)
+		fmt.Fprintf(&b, "%s = %v\n", key, value)
 	}
 	return b.String()
 }

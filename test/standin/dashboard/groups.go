@@ -87,7 +87,7 @@ func (d *Dashboard) checkServer(addr string) error {
 // AddServer appends a server to a group. Nothing is sent to the server: replication is set up by a sync action.
 func (d *Dashboard) AddServer(gid int, dc, addr string) error {
 	return d.locked(func(v *view) error {
-		if g, _, err := v.server(addr); err == nil && g != nil {
+		if g, _ := v.find(addr); g != nil {
 			return rpc.Errorf("server-[%s] already exists", addr)
 		}
 		g, err := v.group(gid)

@@ -14,28 +14,28 @@ import (
 
 // Settings is the content of dashboard.toml.
 type Settings struct {
-	CoordinatorName string `toml:"coordinator_name" json:"coordinator_name"`
-	CoordinatorAddr string `toml:"coordinator_addr" json:"coordinator_addr"`
-	CoordinatorAuth string `toml:"coordinator_auth" json:"coordinator_auth" secret:"yes"`
+	CoordinatorName string `json:"coordinator_name"`
+	CoordinatorAddr string `json:"coordinator_addr"`
+	CoordinatorAuth string `json:"coordinator_auth" secret:"yes"`
 
-	AdminAddr   string `toml:"admin_addr" json:"admin_addr"`
-	ProductName string `toml:"product_name" json:"product_name"`
+	AdminAddr   string `json:"admin_addr"`
+	ProductName string `json:"product_name"`
 	ProductAuth string `toml:"product_auth" json:"-" secret:"yes"`
 
-	MigrationMethod        string        `toml:"migration_method" json:"migration_method"`
-	MigrationParallelSlots int           `toml:"migration_parallel_slots" json:"migration_parallel_slots"`
-	MigrationAsyncMaxBulks int           `toml:"migration_async_maxbulks" json:"migration_async_maxbulks"`
-	MigrationAsyncMaxBytes conf.Size     `toml:"migration_async_maxbytes" json:"migration_async_maxbytes"`
-	MigrationAsyncNumKeys  int           `toml:"migration_async_numkeys" json:"migration_async_numkeys"`
-	MigrationTimeout       conf.Duration `toml:"migration_timeout" json:"migration_timeout"`
+	MigrationMethod        string        `json:"migration_method"`
+	MigrationParallelSlots int           `json:"migration_parallel_slots"`
+	MigrationAsyncMaxBulks int           `json:"migration_async_maxbulks"`
+	MigrationAsyncMaxBytes conf.Size     `json:"migration_async_maxbytes"`
+	MigrationAsyncNumKeys  int           `json:"migration_async_numkeys"`
+	MigrationTimeout       conf.Duration `json:"migration_timeout"`
 
-	SentinelClientTimeout        conf.Duration `toml:"sentinel_client_timeout" json:"sentinel_client_timeout"`
-	SentinelQuorum               int           `toml:"sentinel_quorum" json:"sentinel_quorum"`
-	SentinelParallelSyncs        int           `toml:"sentinel_parallel_syncs" json:"sentinel_parallel_syncs"`
-	SentinelDownAfter            conf.Duration `toml:"sentinel_down_after" json:"sentinel_down_after"`
-	SentinelFailoverTimeout      conf.Duration `toml:"sentinel_failover_timeout" json:"sentinel_failover_timeout"`
-	SentinelNotificationScript   string        `toml:"sentinel_notification_script" json:"sentinel_notification_script"`
-	SentinelClientReconfigScript string        `toml:"sentinel_client_reconfig_script" json:"sentinel_client_reconfig_script"`
+	SentinelClientTimeout        conf.Duration `json:"sentinel_client_timeout"`
+	SentinelQuorum               int           `json:"sentinel_quorum"`
+	SentinelParallelSyncs        int           `json:"sentinel_parallel_syncs"`
+	SentinelDownAfter            conf.Duration `json:"sentinel_down_after"`
+	SentinelFailoverTimeout      conf.Duration `json:"sentinel_failover_timeout"`
+	SentinelNotificationScript   string        `json:"sentinel_notification_script"`
+	SentinelClientReconfigScript string        `json:"sentinel_client_reconfig_script"`
 }
 
 // DefaultSettings are the values of keys that a file does not set.

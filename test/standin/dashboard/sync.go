@@ -108,8 +108,8 @@ func (d *Dashboard) beginSync() (addr, master string, err error) {
 
 func (d *Dashboard) endSync(addr, state string) error {
 	return d.locked(func(v *view) error {
-		g, index, err := v.server(addr)
-		if err != nil || g.Promoting.State != models.ActionNothing {
+		g, index := v.find(addr)
+		if g == nil || g.Promoting.State != models.ActionNothing {
 			return nil
 		}
 		if g.Servers[index].Action.State != models.ActionSyncing {

@@ -53,16 +53,25 @@ func indexOf(g *models.Group, addr string) (int, error) {
 	return -1, rpc.Errorf("group-[%d] doesn't have server-[%s]", g.ID, addr)
 }
 
-// server finds the group of a server.
-func (v *view) server(addr string) (*models.Group, int, error) {
+// find returns the group of a server, or nil.
+func (v *view) find(addr string) (g *models.Group, index int) {
 	for _, g := range v.groups {
 		for i, x := range g.Servers {
 			if x.Addr == addr {
-				return g, i, nil
+				return g, i
 			}
 		}
 	}
-	return nil, -1, rpc.Errorf("server-[%s] doesn't exist", addr)
+	return nil, -1
+}
+
+// server is find for callers who need the server.
+func (v *view) server(addr string) (*models.Group, int, error) {
+	g, index := v.find(addr)
+	if g == nil {
+		return nil, -1, rpc.Errorf("server-[%s] doesn't exist", addr)
+	}
+	return g, index, nil
 }
 
 func notPromoting(g *models.Group) error {

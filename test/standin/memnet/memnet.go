@@ -22,7 +22,8 @@ type Network struct {
 // Listen opens a listener for a name of the form host:port. A later Listen for the same name replaces it, as a pod
 // that comes back does.
 func (n *Network) Listen(name string) (net.Listener, error) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	var lc net.ListenConfig
+	l, err := lc.Listen(context.Background(), "tcp4", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}

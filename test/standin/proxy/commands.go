@@ -62,7 +62,7 @@ func newOpTable() map[string]opFlag {
 	for ops, flag := range map[string]opFlag{
 		readOps: 0, masterOps: opMasterOnly, writeOps: opWrite, bannedOps: opBanned,
 	} {
-		for _, op := range strings.Fields(ops) {
+		for op := range strings.FieldsSeq(ops) {
 			table[op] = flag
 		}
 	}

@@ -121,7 +121,7 @@ func (c *conn) send(commands ...string) {
 	var out []byte
 	for _, command := range commands {
 		var words [][]byte
-		for _, f := range strings.Fields(command) {
+		for f := range strings.FieldsSeq(command) {
 			words = append(words, []byte(f))
 		}
 		out = resp.AppendCommand(out, words)

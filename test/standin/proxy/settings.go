@@ -13,55 +13,55 @@ import (
 
 // Settings is the content of proxy.toml.
 type Settings struct {
-	ProtoType string `toml:"proto_type" json:"proto_type"`
-	ProxyAddr string `toml:"proxy_addr" json:"proxy_addr"`
-	AdminAddr string `toml:"admin_addr" json:"admin_addr"`
+	ProtoType string `json:"proto_type"`
+	ProxyAddr string `json:"proxy_addr"`
+	AdminAddr string `json:"admin_addr"`
 
-	JodisName       string        `toml:"jodis_name" json:"jodis_name"`
-	JodisAddr       string        `toml:"jodis_addr" json:"jodis_addr"`
-	JodisAuth       string        `toml:"jodis_auth" json:"jodis_auth" secret:"yes"`
-	JodisTimeout    conf.Duration `toml:"jodis_timeout" json:"jodis_timeout"`
-	JodisCompatible bool          `toml:"jodis_compatible" json:"jodis_compatible"`
+	JodisName       string        `json:"jodis_name"`
+	JodisAddr       string        `json:"jodis_addr"`
+	JodisAuth       string        `json:"jodis_auth" secret:"yes"`
+	JodisTimeout    conf.Duration `json:"jodis_timeout"`
+	JodisCompatible bool          `json:"jodis_compatible"`
 
-	ProductName string `toml:"product_name" json:"product_name"`
+	ProductName string `json:"product_name"`
 	ProductAuth string `toml:"product_auth" json:"-" secret:"yes"`
 	SessionAuth string `toml:"session_auth" json:"-" secret:"yes"`
 
-	ProxyDataCenter      string    `toml:"proxy_datacenter" json:"proxy_datacenter"`
-	ProxyMaxClients      int       `toml:"proxy_max_clients" json:"proxy_max_clients"`
-	ProxyMaxOffheapSize  conf.Size `toml:"proxy_max_offheap_size" json:"proxy_max_offheap_size"`
-	ProxyHeapPlaceholder conf.Size `toml:"proxy_heap_placeholder" json:"proxy_heap_placeholder"`
+	ProxyDataCenter      string    `json:"proxy_datacenter"`
+	ProxyMaxClients      int       `json:"proxy_max_clients"`
+	ProxyMaxOffheapSize  conf.Size `json:"proxy_max_offheap_size"`
+	ProxyHeapPlaceholder conf.Size `json:"proxy_heap_placeholder"`
 
-	BackendPingPeriod      conf.Duration `toml:"backend_ping_period" json:"backend_ping_period"`
-	BackendRecvBufsize     conf.Size     `toml:"backend_recv_bufsize" json:"backend_recv_bufsize"`
-	BackendRecvTimeout     conf.Duration `toml:"backend_recv_timeout" json:"backend_recv_timeout"`
-	BackendSendBufsize     conf.Size     `toml:"backend_send_bufsize" json:"backend_send_bufsize"`
-	BackendSendTimeout     conf.Duration `toml:"backend_send_timeout" json:"backend_send_timeout"`
-	BackendMaxPipeline     int           `toml:"backend_max_pipeline" json:"backend_max_pipeline"`
-	BackendPrimaryOnly     bool          `toml:"backend_primary_only" json:"backend_primary_only"`
-	BackendPrimaryParallel int           `toml:"backend_primary_parallel" json:"backend_primary_parallel"`
-	BackendReplicaParallel int           `toml:"backend_replica_parallel" json:"backend_replica_parallel"`
-	BackendKeepAlivePeriod conf.Duration `toml:"backend_keepalive_period" json:"backend_keepalive_period"`
-	BackendNumberDatabases int           `toml:"backend_number_databases" json:"backend_number_databases"`
+	BackendPingPeriod      conf.Duration `json:"backend_ping_period"`
+	BackendRecvBufsize     conf.Size     `json:"backend_recv_bufsize"`
+	BackendRecvTimeout     conf.Duration `json:"backend_recv_timeout"`
+	BackendSendBufsize     conf.Size     `json:"backend_send_bufsize"`
+	BackendSendTimeout     conf.Duration `json:"backend_send_timeout"`
+	BackendMaxPipeline     int           `json:"backend_max_pipeline"`
+	BackendPrimaryOnly     bool          `json:"backend_primary_only"`
+	BackendPrimaryParallel int           `json:"backend_primary_parallel"`
+	BackendReplicaParallel int           `json:"backend_replica_parallel"`
+	BackendKeepAlivePeriod conf.Duration `json:"backend_keepalive_period"`
+	BackendNumberDatabases int           `json:"backend_number_databases"`
 
-	SessionRecvBufsize     conf.Size     `toml:"session_recv_bufsize" json:"session_recv_bufsize"`
-	SessionRecvTimeout     conf.Duration `toml:"session_recv_timeout" json:"session_recv_timeout"`
-	SessionSendBufsize     conf.Size     `toml:"session_send_bufsize" json:"session_send_bufsize"`
-	SessionSendTimeout     conf.Duration `toml:"session_send_timeout" json:"session_send_timeout"`
-	SessionMaxPipeline     int           `toml:"session_max_pipeline" json:"session_max_pipeline"`
-	SessionKeepAlivePeriod conf.Duration `toml:"session_keepalive_period" json:"session_keepalive_period"`
-	SessionBreakOnFailure  bool          `toml:"session_break_on_failure" json:"session_break_on_failure"`
+	SessionRecvBufsize     conf.Size     `json:"session_recv_bufsize"`
+	SessionRecvTimeout     conf.Duration `json:"session_recv_timeout"`
+	SessionSendBufsize     conf.Size     `json:"session_send_bufsize"`
+	SessionSendTimeout     conf.Duration `json:"session_send_timeout"`
+	SessionMaxPipeline     int           `json:"session_max_pipeline"`
+	SessionKeepAlivePeriod conf.Duration `json:"session_keepalive_period"`
+	SessionBreakOnFailure  bool          `json:"session_break_on_failure"`
 
-	MetricsReportServer           string        `toml:"metrics_report_server" json:"metrics_report_server"`
-	MetricsReportPeriod           conf.Duration `toml:"metrics_report_period" json:"metrics_report_period"`
-	MetricsReportInfluxdbServer   string        `toml:"metrics_report_influxdb_server" json:"metrics_report_influxdb_server"`
-	MetricsReportInfluxdbPeriod   conf.Duration `toml:"metrics_report_influxdb_period" json:"metrics_report_influxdb_period"`
-	MetricsReportInfluxdbUsername string        `toml:"metrics_report_influxdb_username" json:"metrics_report_influxdb_username"`
+	MetricsReportServer           string        `json:"metrics_report_server"`
+	MetricsReportPeriod           conf.Duration `json:"metrics_report_period"`
+	MetricsReportInfluxdbServer   string        `json:"metrics_report_influxdb_server"`
+	MetricsReportInfluxdbPeriod   conf.Duration `json:"metrics_report_influxdb_period"`
+	MetricsReportInfluxdbUsername string        `json:"metrics_report_influxdb_username"`
 	MetricsReportInfluxdbPassword string        `toml:"metrics_report_influxdb_password" json:"-" secret:"yes"`
-	MetricsReportInfluxdbDatabase string        `toml:"metrics_report_influxdb_database" json:"metrics_report_influxdb_database"`
-	MetricsReportStatsdServer     string        `toml:"metrics_report_statsd_server" json:"metrics_report_statsd_server"`
-	MetricsReportStatsdPeriod     conf.Duration `toml:"metrics_report_statsd_period" json:"metrics_report_statsd_period"`
-	MetricsReportStatsdPrefix     string        `toml:"metrics_report_statsd_prefix" json:"metrics_report_statsd_prefix"`
+	MetricsReportInfluxdbDatabase string        `json:"metrics_report_influxdb_database"`
+	MetricsReportStatsdServer     string        `json:"metrics_report_statsd_server"`
+	MetricsReportStatsdPeriod     conf.Duration `json:"metrics_report_statsd_period"`
+	MetricsReportStatsdPrefix     string        `json:"metrics_report_statsd_prefix"`
 }
 
 // DefaultSettings are the values of keys that a file does not set.
@@ -108,7 +108,7 @@ func (s *Settings) validate() error {
 	v := reflect.ValueOf(s).Elem()
 	for i := range v.NumField() {
 		if v.Field(i).CanInt() && v.Field(i).Int() < 0 {
-			return errors.New("invalid " + v.Type().Field(i).Tag.Get("toml"))
+			return errors.New("invalid " + v.Type().Field(i).Tag.Get("json"))
 		}
 	}
 	return nil

@@ -14,6 +14,12 @@ import (
 
 const hostLookupTimeout = 30 * time.Millisecond
 
+// Listen opens the listener of a process.
+func Listen(network, addr string) (net.Listener, error) {
+	var lc net.ListenConfig
+	return lc.Listen(context.Background(), network, addr)
+}
+
 // ResolveFunc resolves host:port.
 type ResolveFunc func(network, addr string) (*net.TCPAddr, error)
 

@@ -42,8 +42,7 @@ func Errorf(format string, args ...any) error {
 
 // Trace adds the caller to an error that has no stack yet.
 func Trace(err error) error {
-	var t *traced
-	if err == nil || errors.As(err, &t) {
+	if _, ok := errors.AsType[*traced](err); ok || err == nil {
 		return err
 	}
 	return &traced{err: err, stack: callers()}
@@ -66,13 +65,11 @@ func callers() []Frame {
 
 // NewRemoteError renders an error for an answer; an error that was not traced has an empty stack.
 func NewRemoteError(err error) *RemoteError {
-	var r *RemoteError
-	if errors.As(err, &r) {
+	if r, ok := errors.AsType[*RemoteError](err); ok {
 		return r
 	}
 	stack := []Frame{}
-	var t *traced
-	if errors.As(err, &t) {
+	if t, ok := errors.AsType[*traced](err); ok {
 		stack = t.stack
 	}
 	return &RemoteError{Cause: err.Error(), Stack: stack}

@@ -124,8 +124,7 @@ func TestClient(t *testing.T) {
 	if err == nil || err.Error() != "[Remote Error] went wrong" {
 		t.Errorf("got %v, want the remote cause", err)
 	}
-	var remote *rpc.RemoteError
-	if errors.As(err, &remote) {
+	if _, ok := errors.AsType[*rpc.RemoteError](err); ok {
 		t.Error("a remote error must be wrapped anew when it is passed on")
 	}
 	if r := rpc.NewRemoteError(err); len(r.Stack) == 0 {

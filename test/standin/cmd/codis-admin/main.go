@@ -24,9 +24,13 @@ func main() {
 
 func run(argv []string) error {
 	args, err := conf.Parse([]conf.Flag{
-		{Name: "--version", Switch: true}, {Name: "--remove-lock", Switch: true},
-		{Name: "--dashboard-list", Switch: true}, {Name: "--product"},
-		{Name: "--zookeeper"}, {Name: "--etcd"}, {Name: "--filesystem"},
+		{Name: "--version", Switch: true},
+		{Name: "--remove-lock", Switch: true},
+		{Name: "--dashboard-list", Switch: true},
+		{Name: "--product"},
+		{Name: "--zookeeper"},
+		{Name: "--etcd"},
+		{Name: "--filesystem"},
 	}, argv)
 	if err != nil {
 		return err

@@ -19,6 +19,7 @@ import (
 	"github.com/codis-io/codis-operator/test/standin/conf"
 	"github.com/codis-io/codis-operator/test/standin/dashboard"
 	"github.com/codis-io/codis-operator/test/standin/models"
+	"github.com/codis-io/codis-operator/test/standin/rpc"
 	"github.com/codis-io/codis-operator/test/standin/store"
 )
 
@@ -95,7 +96,7 @@ func serve(args conf.Args, cfg dashboard.Config) error {
 		err := store.Product{Client: client, Name: cfg.ProductName}.Release()
 		cfg.Log.Printf("force remove-lock: %v", err)
 	}
-	l, err := net.Listen("tcp", cfg.AdminAddr)
+	l, err := rpc.Listen("tcp", cfg.AdminAddr)
 	if err != nil {
 		return err
 	}

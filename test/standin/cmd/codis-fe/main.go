@@ -7,7 +7,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 	"github.com/codis-io/codis-operator/test/standin/conf"
 	"github.com/codis-io/codis-operator/test/standin/fe"
 	"github.com/codis-io/codis-operator/test/standin/models"
+	"github.com/codis-io/codis-operator/test/standin/rpc"
 	"github.com/codis-io/codis-operator/test/standin/store"
 )
 
@@ -63,7 +63,7 @@ func run(argv []string) error {
 	if cfg.Load, err = loader(args); err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", listen)
+	l, err := rpc.Listen("tcp", listen)
 	if err != nil {
 		return err
 	}

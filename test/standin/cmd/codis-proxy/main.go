@@ -18,6 +18,7 @@ import (
 	"github.com/codis-io/codis-operator/test/standin/conf"
 	"github.com/codis-io/codis-operator/test/standin/models"
 	"github.com/codis-io/codis-operator/test/standin/proxy"
+	"github.com/codis-io/codis-operator/test/standin/rpc"
 	"github.com/codis-io/codis-operator/test/standin/store"
 )
 
@@ -143,11 +144,11 @@ func onlineMethod(args conf.Args) (func(p *proxy.Proxy) error, error) {
 }
 
 func serve(args conf.Args, cfg proxy.Config, goOnline func(p *proxy.Proxy) error) error {
-	clients, err := net.Listen(cfg.ProtoType, cfg.ProxyAddr)
+	clients, err := rpc.Listen(cfg.ProtoType, cfg.ProxyAddr)
 	if err != nil {
 		return err
 	}
-	admin, err := net.Listen("tcp", cfg.AdminAddr)
+	admin, err := rpc.Listen("tcp", cfg.AdminAddr)
 	if err != nil {
 		return err
 	}
