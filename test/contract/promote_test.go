@@ -15,6 +15,10 @@ func TestPromoteReordersAndRepointsNobody(t *testing.T) {
 	c := w.cluster(layout{groups: 1, members: 3, proxies: 1})
 	a, b, last := c.member(1, 1), c.member(1, 2), c.member(1, 3)
 	c.d.syncAction(b.addr, "synced")
+	c.d.mustAssign(0, 0, 1)
+	if !c.d.group(1).OutOfSync {
+		t.Fatal("the group is in sync after assign")
+	}
 	c.d.ok("group/promote", 1, last.addr)
 	requireOrder(t, c.d, 1, last, b, a)
 	g := c.d.group(1)
