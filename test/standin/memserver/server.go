@@ -167,7 +167,13 @@ func (s *Server) Len() int {
 	return len(s.dbs[0])
 }
 
-// Calls lists the names of all commands received so far.
+func (s *Server) note(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls = append(s.calls, strings.ToUpper(name))
+}
+
+// Calls lists the names of all commands received so far, also of those that a hung server has not run.
 func (s *Server) Calls() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -190,15 +196,16 @@ func (s *Server) serve(conn net.Conn) {
 		if err != nil {
 			return
 		}
-		if !s.waitWhileHung() {
-			return
-		}
 		args := make([]string, len(words))
 		for i, w := range words {
 			args[i] = string(w)
 		}
 		if len(args) == 0 {
 			continue
+		}
+		s.note(args[0])
+		if !s.waitWhileHung() {
+			return
 		}
 		if _, err := conn.Write(s.answer(c, args)); err != nil {
 			return
@@ -208,9 +215,6 @@ func (s *Server) serve(conn net.Conn) {
 
 func (s *Server) answer(c *client, args []string) resp.Reply {
 	name := strings.ToUpper(args[0])
-	s.mu.Lock()
-	s.calls = append(s.calls, name)
-	s.mu.Unlock()
 	switch {
 	case name == "AUTH":
 		return s.auth(c, args)
