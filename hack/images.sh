@@ -12,7 +12,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 out=bin/images
 mkdir -p "${out}"
-export VERSION=${VERSION:-dev}
+export VERSION=${VERSION:-dev} CGO_ENABLED=0 GOFLAGS="${GOFLAGS:-} -trimpath -buildvcs=false"
 
 operator() {
   bin/image -o "${out}/codis-operator.tar" -name codis-operator:dev -user 65532 -entrypoint /manager \
@@ -51,7 +51,7 @@ standin() {
 }
 
 make build bin/image
-CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/client ./test/client
+go build -ldflags '-s -w' -o bin/client ./test/client
 operator
 client
 if [[ -n ${CODIS_RELEASE:-} ]]; then
