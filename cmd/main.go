@@ -48,12 +48,14 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.codisImage, "codis-image", "", "Image with the Codis 3.2 binaries, for objects that name none.")
-	flag.StringVar(&o.configWriterImage, "config-writer-image", "", "Image with /config-writer: the operator's own.")
+	flag.StringVar(&o.configWriterImage, "config-writer-image", "",
+		"Image with /config-writer: the operator's own.")
 	flag.StringVar(&o.domain, "cluster-domain", "cluster.local", "DNS domain of the Kubernetes cluster.")
 	flag.StringVar(&o.metricsAddr, "metrics-bind-address", ":8443", "Address of the metrics endpoint, 0 for none.")
 	flag.StringVar(&o.probeAddr, "health-probe-bind-address", ":8081", "Address of the health endpoint.")
 	flag.BoolVar(&o.leaderElect, "leader-elect", false, "Elect one of several operators that acts.")
-	flag.StringVar(&o.webhookCertDir, "webhook-cert-dir", "", "Directory of the webhook certificate; empty for no webhooks.")
+	flag.StringVar(&o.webhookCertDir, "webhook-cert-dir", "",
+		"Directory of the webhook certificate; empty for no webhooks.")
 	zapOptions := zap.Options{}
 	zapOptions.BindFlags(flag.CommandLine)
 	flag.Parse()

@@ -75,11 +75,18 @@ func validateComponent(c *v1alpha1.Component, path *field.Path) field.ErrorList 
 	pod := path.Child("pod")
 	for _, label := range reservedLabels {
 		if _, set := c.Pod.Labels[label]; set {
-			list = append(list, field.Forbidden(pod.Child("labels").Key(label), "the operator selects pods by this label: use another key"))
+			list = append(list, field.Forbidden(pod.Child("labels").Key(label),
+				"the operator selects pods by this label: use another key"))
 		}
 	}
-	extra, errs := podtemplate.DecodeAt(c.Pod, pod)
-	list = append(list, errs...)
+	extra, undecoded := podtemplate.DecodeAt(c.Pod, pod)
+	list = append(list, undecoded...)
+	return append(list, validateExtra(extra, pod)...)
+}
+
+// validateExtra refuses what would clash with what the operator itself adds.
+func validateExtra(extra podtemplate.Extra, pod *field.Path) field.ErrorList {
+	var list field.ErrorList
 	for i, env := range extra.Env {
 		if env.Name == "" || env.Name == "POD_IP" {
 			list = append(list, field.Invalid(pod.Child("env").Index(i).Child("name"), env.Name,

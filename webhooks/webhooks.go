@@ -11,7 +11,7 @@ import (
 	"context"
 	"fmt"
 
-	"k8s.io/apimachinery/pkg/api/errors"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -29,28 +29,31 @@ import (
 // Setup registers every webhook.
 func Setup(mgr ctrl.Manager) error {
 	reader := mgr.GetClient()
-	err := register(mgr, &v1alpha1.CodisCluster{}, func(ctx context.Context, c *v1alpha1.CodisCluster) (field.ErrorList, error) {
+	err := register(mgr, &v1alpha1.CodisCluster{}, func(ctx context.Context, c *v1alpha1.CodisCluster) (errs, error) {
 		return validateCluster(ctx, reader, c)
 	})
 	if err != nil {
 		return err
 	}
-	err = register(mgr, &v1alpha1.CodisDashboard{}, func(_ context.Context, d *v1alpha1.CodisDashboard) (field.ErrorList, error) {
+	err = register(mgr, &v1alpha1.CodisDashboard{}, func(_ context.Context, d *v1alpha1.CodisDashboard) (errs, error) {
 		return validateDashboard(&d.Spec.CodisDashboardTemplate, field.NewPath("spec")), nil
 	})
 	if err != nil {
 		return err
 	}
-	err = register(mgr, &v1alpha1.CodisGroup{}, func(ctx context.Context, g *v1alpha1.CodisGroup) (field.ErrorList, error) {
+	err = register(mgr, &v1alpha1.CodisGroup{}, func(ctx context.Context, g *v1alpha1.CodisGroup) (errs, error) {
 		return validateGroup(ctx, reader, g)
 	})
 	if err != nil {
 		return err
 	}
-	return register(mgr, &v1alpha1.CodisProxy{}, func(_ context.Context, p *v1alpha1.CodisProxy) (field.ErrorList, error) {
+	return register(mgr, &v1alpha1.CodisProxy{}, func(_ context.Context, p *v1alpha1.CodisProxy) (errs, error) {
 		return validateComponent(&p.Spec.Component, field.NewPath("spec")), nil
 	})
 }
+
+// errs is everything that is wrong with an object.
+type errs = field.ErrorList
 
 // object is a pointer to one of our kinds.
 type object interface {
@@ -97,5 +100,5 @@ func (v validator[T]) check(ctx context.Context, o T) error {
 	if len(list) == 0 {
 		return nil
 	}
-	return errors.NewInvalid(o.GetObjectKind().GroupVersionKind().GroupKind(), o.GetName(), list)
+	return apierrors.NewInvalid(o.GetObjectKind().GroupVersionKind().GroupKind(), o.GetName(), list)
 }

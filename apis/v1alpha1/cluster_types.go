@@ -102,6 +102,7 @@ type CodisClusterStatus struct {
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z]([-a-z0-9]{0,33}[a-z0-9])?$')",message="metadata.name must be at most 35 characters, lower case letters, digits and '-', starting with a letter: other names are derived from it"
 type CodisCluster struct {
 	metav1.TypeMeta `json:",inline"`
+	// metadata of the object.
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 	// spec is the wanted state.

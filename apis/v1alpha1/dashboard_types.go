@@ -75,18 +75,23 @@ type CodisDashboardSpec struct {
 // SlotCounts counts the 1024 slots of a product.
 type SlotCounts struct {
 	// assigned is the number of slots that have an owner.
+	// +required
 	Assigned int32 `json:"assigned"`
 	// migrating is the number of slots that are on their way to another group.
+	// +required
 	Migrating int32 `json:"migrating"`
 	// offline is the number of slots that nobody owns.
+	// +required
 	Offline int32 `json:"offline"`
 }
 
 // GroupSlots tells which slots a group owns.
 type GroupSlots struct {
 	// group is the id of the group.
+	// +required
 	Group int32 `json:"group"`
 	// slots that it owns, as ranges: "0-511" or "0-99,200,300-511".
+	// +required
 	// +kubebuilder:validation:MaxLength=8192
 	Slots string `json:"slots"`
 }
@@ -145,6 +150,7 @@ type CodisDashboardStatus struct {
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$')",message="metadata.name must be at most 40 characters, lower case letters, digits and '-', starting with a letter: other names are derived from it"
 type CodisDashboard struct {
 	metav1.TypeMeta `json:",inline"`
+	// metadata of the object.
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 	// spec is the wanted state.

@@ -94,10 +94,13 @@ const (
 // MemberStatus is what a member of a group said last.
 type MemberStatus struct {
 	// name of the pod.
+	// +required
 	Name string `json:"name"`
 	// role that the member says it has.
+	// +required
 	Role Role `json:"role"`
 	// link to the master.
+	// +required
 	Link LinkState `json:"link"`
 	// node that the pod runs on.
 	// +optional
@@ -174,6 +177,7 @@ type CodisGroupStatus struct {
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$')",message="metadata.name must be at most 40 characters, lower case letters, digits and '-', starting with a letter: other names are derived from it"
 type CodisGroup struct {
 	metav1.TypeMeta `json:",inline"`
+	// metadata of the object.
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 	// spec is the wanted state.

@@ -93,7 +93,8 @@ type state struct {
 
 func (r *Reconciler) observe(ctx context.Context, s *state) error {
 	c := s.cluster
-	coordinator, dashboard, proxy := &v1alpha1.CodisCoordinator{}, &v1alpha1.CodisDashboard{}, &v1alpha1.CodisProxy{}
+	coordinator, dashboard := &v1alpha1.CodisCoordinator{}, &v1alpha1.CodisDashboard{}
+	proxy := &v1alpha1.CodisProxy{}
 	if found, err := r.get(ctx, c, c.Name, coordinator); err != nil {
 		return err
 	} else if found {
@@ -121,7 +122,9 @@ func (r *Reconciler) observe(ctx context.Context, s *state) error {
 }
 
 // get reads a child and tells whether it is there and ours.
-func (r *Reconciler) get(ctx context.Context, c *v1alpha1.CodisCluster, name string, child client.Object) (bool, error) {
+func (r *Reconciler) get(
+	ctx context.Context, c *v1alpha1.CodisCluster, name string, child client.Object,
+) (bool, error) {
 	err := r.Client.Get(ctx, client.ObjectKey{Namespace: c.Namespace, Name: name}, child)
 	if err != nil && !apierrors.IsNotFound(err) {
 		return false, fmt.Errorf("get %T %s: %w", child, name, err)
@@ -134,13 +137,15 @@ func report(s *state) {
 	c := s.cluster
 	status := &c.Status
 	status.ObservedGeneration = c.Generation
-	coordinator := mirror(v1alpha1.ConditionCoordinatorReady, "the coordinator", child(s.coordinator != nil, s.coordinator))
+	coordinator := mirror(v1alpha1.ConditionCoordinatorReady, "the coordinator",
+		child(s.coordinator != nil, s.coordinator))
 	dashboard := mirror(v1alpha1.ConditionDashboardReady, "the dashboard", child(s.dashboard != nil, s.dashboard))
 	proxies := mirror(v1alpha1.ConditionProxiesReady, "the set of proxies", child(s.proxy != nil, s.proxy))
 	groups, readyGroups := mirrorGroups(s)
 	ready := conditions.Summarize(v1alpha1.ConditionReady, "the cluster is as specified and serves clients",
 		appliedCondition(s), coordinator, dashboard, groups, proxies)
-	conditions.Set(&status.Conditions, c.Generation, ready, availableCondition(s), coordinator, dashboard, groups, proxies)
+	conditions.Set(&status.Conditions, c.Generation,
+		ready, availableCondition(s), coordinator, dashboard, groups, proxies)
 	status.Groups = fmt.Sprintf("%d/%d", readyGroups, groupCount(c))
 	status.Proxies = "0/0"
 	if s.proxy != nil {
@@ -236,8 +241,9 @@ func availableCondition(s *state) conditions.Condition {
 		return conditions.False(t, v1alpha1.ReasonWaitingForSlots, "slots have no owner yet")
 	}
 	for _, g := range s.groups {
-		if c := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionAvailable); c == nil || c.Status != metav1.ConditionTrue {
-			return conditions.False(t, v1alpha1.ReasonChildNotReady, fmt.Sprintf("group %s has no master that takes writes", g.Name))
+		if !meta.IsStatusConditionTrue(g.Status.Conditions, v1alpha1.ConditionAvailable) {
+			return conditions.False(t, v1alpha1.ReasonChildNotReady,
+				fmt.Sprintf("group %s has no master that takes writes", g.Name))
 		}
 	}
 	if s.proxy == nil || !meta.IsStatusConditionTrue(s.proxy.Status.Conditions, v1alpha1.ConditionAvailable) {

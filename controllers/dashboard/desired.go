@@ -72,7 +72,8 @@ func configMap(d *v1alpha1.CodisDashboard) *corev1.ConfigMap {
 // name, so the lock that a killed dashboard leaves behind is nobody's and is
 // removed at start; two dashboards at once would each believe to be the only one.
 func statefulSet(
-	d *v1alpha1.CodisDashboard, storage *v1alpha1.Storage, domain naming.Domain, images podtemplate.Images, live *appsv1.StatefulSet,
+	d *v1alpha1.CodisDashboard, storage *v1alpha1.Storage, domain naming.Domain,
+	images podtemplate.Images, live *appsv1.StatefulSet,
 ) (*appsv1.StatefulSet, error) {
 	pod := podtemplate.Pod{
 		Component: naming.ComponentDashboard,
@@ -100,7 +101,7 @@ func statefulSet(
 		GracePeriodSeconds: 10,
 	}
 	if storage == nil {
-		pod.Volumes = []corev1.Volume{{Name: storeVolume, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
+		pod.Volumes = []corev1.Volume{podtemplate.EmptyDir(storeVolume)}
 	}
 	template, err := podtemplate.Template(pod, podtemplate.LiveOf(live))
 	if err != nil {
@@ -109,13 +110,14 @@ func statefulSet(
 	return &appsv1.StatefulSet{
 		ObjectMeta: dashboardMeta(d),
 		Spec: appsv1.StatefulSetSpec{
-			Replicas:                             new(int32(1)),
-			ServiceName:                          naming.Dashboard(d.Name),
-			Selector:                             &metav1.LabelSelector{MatchLabels: naming.Selector(naming.ComponentDashboard, d.Name)},
-			Template:                             template,
-			VolumeClaimTemplates:                 podtemplate.Claims(storeVolume, storage),
+			Replicas:             new(int32(1)),
+			ServiceName:          naming.Dashboard(d.Name),
+			Selector:             &metav1.LabelSelector{MatchLabels: naming.Selector(naming.ComponentDashboard, d.Name)},
+			Template:             template,
+			VolumeClaimTemplates: podtemplate.Claims(storeVolume, storage),
+			RevisionHistoryLimit: new(int32(3)),
+
 			PersistentVolumeClaimRetentionPolicy: podtemplate.Retention(storage),
-			RevisionHistoryLimit:                 new(int32(3)),
 		},
 	}, nil
 }

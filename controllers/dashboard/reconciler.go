@@ -95,7 +95,7 @@ func (r *Reconciler) patch(ctx context.Context, before *v1alpha1.CodisDashboard,
 }
 
 func (r *Reconciler) applyObjects(ctx context.Context, s *state) (time.Duration, error) {
-	if s.coordinator == nil || s.blocked != nil {
+	if s.coordinator == nil || s.blocked.Present() {
 		return 0, nil
 	}
 	set, err := statefulSet(s.dashboard, s.coordinator.Spec.Storage, r.Domain, r.Images, s.live)

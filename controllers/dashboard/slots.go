@@ -105,11 +105,9 @@ func (r *Reconciler) assignSlots(ctx context.Context, s *state) (time.Duration, 
 	}
 	r.Recorder.Eventf(s.dashboard, nil, corev1.EventTypeNormal, reason, "AssignSlots",
 		"%s %d slots that nobody owned: %s", verb, len(s.assignment.slots), describe(s.assignment.slots))
-	stats, err := s.api.Stats(ctx)
-	if err != nil {
-		return reconcile.Soon, nil // The slots are assigned; the next pass sees it.
+	if stats, err := s.api.Stats(ctx); err == nil {
+		s.stats, s.assignment = stats, assignment{}
 	}
-	s.stats, s.assignment = stats, assignment{}
 	return reconcile.Soon, nil
 }
 
@@ -159,10 +157,9 @@ func reportSlots(s *state) {
 	status := &s.dashboard.Status
 	counts := &v1alpha1.SlotCounts{}
 	for _, slot := range s.stats.Slots {
-		switch {
-		case slot.GroupID == 0:
+		if slot.GroupID == 0 {
 			counts.Offline++
-		default:
+		} else {
 			counts.Assigned++
 		}
 		if slot.Action.State != "" {

@@ -174,21 +174,30 @@ func (r *Reconciler) observeTopology(ctx context.Context, s *state) error {
 		s.problem = problem
 		return nil
 	}
-	s.version = s.dashboard.Status.Version
-	// The version changes with the pod only.
-	if s.version == "" || s.live != nil && s.dashboard.Status.ObservedGeneration != s.dashboard.Generation {
-		version, served, err := api.Version(ctx)
-		switch {
-		case err != nil:
-			return nil
-		case served != product.Name(s.dashboard):
-			s.stats = nil
-			s.problem = &product.Problem{Reason: v1alpha1.ReasonDashboardUnreachable,
-				Message: fmt.Sprintf("the dashboard serves product %q, not %q", served, product.Name(s.dashboard))}
-		}
-		s.version = version
-	}
+	r.observeVersion(ctx, s)
 	return nil
+}
+
+// observeVersion asks for the version after the dashboard was away: it changes
+// with the pod only, and the answer is large.
+func (r *Reconciler) observeVersion(ctx context.Context, s *state) {
+	status := &s.dashboard.Status
+	s.version = status.Version
+	if s.version != "" && meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionWorkloadReady) {
+		return
+	}
+	version, served, err := s.api.Version(ctx)
+	if err != nil {
+		return // Asked again in the next pass.
+	}
+	if served != product.Name(s.dashboard) {
+		s.stats = nil
+		s.problem = &product.Problem{
+			Reason:  v1alpha1.ReasonDashboardUnreachable,
+			Message: fmt.Sprintf("the dashboard serves product %q, not %q", served, product.Name(s.dashboard)),
+		}
+	}
+	s.version = version
 }
 
 // report writes everything that a pass found into the status.
@@ -204,7 +213,8 @@ func report(s *state, domain naming.Domain) {
 	}
 	reportSlots(s)
 	workload, slots, fe := workloadCondition(s), slotsCondition(s), feCondition(s)
-	ready := conditions.Summarize(v1alpha1.ConditionReady, "the dashboard answers and every slot has an owner", workload, slots, fe)
+	ready := conditions.Summarize(v1alpha1.ConditionReady,
+		"the dashboard answers and every slot has an owner", workload, slots, fe)
 	conditions.Set(&status.Conditions, d.Generation, ready, workload, slots, fe)
 }
 

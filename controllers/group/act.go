@@ -5,7 +5,6 @@ package group
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -34,7 +33,7 @@ import (
 // behind any line the next pass observes again and goes on; each call is safe
 // to repeat.
 func (r *Reconciler) assignRoles(ctx context.Context, s *state) (time.Duration, error) {
-	if s.stats == nil || s.servers == nil || s.invalid != nil {
+	if s.stats == nil || s.servers == nil || s.invalid.Present() {
 		return reconcile.Later, nil
 	}
 	if known := s.known(); known != nil && known.Promoting.State != "" {
@@ -62,8 +61,8 @@ func (r *Reconciler) finishPromotion(ctx context.Context, s *state, known *codis
 	if known.Promoting.Index >= len(known.Servers) {
 		return reconcile.Later, nil
 	}
-	if err := s.api.Promote(ctx, known.ID, known.Servers[known.Promoting.Index].Addr); err != nil {
-		return reconcile.Later, s.refuse("finish the promotion", err)
+	if !s.try("finish the promotion", s.api.Promote(ctx, known.ID, known.Servers[known.Promoting.Index].Addr)) {
+		return reconcile.Later, nil
 	}
 	return reconcile.Soon, nil
 }
@@ -76,10 +75,12 @@ func (r *Reconciler) lift(ctx context.Context, s *state) (time.Duration, error) 
 		s.decision.verb = keep
 		return r.settle(ctx, s)
 	}
-	err := s.servers.MakeMaster(ctx, redisAddr(*m), m.redis.RunID)
-	if err != nil {
-		s.decision = decision{verb: wait, reason: v1alpha1.ReasonProgressing, message: err.Error()}
-		return reconcile.Soon, nil
+	if err := s.servers.MakeMaster(ctx, redisAddr(*m), m.redis.RunID); err != nil {
+		s.decision = decision{
+			verb: wait, reason: v1alpha1.ReasonProgressing,
+			message: fmt.Sprintf("%s does not become master yet", m.name),
+		}
+		return reconcile.Soon, redis.Unexpected(err)
 	}
 	r.event(s, corev1.EventTypeNormal, v1alpha1.ReasonPromoted, "Lift",
 		"%s takes writes again with %d keys: it is the master and no member has newer data", m.name, m.redis.Keys)
@@ -96,8 +97,8 @@ func (r *Reconciler) promote(ctx context.Context, s *state, m *member) (time.Dur
 	if old := s.world.byAddr(from); old != nil {
 		from = old.name
 	}
-	if err := s.api.Promote(ctx, int(s.group.Spec.ID), m.addr); err != nil {
-		return reconcile.Soon, s.refuse("promote "+m.name, err)
+	if !s.try("promote "+m.name, s.api.Promote(ctx, int(s.group.Spec.ID), m.addr)) {
+		return reconcile.Soon, nil
 	}
 	r.event(s, corev1.EventTypeWarning, v1alpha1.ReasonPromoted, "Promote",
 		"%s is master instead of %s, with %d keys", m.name, from, m.redis.Keys)
@@ -114,10 +115,7 @@ func (r *Reconciler) settle(ctx context.Context, s *state) (time.Duration, error
 	s.held = held
 	for _, m := range follows {
 		if err := s.servers.Follow(ctx, redisAddr(m), m.redis.RunID, master.addr); err != nil {
-			if errors.Is(err, redis.ErrRestarted) {
-				return reconcile.Soon, nil
-			}
-			return reconcile.Soon, fmt.Errorf("point %s at %s: %w", m.name, master.name, err)
+			return reconcile.Soon, redis.Unexpected(fmt.Errorf("point %s at %s: %w", m.name, master.name, err))
 		}
 	}
 	if len(follows) == 0 && held == "" && s.world.accepted == master.name && r.inSync(s) {
@@ -135,7 +133,8 @@ func (r *Reconciler) inSync(s *state) bool {
 		return false
 	}
 	return !slices.ContainsFunc(s.world.members, func(m member) bool {
-		return m.addr != s.decision.master.addr && !(m.redis.Follows(s.decision.master.addr) && m.redis.LinkUp)
+		master := s.decision.master.addr
+		return m.addr != master && (!m.redis.Follows(master) || !m.redis.LinkUp)
 	})
 }
 
@@ -153,41 +152,47 @@ func (r *Reconciler) clearAccepted(ctx context.Context, s *state) error {
 // that takes writes. Adding sends nothing to a server. At most one server is
 // taken out in a pass.
 func (r *Reconciler) register(ctx context.Context, s *state) (time.Duration, error) {
-	if s.stats == nil || s.decision.verb != keep || s.invalid != nil {
+	if s.stats == nil || s.decision.verb != keep || s.invalid.Present() {
 		return 0, nil
 	}
-	gid := int(s.group.Spec.ID)
 	s.registration = planRegistration(s.known(), r.wantedAddresses(s))
 	plan := s.registration
-	if plan.create {
-		if err := s.api.CreateGroup(ctx, gid); err != nil && !isAlready(err) {
-			return reconcile.Later, s.refuse("create the group", err)
-		}
+	if !r.addServers(ctx, s, plan) {
+		return reconcile.Soon, nil
 	}
-	for _, addr := range plan.add {
-		if err := s.api.AddServer(ctx, gid, addr); err != nil {
-			return reconcile.Soon, s.refuse("add "+addr, err)
-		}
-		r.event(s, corev1.EventTypeNormal, v1alpha1.ReasonServerRegistered, "Register", "Added %s to group %d", addr, gid)
-	}
+	gid := int(s.group.Spec.ID)
 	if len(plan.remove) > 0 {
 		addr := plan.remove[0]
-		if err := s.api.RemoveServer(ctx, gid, addr); err != nil {
-			return reconcile.Later, s.refuse("remove "+addr, err)
+		if !s.try("remove "+addr, s.api.RemoveServer(ctx, gid, addr)) {
+			return reconcile.Later, nil
 		}
 		r.event(s, corev1.EventTypeNormal, v1alpha1.ReasonServerRemoved, "Unregister", "Removed %s from group %d", addr, gid)
 		return reconcile.Soon, nil
 	}
-	if plan.resync {
-		if err := s.api.ResyncGroup(ctx, gid); err != nil {
-			return reconcile.Later, s.refuse("resync the group", err)
-		}
+	if plan.resync && !s.try("resync the group", s.api.ResyncGroup(ctx, gid)) {
+		return reconcile.Later, nil
 	}
 	s.registration = registration{}
 	if !plan.done() {
 		return reconcile.Soon, nil
 	}
 	return 0, nil
+}
+
+// addServers makes the group and adds servers to it, the master first, and
+// tells whether the dashboard took all.
+func (r *Reconciler) addServers(ctx context.Context, s *state, plan registration) bool {
+	gid := int(s.group.Spec.ID)
+	if plan.create && !s.try("create the group", codis.IgnoreAlreadyExists(s.api.CreateGroup(ctx, gid))) {
+		return false
+	}
+	for _, addr := range plan.add {
+		if !s.try("add "+addr, s.api.AddServer(ctx, gid, addr)) {
+			return false
+		}
+		r.event(s, corev1.EventTypeNormal, v1alpha1.ReasonServerRegistered, "Register", "Added %s to group %d", addr, gid)
+	}
+	return true
 }
 
 // wantedAddresses are the addresses that the dashboard should know, the master
@@ -208,16 +213,15 @@ func (r *Reconciler) wantedAddresses(s *state) []string {
 	return wanted
 }
 
-// refuse keeps what the dashboard answered for the conditions. An error of the
-// transport is kept too: the next pass finds out what became of the call.
-func (s *state) refuse(what string, err error) error {
+// try keeps what the dashboard answered to an act for the conditions, and tells
+// whether the act succeeded. An error of the transport is kept too: the next
+// pass finds out what became of the call.
+func (s *state) try(what string, err error) bool {
+	if err == nil {
+		return true
+	}
 	s.refused = fmt.Errorf("%s: %w", what, err)
-	return nil
-}
-
-func isAlready(err error) bool {
-	var remote *codis.RemoteError
-	return errors.As(err, &remote) && codis.IsAlreadyExists(remote)
+	return false
 }
 
 func (r *Reconciler) event(s *state, kind, reason, action, format string, args ...any) {

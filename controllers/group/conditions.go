@@ -87,7 +87,8 @@ func workloadCondition(s *state) conditions.Condition {
 		return conditions.False(t, v1alpha1.ReasonProgressing, s.rolloutHeld)
 	case ready < len(s.pods) || ready < s.wanted():
 		return conditions.False(t, v1alpha1.ReasonPodsNotReady,
-			fmt.Sprintf("%d of %d pods run the current template and are ready", ready, max(len(s.pods), s.wanted())))
+			fmt.Sprintf("%d of %d pods run the current template and are ready",
+				ready, max(len(s.pods), s.wanted())))
 	}
 	return conditions.True(t, v1alpha1.ReasonReady, fmt.Sprintf("all %d pods are ready", ready))
 }
@@ -96,7 +97,8 @@ func masterCondition(s *state) conditions.Condition {
 	const t = v1alpha1.ConditionMasterReachable
 	switch s.decision.verb {
 	case keep:
-		return conditions.True(t, v1alpha1.ReasonReady, fmt.Sprintf("%s is the master and takes writes", s.decision.master.name))
+		return conditions.True(t, v1alpha1.ReasonReady,
+			fmt.Sprintf("%s is the master and takes writes", s.decision.master.name))
 	case lift, promote:
 		message := fmt.Sprintf("%s is to become the master", s.decision.master.name)
 		if s.refused != nil {

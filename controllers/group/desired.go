@@ -53,7 +53,8 @@ func service(g *v1alpha1.CodisGroup) *corev1.Service {
 }
 
 func configText(g *v1alpha1.CodisGroup) string {
-	return config.Server(dataDir, naming.PortServer, g.Spec.Storage != nil, *g.Spec.Resources.Limits.Memory(), g.Spec.Config)
+	limit := *g.Spec.Resources.Limits.Memory()
+	return config.Server(dataDir, naming.PortServer, g.Spec.Storage != nil, limit, g.Spec.Config)
 }
 
 func configMap(g *v1alpha1.CodisGroup) *corev1.ConfigMap {
@@ -72,8 +73,11 @@ func statefulSet(
 		Settings:  g.Spec.Component,
 		Images:    images,
 		Container: corev1.Container{
-			Name:           naming.ComponentServer,
-			Command:        []string{"codis-server", podtemplate.ConfigDir + "/" + confFile, "--slaveof", redis.FenceHost, redis.FencePort},
+			Name: naming.ComponentServer,
+			Command: []string{
+				"codis-server", podtemplate.ConfigDir + "/" + confFile,
+				"--slaveof", redis.FenceHost, redis.FencePort,
+			},
 			Ports:          []corev1.ContainerPort{{Name: "redis", ContainerPort: naming.PortServer}},
 			VolumeMounts:   []corev1.VolumeMount{{Name: dataVolume, MountPath: dataDir}},
 			ReadinessProbe: podtemplate.TCPProbe(naming.PortServer, 2, 3),
@@ -87,7 +91,7 @@ func statefulSet(
 		GracePeriodSeconds: gracePeriod,
 	}
 	if g.Spec.Storage == nil {
-		pod.Volumes = []corev1.Volume{{Name: dataVolume, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
+		pod.Volumes = []corev1.Volume{podtemplate.EmptyDir(dataVolume)}
 	}
 	template, err := podtemplate.Template(pod, podtemplate.LiveOf(live))
 	if err != nil {
@@ -100,12 +104,13 @@ func statefulSet(
 			ServiceName:         naming.Group(g.Name),
 			PodManagementPolicy: appsv1.ParallelPodManagement,
 			// The operator itself replaces pods, one by one and the master last.
-			UpdateStrategy:                       appsv1.StatefulSetUpdateStrategy{Type: appsv1.OnDeleteStatefulSetStrategyType},
-			Selector:                             &metav1.LabelSelector{MatchLabels: naming.Selector(naming.ComponentServer, g.Name)},
-			Template:                             template,
-			VolumeClaimTemplates:                 podtemplate.Claims(dataVolume, g.Spec.Storage),
+			UpdateStrategy:       appsv1.StatefulSetUpdateStrategy{Type: appsv1.OnDeleteStatefulSetStrategyType},
+			Selector:             &metav1.LabelSelector{MatchLabels: naming.Selector(naming.ComponentServer, g.Name)},
+			Template:             template,
+			VolumeClaimTemplates: podtemplate.Claims(dataVolume, g.Spec.Storage),
+			RevisionHistoryLimit: new(int32(3)),
+
 			PersistentVolumeClaimRetentionPolicy: podtemplate.Retention(g.Spec.Storage),
-			RevisionHistoryLimit:                 new(int32(3)),
 		},
 	}, nil
 }

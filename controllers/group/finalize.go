@@ -6,6 +6,7 @@ package group
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -48,22 +49,29 @@ func (r *Reconciler) finalize(ctx context.Context, s *state) (time.Duration, err
 	}
 	if known := s.known(); known != nil {
 		if err := r.unregister(ctx, s); err != nil {
-			return reconcile.Later, r.reportDeleting(ctx, s, v1alpha1.ReasonDashboardRefused, "the dashboard refused to "+err.Error())
+			return reconcile.Later, r.reportDeleting(ctx, s, v1alpha1.ReasonDashboardRefused,
+				"the dashboard refused to "+err.Error())
 		}
 	}
 	return 0, r.release(ctx, s)
 }
 
-// deletionHeld says why a group must not go yet. It is pure.
+// deletionHeld says why a group must not go yet. It is pure. A member that runs
+// and does not answer may hold keys; one without a pod leaves its volume.
 func deletionHeld(s *state) (reason, message string) {
 	if slots := s.stats.SlotsOf(int(s.group.Spec.ID)); slots > 0 {
 		return v1alpha1.ReasonGroupOwnsSlots, fmt.Sprintf(
-			"the group owns %d slots and its data would be lost: move the slots to other groups first, or delete the whole cluster", slots)
+			"the group owns %d slots and its data would be lost: "+
+				"move the slots to other groups first, or delete the whole cluster", slots)
 	}
 	for _, m := range s.world.members {
 		if m.redis.HasData() {
 			return v1alpha1.ReasonGroupOwnsSlots, fmt.Sprintf(
-				"%s still holds %d keys: remove them first, or delete the whole cluster", m.name, m.redis.Keys)
+				"%s still holds keys: remove them first, or delete the whole cluster", m.name)
+		}
+		if !m.known() && m.ip != "" && slices.Contains(s.world.order, m.addr) {
+			return v1alpha1.ReasonNotObserved, fmt.Sprintf(
+				"%s may hold keys and cannot be asked (%s): bring it back, or delete the whole cluster", m.name, problem(m))
 		}
 	}
 	return "", ""
@@ -72,9 +80,9 @@ func deletionHeld(s *state) (reason, message string) {
 func (r *Reconciler) unregister(ctx context.Context, s *state) error {
 	gid := int(s.group.Spec.ID)
 	addresses := addressesOf(s.known())
-	for i := len(addresses) - 1; i >= 0; i-- {
-		if err := s.api.RemoveServer(ctx, gid, addresses[i]); err != nil {
-			return fmt.Errorf("remove %s: %w", addresses[i], err)
+	for _, addr := range slices.Backward(addresses) {
+		if err := s.api.RemoveServer(ctx, gid, addr); err != nil {
+			return fmt.Errorf("remove %s: %w", addr, err)
 		}
 	}
 	if err := s.api.RemoveGroup(ctx, gid); err != nil {
@@ -97,5 +105,5 @@ func (r *Reconciler) reportDeleting(ctx context.Context, s *state, reason, messa
 	conditions.Set(&s.group.Status.Conditions, s.group.Generation,
 		conditions.False(v1alpha1.ConditionReady, reason, "deleting: "+message))
 	s.group.Status.State = stateDeleting
-	return conditions.Patch(ctx, r.Client, r.Recorder, before, s.group, before.Status.Conditions, s.group.Status.Conditions)
+	return r.patch(ctx, before, s)
 }

@@ -123,7 +123,8 @@ func (r *Reconciler) validate(ctx context.Context, s *state) (time.Duration, err
 	}
 	if other != "" {
 		s.invalid = &product.Problem{Reason: v1alpha1.ReasonGroupIDTaken, Message: fmt.Sprintf(
-			"spec.id %d belongs to CodisGroup %q of the same dashboard: delete this group and create it with another id", s.group.Spec.ID, other)}
+			"spec.id %d belongs to CodisGroup %q of the same dashboard: delete this group and create it with another id",
+			s.group.Spec.ID, other)}
 	}
 	return 0, nil
 }
@@ -131,7 +132,7 @@ func (r *Reconciler) validate(ctx context.Context, s *state) (time.Duration, err
 // applyObjects writes the objects of the group. The StatefulSet waits for the
 // dashboard object, which names the password that the servers require.
 func (r *Reconciler) applyObjects(ctx context.Context, s *state) (time.Duration, error) {
-	if s.invalid != nil {
+	if s.invalid.Present() {
 		return 0, nil
 	}
 	objects := []client.Object{service(s.group), configMap(s.group), disruptionBudget(s.group), networkPolicy(s.group)}

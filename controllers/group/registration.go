@@ -60,8 +60,12 @@ func addressesOf(known *codis.Group) []string {
 }
 
 // replicasToRun tells how many members the StatefulSet must run: a member goes
-// only after the dashboard forgot it, and the master never goes.
+// only after the dashboard forgot it, and the master never goes. A dashboard
+// that knows nobody has lost its store: any member may be the master.
 func replicasToRun(wanted int, known []string, addrOf func(ordinal int) string, running int) int {
+	if len(known) == 0 {
+		return max(wanted, running)
+	}
 	replicas := wanted
 	for ordinal := wanted; ordinal < running; ordinal++ {
 		if slices.Contains(known, addrOf(ordinal)) {

@@ -28,6 +28,9 @@ type member struct {
 // known tells whether the member's dataset can be judged.
 func (m member) known() bool { return m.redis.Reachable && !m.redis.Loading }
 
+// hasWholeData tells whether the member holds data that is no copy under way.
+func (m member) hasWholeData() bool { return m.known() && m.redis.HasData() && !m.redis.Syncing }
+
 // world is everything that roles are decided from.
 type world struct {
 	// members by ordinal.
@@ -78,41 +81,53 @@ func decideMaster(w world) decision {
 	current := w.byAddr(w.order[0])
 	if current == nil {
 		return decision{verb: hold, reason: v1alpha1.ReasonPromotionHeld, message: fmt.Sprintf(
-			"the dashboard calls %s the master, which is not a member of this group: remove that server from the group, or promote a member",
-			w.order[0])}
+			"the dashboard calls %s the master, which is not a member of this group: "+
+				"remove that server from the group, or promote a member", w.order[0])}
 	}
-	if chosen := w.byName(w.accepted); chosen != nil && chosen != current && chosen.known() {
-		return decision{verb: promote, master: chosen}
+	if chosen := w.byName(w.accepted); chosen != nil && chosen.known() {
+		switch {
+		case chosen != current:
+			return decision{verb: promote, master: chosen}
+		case !chosen.redis.IsMaster():
+			return decision{verb: lift, master: chosen}
+		}
 	}
 	switch {
 	case current.redis.IsMaster():
 		return decision{verb: keep, master: current}
 	case !current.redis.Reachable:
-		return decision{verb: wait, reason: v1alpha1.ReasonMasterUnreachable,
-			message: fmt.Sprintf("master %s does not answer: %s", current.name, current.redis.Problem)}
+		return decision{
+			verb: wait, reason: v1alpha1.ReasonMasterUnreachable,
+			message: fmt.Sprintf("master %s does not answer: %s", current.name, problem(*current)),
+		}
 	case current.redis.Loading:
-		return decision{verb: wait, reason: v1alpha1.ReasonMasterUnreachable,
-			message: fmt.Sprintf("master %s is loading its data", current.name)}
+		return decision{
+			verb: wait, reason: v1alpha1.ReasonMasterUnreachable,
+			message: fmt.Sprintf("master %s is loading its data", current.name),
+		}
 	}
 	return decideAfterRestart(w, current)
 }
 
 // decideFirstMaster chooses the master of a group that the dashboard does not
 // know: a new one, one whose volumes were kept, or one whose dashboard lost its
-// store. Every member must have been asked.
+// store. Every member must have been asked, unless a person chose.
 func decideFirstMaster(w world) decision {
-	if unknown := w.firstUnknown(nil); unknown != nil {
-		return decision{verb: wait, reason: v1alpha1.ReasonProgressing,
-			message: fmt.Sprintf("waiting for %s to answer: %s", unknown.name, problem(*unknown))}
-	}
-	if chosen := w.byName(w.accepted); chosen != nil {
+	if chosen := w.byName(w.accepted); chosen != nil && chosen.known() {
 		return decision{verb: lift, master: chosen}
+	}
+	if unknown := w.firstUnknown(nil); unknown != nil {
+		return decision{
+			verb: wait, reason: v1alpha1.ReasonProgressing,
+			message: fmt.Sprintf("waiting for %s to answer: %s", unknown.name, problem(*unknown)),
+		}
 	}
 	masters := w.where(func(m member) bool { return m.redis.IsMaster() })
 	switch {
 	case len(masters) > 1:
-		return decision{verb: hold, reason: v1alpha1.ReasonPromotionHeld, message: "more than one member is master and the dashboard " +
-			"knows none of them: annotate the group with " + v1alpha1.AnnotationAcceptDataLoss + "=<pod whose data is kept>"}
+		return decision{verb: hold, reason: v1alpha1.ReasonPromotionHeld, message: "more than one member is master " +
+			"and the dashboard knows none of them: annotate the group with " +
+			v1alpha1.AnnotationAcceptDataLoss + "=<pod whose data is kept>"}
 	case len(masters) == 1 && (masters[0].redis.HasData() || !w.anyData()):
 		return decision{verb: keep, master: masters[0]}
 	case len(masters) == 1:
@@ -120,12 +135,12 @@ func decideFirstMaster(w world) decision {
 			"%s is master and empty while another member has data: annotate the group with %s=<pod whose data is kept>",
 			masters[0].name, v1alpha1.AnnotationAcceptDataLoss)}
 	}
-	if last := w.byName(w.lastMaster); last != nil && (last.redis.HasData() || !w.anyData()) {
+	if last := w.byName(w.lastMaster); last != nil && (last.hasWholeData() || !w.anyData()) {
 		return decision{verb: lift, master: last}
 	}
 	best := w.mostKeys()
-	if best == nil {
-		return decision{verb: wait, reason: v1alpha1.ReasonProgressing, message: "waiting for a copy under way to end"}
+	if best == nil || !best.redis.HasData() && w.anyData() {
+		return waitForCopy()
 	}
 	return decision{verb: lift, master: best}
 }
@@ -133,8 +148,9 @@ func decideFirstMaster(w world) decision {
 // decideAfterRestart chooses when the master answers but takes no writes: its
 // process was started again, so it is fenced, with what its disk held.
 func decideAfterRestart(w world, current *member) decision {
-	masters := w.where(func(m member) bool { return m.redis.IsMaster() })
-	if len(masters) == 1 && (masters[0].redis.HasData() || !w.anyData()) {
+	unknown := w.firstUnknown(current)
+	masters := w.where(func(m member) bool { return m.known() && m.redis.IsMaster() })
+	if len(masters) == 1 && (masters[0].redis.HasData() || unknown == nil && !w.anyData()) {
 		return decision{verb: promote, master: masters[0]}
 	}
 	// A replica that was in sync until the master went has everything that was
@@ -142,8 +158,7 @@ func decideAfterRestart(w world, current *member) decision {
 	if survivor := w.bestSurvivor(current); survivor != nil {
 		return decision{verb: promote, master: survivor}
 	}
-	unknown := w.firstUnknown(current)
-	if current.redis.HasData() && (unknown == nil || w.persistent) {
+	if current.hasWholeData() && (unknown == nil || w.persistent) {
 		return decision{verb: lift, master: current}
 	}
 	if unknown != nil {
@@ -155,7 +170,18 @@ func decideAfterRestart(w world, current *member) decision {
 	if best := w.mostKeys(); best != nil && best.redis.HasData() {
 		return decision{verb: promote, master: best}
 	}
+	if w.anyData() {
+		return waitForCopy()
+	}
 	return decision{verb: lift, master: current}
+}
+
+// waitForCopy waits where only members that are being copied to have data:
+// whether it is whole shows when the copy has ended.
+func waitForCopy() decision {
+	return decision{
+		verb: wait, reason: v1alpha1.ReasonProgressing, message: "waiting for a copy under way to end",
+	}
 }
 
 // decideFollowers tells who shall be pointed at the master now, and what holds

@@ -6,6 +6,7 @@ package group
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -42,9 +43,9 @@ func decideReplacement(s *state, inSync bool) replacement {
 	if len(outdated) == 0 || !inSync {
 		return replacement{}
 	}
-	for i := len(outdated) - 1; i >= 0; i-- {
-		if outdated[i].Name != s.decision.master.name {
-			return replacement{pod: outdated[i]}
+	for _, pod := range slices.Backward(outdated) {
+		if pod.Name != s.decision.master.name {
+			return replacement{pod: pod}
 		}
 	}
 	if len(s.world.members) == 1 && s.world.persistent {
@@ -57,7 +58,7 @@ func decideReplacement(s *state, inSync bool) replacement {
 
 // rollOut replaces at most one outdated pod in a pass.
 func (r *Reconciler) rollOut(ctx context.Context, s *state) (time.Duration, error) {
-	if s.live == nil || s.applied != nil || !observed(s.live) {
+	if !s.canRollOut() {
 		return 0, nil
 	}
 	chosen := decideReplacement(s, r.inSync(s) && r.allReady(s))
@@ -72,6 +73,9 @@ func (r *Reconciler) rollOut(ctx context.Context, s *state) (time.Duration, erro
 	}
 	return reconcile.Soon, nil
 }
+
+// canRollOut tells whether pods can be compared with what they should run.
+func (s *state) canRollOut() bool { return s.live != nil && s.applied == nil && observed(s.live) }
 
 // observed tells whether the StatefulSet controller has seen the template that
 // pods are compared with.

@@ -33,6 +33,15 @@ type plan struct {
 	online []string
 }
 
+// isDead tells whether the process of an entry is known to be gone. The view is
+// that of the pod the entry names, empty where the cache has none.
+func isDead(entry codis.Proxy, view proxyView, exists func(pod string) bool) bool {
+	if view.pod == nil {
+		return !exists(entry.Hostname)
+	}
+	return podtemplate.Dead(view.pod) || view.model != nil && view.model.Token != entry.Token
+}
+
 // decide compares the entries of the dashboard with the pods. It is pure.
 //
 // An entry is removed only when its process is known to be dead: its pod is
@@ -56,12 +65,9 @@ func decide(name string, stats *codis.Stats, proxies []proxyView, exists func(po
 			continue
 		}
 		view, known := byPod[entry.Hostname]
-		switch {
-		case !known && !exists(entry.Hostname),
-			known && podtemplate.Dead(view.pod),
-			known && view.model != nil && view.model.Token != entry.Token:
+		if isDead(entry, view, exists) {
 			p.remove = append(p.remove, entry)
-		case known:
+		} else if known {
 			registered[entry.Hostname] = true
 		}
 	}

@@ -131,7 +131,7 @@ func (r *Reconciler) register(ctx context.Context, s *state) (time.Duration, err
 		return reconcile.Later, nil
 	}
 	p := decide(s.proxy.Name, s.stats, s.proxies, r.exists(ctx, s.proxy.Namespace))
-	if err := r.removeEntries(ctx, s, p.remove); err != nil {
+	if !r.removeEntries(ctx, s, p.remove) {
 		return reconcile.Later, nil
 	}
 	for _, addr := range p.online {
@@ -139,7 +139,8 @@ func (r *Reconciler) register(ctx context.Context, s *state) (time.Duration, err
 			s.refused = fmt.Errorf("bring proxy %s online: %w", addr, err)
 			return reconcile.Later, nil
 		}
-		r.Recorder.Eventf(s.proxy, nil, corev1.EventTypeNormal, v1alpha1.ReasonProxyOnline, "BringOnline", "Brought proxy %s online", addr)
+		r.Recorder.Eventf(s.proxy, nil, corev1.EventTypeNormal, v1alpha1.ReasonProxyOnline, "BringOnline",
+			"Brought proxy %s online", addr)
 	}
 	for i := range s.proxies {
 		if view := &s.proxies[i]; view.answers() && len(p.online) > 0 && view.pod.DeletionTimestamp == nil {
@@ -157,16 +158,17 @@ func (r *Reconciler) register(ctx context.Context, s *state) (time.Duration, err
 	return reconcile.Steady, nil
 }
 
-func (r *Reconciler) removeEntries(ctx context.Context, s *state, entries []codis.Proxy) error {
+// removeEntries removes entries of dead proxies and tells whether all are gone.
+func (r *Reconciler) removeEntries(ctx context.Context, s *state, entries []codis.Proxy) bool {
 	for _, entry := range entries {
 		if err := s.api.RemoveProxy(ctx, entry.Token); err != nil {
 			s.refused = fmt.Errorf("remove the entry of proxy %s: %w", entry.Hostname, err)
-			return s.refused
+			return false
 		}
 		r.Recorder.Eventf(s.proxy, nil, corev1.EventTypeNormal, v1alpha1.ReasonProxyEntryRemoved, "RemoveEntry",
 			"Removed the entry of proxy %s at %s: its process is gone", entry.Hostname, entry.AdminAddr)
 	}
-	return nil
+	return true
 }
 
 // exists asks past the cache whether a pod is there: an entry is removed for
@@ -264,7 +266,8 @@ func (r *Reconciler) finalize(ctx context.Context, s *state) (time.Duration, err
 	if len(s.proxies) > 0 || s.stats == nil {
 		return reconcile.Soon, nil
 	}
-	if err := r.removeEntries(ctx, s, decide(s.proxy.Name, s.stats, nil, r.exists(ctx, s.proxy.Namespace)).remove); err != nil {
+	dead := decide(s.proxy.Name, s.stats, nil, r.exists(ctx, s.proxy.Namespace)).remove
+	if !r.removeEntries(ctx, s, dead) {
 		return reconcile.Later, nil
 	}
 	return 0, r.release(ctx, s)

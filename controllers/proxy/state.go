@@ -210,7 +210,8 @@ func registeredCondition(s *state) conditions.Condition {
 	}
 	for _, view := range s.proxies {
 		if view.pod.DeletionTimestamp == nil && !view.online() {
-			return conditions.False(t, v1alpha1.ReasonProxyNotOnline, fmt.Sprintf("proxy %s is not online", view.pod.Name))
+			return conditions.False(t, v1alpha1.ReasonProxyNotOnline,
+				fmt.Sprintf("proxy %s is not online", view.pod.Name))
 		}
 	}
 	return conditions.True(t, v1alpha1.ReasonReady, "the dashboard knows every proxy, and no other of them")
@@ -225,7 +226,8 @@ func reportUsage(s *state, now time.Time) {
 			sessions += view.status.Sessions.Alive
 		}
 	}
-	if !usage.Due(status.UsageTime, now) || !usage.Moved(status.OpsPerSecond, ops) && !usage.Moved(status.Sessions, sessions) {
+	moved := usage.Moved(status.OpsPerSecond, ops) || usage.Moved(status.Sessions, sessions)
+	if !moved || !usage.Due(status.UsageTime, now) {
 		return
 	}
 	status.OpsPerSecond, status.Sessions, status.UsageTime = ops, sessions, &metav1.Time{Time: now}

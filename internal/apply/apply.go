@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -73,8 +74,8 @@ func (a Applier) object(ctx context.Context, owner, object client.Object) error 
 			return fmt.Errorf("apply %s: %w: it exists and does not belong to %s; delete or rename one of them",
 				what, ErrCollision, owner.GetName())
 		}
-		if isApplied(object, live) {
-			return nil
+		if applied, err := isApplied(object, live); err != nil || applied {
+			return err
 		}
 	}
 	if err := a.apply(ctx, object); err != nil {
@@ -103,41 +104,50 @@ func (a Applier) live(ctx context.Context, object client.Object) (client.Object,
 }
 
 func (a Applier) apply(ctx context.Context, object client.Object) error {
-	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
+	fields, err := fieldsOf(object)
 	if err != nil {
 		return err
 	}
-	u := &unstructured.Unstructured{Object: fields}
-	unstructured.RemoveNestedField(u.Object, "status")
-	unstructured.RemoveNestedField(u.Object, "metadata", "creationTimestamp")
-	unstructured.RemoveNestedField(u.Object, "spec", "template", "metadata", "creationTimestamp")
-	return a.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(u),
+	return a.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(&unstructured.Unstructured{Object: fields}),
 		client.FieldOwner(naming.Operator), client.ForceOwnership)
+}
+
+// fieldsOf returns the fields of an object that an apply would write.
+func fieldsOf(object client.Object) (map[string]any, error) {
+	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
+	if err != nil {
+		return nil, err
+	}
+	unstructured.RemoveNestedField(fields, "status")
+	unstructured.RemoveNestedField(fields, "metadata", "creationTimestamp")
+	unstructured.RemoveNestedField(fields, "spec", "template", "metadata", "creationTimestamp")
+	return fields, nil
 }
 
 // isApplied tells whether applying again would change nothing: the hash tells
 // that the same object was applied last (so nothing is left to remove), and
-// every field of it is still there (so nobody changed it since).
-func isApplied(desired, live client.Object) bool {
+// every field of it is still there (so nobody changed it since). Fields, not
+// structs, are compared: in a struct a number that the API server fills in
+// looks like one that was set to 0.
+func isApplied(desired, live client.Object) (bool, error) {
 	if desired.GetAnnotations()[v1alpha1.AnnotationApplied] != live.GetAnnotations()[v1alpha1.AnnotationApplied] {
-		return false
+		return false, nil
 	}
-	return equality.Semantic.DeepDerivative(bare(desired), bare(live))
-}
-
-// bare drops what only the API server fills in.
-func bare(object client.Object) runtime.Object {
-	object, ok := object.DeepCopyObject().(client.Object)
+	live, ok := live.DeepCopyObject().(client.Object)
 	if !ok {
-		return object
+		return false, fmt.Errorf("%T is not an object", live)
 	}
-	object.SetManagedFields(nil)
-	object.SetResourceVersion("")
-	object.SetUID("")
-	object.SetGeneration(0)
-	object.SetCreationTimestamp(metav1.Time{})
-	object.GetObjectKind().SetGroupVersionKind(object.GetObjectKind().GroupVersionKind().GroupVersion().WithKind(""))
-	return object
+	// The client may leave the kind out of what it read.
+	live.GetObjectKind().SetGroupVersionKind(desired.GetObjectKind().GroupVersionKind())
+	wanted, err := fieldsOf(desired)
+	if err != nil {
+		return false, err
+	}
+	found, err := fieldsOf(live)
+	if err != nil {
+		return false, err
+	}
+	return equality.Semantic.DeepDerivative(wanted, found), nil
 }
 
 // stamp writes the hash of an object into its annotations.
@@ -147,9 +157,7 @@ func stamp(object client.Object) error {
 		return err
 	}
 	annotations := map[string]string{v1alpha1.AnnotationApplied: hash}
-	for key, value := range object.GetAnnotations() {
-		annotations[key] = value
-	}
+	maps.Copy(annotations, object.GetAnnotations())
 	object.SetAnnotations(annotations)
 	return nil
 }

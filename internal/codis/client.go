@@ -12,6 +12,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -152,10 +153,11 @@ func (d Dashboard) RemoveProxy(ctx context.Context, token string) error {
 
 // put calls /api/topom/<verb>/<xauth>/<params...>.
 func (d Dashboard) put(ctx context.Context, body any, verb string, params ...string) error {
-	path := "/api/topom/" + verb + "/" + XAuth(d.Product)
+	parts := []string{"/api/topom", verb, XAuth(d.Product)}
 	for _, param := range params {
-		path += "/" + url.PathEscape(param)
+		parts = append(parts, url.PathEscape(param))
 	}
+	path := strings.Join(parts, "/")
 	var payload []byte
 	if body != nil {
 		var err error
@@ -185,13 +187,13 @@ func get(ctx context.Context, addr, path string, out any) error {
 func call(ctx context.Context, method, addr, path string, body []byte, out any) error {
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+addr+path, bytes.NewReader(body))
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", method, addr, err)
+		return fmt.Errorf("%s %s: %w", method, addr, withoutURL(err))
 	}
 	resp, err := httpClient.Do(req)
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", method, addr, withoutURL(err))
 	}
-	defer resp.Body.Close() //nolint:errcheck // Closing a body that was read has nothing to say.
+	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
 		return fmt.Errorf("read answer of %s: %w", addr, err)
@@ -227,6 +229,12 @@ func withoutURL(err error) error {
 	return err
 }
 
-// IsAlreadyExists tells whether the dashboard refused because what should be
-// made is there: the call had succeeded before. Errors of Codis are texts only.
-func IsAlreadyExists(err *RemoteError) bool { return strings.Contains(err.Cause, "already exists") }
+// IgnoreAlreadyExists drops the error with which the dashboard refuses to make
+// what is there: the call had succeeded before. Errors of Codis are texts only.
+func IgnoreAlreadyExists(err error) error {
+	remote, ok := errors.AsType[*RemoteError](err)
+	if ok && strings.Contains(remote.Cause, "already exists") {
+		return nil
+	}
+	return err
+}

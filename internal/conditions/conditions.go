@@ -123,7 +123,8 @@ func announce(recorder events.EventRecorder, object runtime.Object, old *metav1.
 	headline := now.Type == v1alpha1.ConditionReady || now.Type == v1alpha1.ConditionAvailable
 	switch {
 	case was && !is:
-		recorder.Eventf(object, nil, corev1.EventTypeWarning, now.Reason, now.Type, "%s is %s: %s", now.Type, now.Status, now.Message)
+		recorder.Eventf(object, nil, corev1.EventTypeWarning, now.Reason, now.Type,
+			"%s is %s: %s", now.Type, now.Status, now.Message)
 	case is && !was && headline:
 		recorder.Eventf(object, nil, corev1.EventTypeNormal, now.Reason, now.Type, "%s: %s", now.Type, now.Message)
 	}

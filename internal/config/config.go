@@ -160,6 +160,9 @@ func Server(
 	}
 	for name, value := range user {
 		settings[name] = string(value)
+		if value == "" {
+			settings[name] = `""` // A directive without an argument stops the server.
+		}
 	}
 	var out strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(settings)) {

@@ -37,7 +37,8 @@ func DecodeAt(s *v1alpha1.PodSettings, path *field.Path) (Extra, field.ErrorList
 		extra.Affinity = &corev1.Affinity{}
 		errs = append(errs, decode(s.Affinity.Raw, extra.Affinity, path.Child("affinity"))...)
 	}
-	errs = append(errs, decodeList(s.TopologySpreadConstraints, &extra.TopologySpreadConstraints, path.Child("topologySpreadConstraints"))...)
+	errs = append(errs, decodeList(s.TopologySpreadConstraints, &extra.TopologySpreadConstraints,
+		path.Child("topologySpreadConstraints"))...)
 	errs = append(errs, decodeList(s.Env, &extra.Env, path.Child("env"))...)
 	errs = append(errs, decodeList(s.Volumes, &extra.Volumes, path.Child("volumes"))...)
 	errs = append(errs, decodeList(s.VolumeMounts, &extra.VolumeMounts, path.Child("volumeMounts"))...)

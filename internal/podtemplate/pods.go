@@ -5,6 +5,7 @@ package podtemplate
 
 import (
 	"fmt"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -32,13 +33,17 @@ func Started(pod *corev1.Pod) bool {
 	return false
 }
 
-// Dead tells whether kubelet says that no container of the pod runs, nor will
-// before a back-off ends.
+// Dead tells whether kubelet says that the main container of the pod does not
+// run, nor will before a back-off ends. Containers that a user added say nothing
+// about it.
 func Dead(pod *corev1.Pod) bool {
 	if pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded {
 		return true
 	}
 	for _, status := range pod.Status.ContainerStatuses {
+		if len(pod.Spec.Containers) > 0 && status.Name != pod.Spec.Containers[0].Name {
+			continue
+		}
 		waiting := status.State.Waiting != nil && status.State.Waiting.Reason == "CrashLoopBackOff"
 		ended := status.State.Terminated != nil && pod.DeletionTimestamp != nil
 		if waiting || ended {
@@ -56,17 +61,18 @@ func Trouble(pod *corev1.Pod) (reason, message string) {
 			return v1alpha1.ReasonUnschedulable, fmt.Sprintf("no node takes pod %s: %s", pod.Name, c.Message)
 		}
 	}
-	statuses := append(append([]corev1.ContainerStatus{}, pod.Status.InitContainerStatuses...), pod.Status.ContainerStatuses...)
+	statuses := slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses)
 	for _, status := range statuses {
 		if status.State.Waiting == nil {
 			continue
 		}
 		switch status.State.Waiting.Reason {
 		case "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull":
-			return v1alpha1.ReasonImageNotFound, fmt.Sprintf("pod %s cannot get image %s: correct spec.image, or load the image",
-				pod.Name, status.Image)
+			return v1alpha1.ReasonImageNotFound, fmt.Sprintf(
+				"pod %s cannot get image %s: correct spec.image, or load the image", pod.Name, status.Image)
 		case "CrashLoopBackOff", "CreateContainerConfigError", "CreateContainerError", "RunContainerError":
-			return v1alpha1.ReasonPodsNotReady, fmt.Sprintf("container %s of pod %s does not run (%s): see kubectl logs %s -c %s --previous",
+			return v1alpha1.ReasonPodsNotReady, fmt.Sprintf(
+				"container %s of pod %s does not run (%s): see kubectl logs %s -c %s --previous",
 				status.Name, pod.Name, status.State.Waiting.Reason, pod.Name, status.Name)
 		}
 	}

@@ -95,9 +95,9 @@ func Template(p Pod, live *corev1.PodTemplateSpec) (corev1.PodTemplateSpec, erro
 		return template, err
 	}
 	if live != nil && live.Annotations[v1alpha1.AnnotationTemplate] == hash {
-		kept := installed(live.DeepCopy(), p)
-		for i, image := range installed(&template, p) {
-			*image = *kept[i]
+		kept, images := installed(live.DeepCopy(), p), installed(&template, p)
+		for i := range min(len(kept), len(images)) { // As many, unless somebody took a container out.
+			*images[i] = *kept[i]
 		}
 	}
 	template.Annotations[v1alpha1.AnnotationTemplate] = hash
@@ -111,7 +111,7 @@ func installed(template *corev1.PodTemplateSpec, p Pod) []*string {
 	for i := range template.Spec.InitContainers {
 		images = append(images, &template.Spec.InitContainers[i].Image)
 	}
-	if p.Settings.Image == "" {
+	if p.Settings.Image == "" && len(template.Spec.Containers) > 0 {
 		images = append(images, &template.Spec.Containers[0].Image)
 	}
 	return images
@@ -299,6 +299,11 @@ func LiveOfDeployment(live *appsv1.Deployment) *corev1.PodTemplateSpec {
 		return nil
 	}
 	return &live.Spec.Template
+}
+
+// EmptyDir is a volume that goes with its pod.
+func EmptyDir(name string) corev1.Volume {
+	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}
 }
 
 // Claims asks for a volume for each pod of a StatefulSet; none without storage.

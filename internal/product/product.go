@@ -29,13 +29,15 @@ type Problem struct {
 	Message string
 }
 
+// Present tells whether there is a problem; nil is none.
+func (p *Problem) Present() bool { return p != nil }
+
 // Error makes a Problem an error.
 func (p *Problem) Error() string { return p.Message }
 
 // AsProblem words any error for a condition.
 func AsProblem(err error, reason string) *Problem {
-	var p *Problem
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*Problem](err); ok {
 		return p
 	}
 	return &Problem{Reason: reason, Message: err.Error()}
@@ -47,8 +49,9 @@ func Dashboard(ctx context.Context, c client.Reader, namespace, name string) (*v
 	err := c.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, dashboard)
 	if apierrors.IsNotFound(err) {
 		return nil, &Problem{
-			Reason:  v1alpha1.ReasonDashboardMissing,
-			Message: fmt.Sprintf("CodisDashboard %q does not exist in this namespace: create it, or correct spec.dashboardRef", name),
+			Reason: v1alpha1.ReasonDashboardMissing,
+			Message: fmt.Sprintf(
+				"CodisDashboard %q does not exist in this namespace: create it, or correct spec.dashboardRef", name),
 		}
 	}
 	if err != nil {
@@ -118,8 +121,9 @@ func Password(ctx context.Context, reader client.Reader, namespace, name string)
 	password, found := secret.Data[naming.PasswordKey]
 	if err != nil || !found || len(password) == 0 {
 		return "", &Problem{
-			Reason:  v1alpha1.ReasonSecretMissing,
-			Message: fmt.Sprintf("Secret %q with a value under the key %q does not exist in this namespace: create it", name, naming.PasswordKey),
+			Reason: v1alpha1.ReasonSecretMissing,
+			Message: fmt.Sprintf("Secret %q with a value under the key %q does not exist in this namespace: create it",
+				name, naming.PasswordKey),
 		}
 	}
 	return string(password), nil

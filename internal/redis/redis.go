@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"syscall"
@@ -146,7 +147,8 @@ func (c Client) slaveOf(ctx context.Context, addr, runID, host, port string) err
 	if info["run_id"] != runID {
 		return fmt.Errorf("slaveof %s %s on %s: %w", host, port, addr, ErrRestarted)
 	}
-	if err := conn.SlaveOf(ctx, host, port).Err(); err != nil {
+	// codis-server 3.2 knows SLAVEOF only.
+	if err := conn.Do(ctx, "SLAVEOF", host, port).Err(); err != nil {
 		return fmt.Errorf("slaveof %s %s on %s: %w", host, port, addr, err)
 	}
 	// From here on the server stays what it is until it restarts, and then it
@@ -178,6 +180,16 @@ func (c Client) connect(addr string) (*goredis.Conn, func()) {
 		_ = conn.Close()
 		_ = client.Close()
 	}
+}
+
+// Unexpected drops an error that only says that the server is another process
+// than the one that was observed, or that it went away: the next look tells.
+func Unexpected(err error) error {
+	var network net.Error
+	if errors.Is(err, ErrRestarted) || errors.As(err, &network) || errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
 }
 
 func info(ctx context.Context, conn *goredis.Conn) (Info, error) {

@@ -97,7 +97,9 @@ func Coordinators(c client.Reader) handler.EventHandler {
 	})
 }
 
-func requests(ctx context.Context, c client.Reader, dependants Dependants, namespace, dashboard string) []reconcile.Request {
+func requests(
+	ctx context.Context, c client.Reader, dependants Dependants, namespace, dashboard string,
+) []reconcile.Request {
 	names, err := dependants(ctx, c, namespace, dashboard)
 	if err != nil {
 		return nil // The cache is not there; every object is reconciled once it is.
