@@ -130,6 +130,12 @@ type CodisGroupStatus struct {
 	// +listMapKey=name
 	Members []MemberStatus `json:"members,omitempty"`
 
+	// inSync are the replicas that were in sync when the master last answered:
+	// they are first to take over.
+	// +optional
+	// +listType=set
+	InSync []string `json:"inSync,omitempty"`
+
 	// replicas is the number of member pods.
 	// +optional
 	Replicas int32 `json:"replicas"`

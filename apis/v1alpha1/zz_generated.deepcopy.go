@@ -461,6 +461,11 @@ func (in *CodisGroupStatus) DeepCopyInto(out *CodisGroupStatus) {
 		*out = make([]MemberStatus, len(*in))
 		copy(*out, *in)
 	}
+	if in.InSync != nil {
+		in, out := &in.InSync, &out.InSync
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.UsageTime != nil {
 		in, out := &in.UsageTime, &out.UsageTime
 		*out = (*in).DeepCopy()

@@ -208,7 +208,22 @@ func reportMembers(s *state) {
 		status.Members = append(status.Members, ms)
 	}
 	status.Replicas = replicas
+	reportInSync(s)
 	status.Ready = fmt.Sprintf("%d/%d", inRole, s.wanted())
+}
+
+// reportInSync records who is in sync while the master answers, and leaves the
+// record alone while it does not: it tells who may take over.
+func reportInSync(s *state) {
+	if s.decision.verb != keep {
+		return
+	}
+	s.group.Status.InSync = nil
+	for _, m := range s.world.members {
+		if m.redis.Follows(s.decision.master.addr) && m.redis.LinkUp {
+			s.group.Status.InSync = append(s.group.Status.InSync, m.name)
+		}
+	}
 }
 
 func roleOf(m member) v1alpha1.Role {

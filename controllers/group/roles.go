@@ -42,6 +42,8 @@ type world struct {
 	lastMaster string
 	// accepted is the pod that a person named as master, whatever is lost.
 	accepted string
+	// inSync names the members that were in sync when the master last answered.
+	inSync map[string]bool
 	// persistent tells that every write reaches a volume within a second.
 	persistent bool
 }
@@ -114,6 +116,9 @@ func decideMaster(w world) decision {
 // store. Every member must have been asked, unless a person chose.
 func decideFirstMaster(w world) decision {
 	if chosen := w.byName(w.accepted); chosen != nil && chosen.known() {
+		if chosen.redis.IsMaster() {
+			return decision{verb: keep, master: chosen}
+		}
 		return decision{verb: lift, master: chosen}
 	}
 	if unknown := w.firstUnknown(nil); unknown != nil {
@@ -154,8 +159,10 @@ func decideAfterRestart(w world, current *member) decision {
 		return decision{verb: promote, master: masters[0]}
 	}
 	// A replica that was in sync until the master went has everything that was
-	// acknowledged, but for what was in flight; the disk may be older.
-	if survivor := w.bestSurvivor(current); survivor != nil {
+	// acknowledged, but for what was in flight; the disk may be older. One whose
+	// link was down before that is older than a disk that gets every write.
+	if survivor := w.bestSurvivor(current); survivor != nil &&
+		(w.inSync[survivor.name] || !w.persistent || !current.hasWholeData()) {
 		return decision{verb: promote, master: survivor}
 	}
 	if current.hasWholeData() && (unknown == nil || w.persistent) {
@@ -191,7 +198,9 @@ func decideFollowers(w world, master member) (follows []member, held string) {
 	if !master.redis.IsMaster() || master.redis.Loading {
 		return nil, ""
 	}
-	syncing := len(w.where(func(m member) bool { return m.redis.Follows(master.addr) && !m.redis.LinkUp })) > 0
+	syncing := len(w.where(func(m member) bool {
+		return m.redis.Follows(master.addr) && !m.redis.LinkUp && !m.redis.WasInSync()
+	})) > 0
 	for _, m := range w.members {
 		if m.addr == master.addr || !m.known() || m.leaving || m.redis.Follows(master.addr) {
 			continue
@@ -214,9 +223,16 @@ func decideFollowers(w world, master member) (follows []member, held string) {
 // a restart since, and has received most.
 func (w world) bestSurvivor(current *member) *member {
 	survivors := w.where(func(m member) bool {
-		return m.redis.Follows(current.addr) && m.redis.WasInSync() && m.redis.HasData() && !m.leaving
+		return m.addr != current.addr && m.redis.Follows(current.addr) && m.redis.WasInSync() &&
+			m.redis.HasData() && !m.leaving
 	})
-	sort.SliceStable(survivors, func(i, j int) bool { return survivors[i].redis.Offset > survivors[j].redis.Offset })
+	sort.SliceStable(survivors, func(i, j int) bool {
+		a, b := survivors[i], survivors[j]
+		if w.inSync[a.name] != w.inSync[b.name] {
+			return w.inSync[a.name]
+		}
+		return a.redis.Offset > b.redis.Offset
+	})
 	if len(survivors) == 0 {
 		return nil
 	}

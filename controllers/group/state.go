@@ -99,7 +99,11 @@ func (r *Reconciler) observe(ctx context.Context, s *state) (time.Duration, erro
 		order:      addressesOf(s.known()),
 		lastMaster: s.group.Status.Master,
 		accepted:   s.group.Annotations[v1alpha1.AnnotationAcceptDataLoss],
+		inSync:     map[string]bool{},
 		persistent: s.group.Spec.Storage != nil,
+	}
+	for _, name := range s.group.Status.InSync {
+		s.world.inSync[name] = true
 	}
 	return 0, nil
 }
