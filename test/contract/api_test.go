@@ -5,6 +5,8 @@ package contract
 
 import (
 	"bufio"
+	"compress/gzip"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -27,6 +29,9 @@ func TestRefusalsHaveStatus800(t *testing.T) {
 		if got := r.cause(); got != "invalid xauth, please check product name & auth" {
 			t.Errorf("%s: %s", a.prefix, got)
 		}
+		if !strings.Contains(string(r.body), `"Stack": null`) {
+			t.Errorf("%s: the stack of an error that came from nowhere is not null: %s", a.prefix, r.body)
+		}
 	}
 }
 
@@ -38,6 +43,9 @@ func TestRoutesOfTheAdminInterfaces(t *testing.T) {
 		root := a.send(http.MethodGet, "/", nil)
 		if root.status != http.StatusFound || root.header.Get("Location") != "/"+a.prefix {
 			t.Errorf("%s: / answers %d %v", a.prefix, root.status, root.header)
+		}
+		if r := a.send(http.MethodPut, "/", nil); r.status != http.StatusNotFound {
+			t.Errorf("%s: PUT / answers %d", a.prefix, r.status)
 		}
 		for _, path := range []string{
 			"/" + a.prefix, "/" + a.prefix + "/model", "/" + a.prefix + "/stats", "/" + a.prefix + "/slots",
@@ -119,6 +127,40 @@ func TestParametersThatAreNoNumbers(t *testing.T) {
 	}
 	d.refused("group-[7] doesn't exist", "group/remove", 7)
 	d.refused("slot-[1024] doesn't exist", "slots/action/remove", 1024)
+}
+
+// A call that makes the dashboard panic is answered 200 without a body to whoever takes gzip, as most libraries do by
+// themselves: only "OK" in the body is a success.
+func TestPanicIsAnsweredWithStatus200AndNoBody(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d := w.dashboard(dashboardSpec{})
+	for encoding, want := range map[string]int{"gzip": http.StatusOK, "identity": http.StatusInternalServerError} {
+		req, err := http.NewRequest(http.MethodPut, d.url(d.path("slots/assign")), strings.NewReader("[null]"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Accept-Encoding", encoding)
+		res, err := httpClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.StatusCode != want {
+			t.Errorf("%s: status %d", encoding, res.StatusCode)
+		}
+		if encoding == "gzip" {
+			unpacked, err := gzip.NewReader(res.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if body, err := io.ReadAll(unpacked); err != nil || len(body) != 0 {
+				t.Errorf("the body is %v %q", err, body)
+			}
+		}
+		res.Body.Close()
+	}
+	// The lock is free again.
+	d.ok("group/create", 1)
 }
 
 // A server that hangs is neither stats nor error.

@@ -123,6 +123,7 @@ func TestSlotsMapping(t *testing.T) {
 	conn.expect(t, fmt.Sprintf("[4 %s 127.0.0.1:1 <nil>]", s.addr), "SLOTSMAPPING", "4")
 	conn.expect(t, fmt.Sprintf("[5 %s  [[127.0.0.1:2]]]", s.addr), "SLOTSMAPPING", "5")
 	conn.expect(t, "ERR parse slotnum '1024' failed, out of range", "SLOTSMAPPING", "1024")
+	conn.expect(t, `ERR parse slotnum 'x' failed, strconv.ParseInt: parsing "x": invalid syntax`, "SLOTSMAPPING", "x")
 	conn.expect(t, "ERR wrong number of arguments for 'SLOTSMAPPING' command", "SLOTSMAPPING", "1", "2")
 	all, err := conn.do("SLOTSMAPPING")
 	if list, ok := all.([]any); err != nil || !ok || len(list) != slotCount {

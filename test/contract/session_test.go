@@ -90,6 +90,21 @@ func TestCommandsWithADashPassTheBan(t *testing.T) {
 	conn.expect(t, "[2 1]", "slotsmgrt-exec-wrapper", "a", "EXISTS", "a")
 }
 
+// A null word goes to the backend as it is, which hangs up, on everybody who shares the connection.
+func TestNullWordCutsTheSharedConnection(t *testing.T) {
+	t.Parallel()
+	_, p, _ := soloProxy(t)
+	one, other := dial(t, p.client), dial(t, p.client)
+	other.expect(t, "OK", "SET", "a", "1")
+	if _, err := one.conn.Write([]byte("*2\r\n$3\r\nGET\r\n$-1\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := one.receive(); err == nil || err.Error() != "ERR Protocol error: invalid bulk length" {
+		t.Errorf("the client got %v", err)
+	}
+	eventually(t, patience, "others go on over a new connection", func() bool { return other.text("GET", "a") == "1" })
+}
+
 func TestBreakOnFailureClosesTheSession(t *testing.T) {
 	t.Parallel()
 	_, p, _ := soloProxyWith(t, settings{"session_break_on_failure": true})

@@ -266,8 +266,9 @@ func (d *Dashboard) sentinelInfo(addr string) (info map[string]string, err error
 
 // monitored answers that nothing is monitored, if the sentinel is there.
 func (d *Dashboard) monitored(_ *http.Request, p rpc.Params) (any, error) {
-	if _, err := d.sentinelInfo(p["addr"]); err != nil {
-		return nil, err
-	}
-	return map[string]any{}, nil
+	err := d.sentinel(p["addr"], time.Second, func(c *resp.Client) error {
+		_, err := c.Do("SENTINEL", "masters")
+		return err
+	})
+	return map[string]any{}, err
 }

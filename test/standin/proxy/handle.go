@@ -224,14 +224,14 @@ func (s *session) count(r *request) error {
 }
 
 func slotNumber(word []byte) (int, resp.Reply) {
-	id, err := strconv.Atoi(string(word))
+	id, err := strconv.ParseInt(string(word), 10, 64)
 	switch {
 	case err != nil:
 		return 0, resp.Errorf("ERR parse slotnum '%s' failed, %s", word, err)
 	case id < 0 || id >= models.MaxSlotNum:
 		return 0, resp.Errorf("ERR parse slotnum '%s' failed, out of range", word)
 	}
-	return id, nil
+	return int(id), nil
 }
 
 func (s *session) slotsScan(r *request) error {

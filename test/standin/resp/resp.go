@@ -226,10 +226,14 @@ func (p Reply) Elements() ([]Reply, error) {
 	return elements, nil
 }
 
-// AppendCommand appends a request in the array form.
+// AppendCommand appends a request in the array form. A null word stays null, and a server that gets one hangs up.
 func AppendCommand(out []byte, words [][]byte) []byte {
 	out = appendHead(out, Array, len(words))
 	for _, w := range words {
+		if w == nil {
+			out = appendHead(out, Bulk, -1)
+			continue
+		}
 		out = AppendBulk(out, w)
 	}
 	return out

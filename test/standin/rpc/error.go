@@ -63,12 +63,12 @@ func callers() []Frame {
 	}
 }
 
-// NewRemoteError renders an error for an answer; an error that was not traced has an empty stack.
+// NewRemoteError renders an error for an answer; the stack of an error that was not traced is null.
 func NewRemoteError(err error) *RemoteError {
 	if r, ok := errors.AsType[*RemoteError](err); ok {
 		return r
 	}
-	stack := []Frame{}
+	var stack []Frame
 	if t, ok := errors.AsType[*traced](err); ok {
 		stack = t.stack
 	}

@@ -19,6 +19,8 @@ const (
 	statusFailedOld = 1500
 )
 
+const contentType = "application/json; charset=utf-8"
+
 // The errors of a wrong xauth.
 var (
 	ErrMissingXAuth = errors.New("missing xauth, please check product name & auth")
@@ -87,10 +89,11 @@ func (t *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		if v := recover(); v != nil {
 			t.Log.Printf("panic in %s: %v", r.URL.Path, v)
-			w.WriteHeader(http.StatusInternalServerError)
+			answerPanic(w, r)
 		}
 	}()
-	if r.URL.Path == "/" {
+	if r.URL.Path == "/" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+		w.Header().Set("Content-Type", contentType)
 		http.Redirect(w, r, t.home, http.StatusFound)
 		return
 	}
@@ -114,6 +117,22 @@ func (t *Router) logCall(r *http.Request, p Params) {
 	t.Log.Printf("API call %s from %s", strings.Replace(r.URL.Path, p["xauth"], "-", 1), r.RemoteAddr)
 }
 
+// answerPanic answers 500, but 200 and nothing if the caller takes gzip: there the original has sent its header by the
+// time it recovers.
+func answerPanic(w http.ResponseWriter, r *http.Request) {
+	if !takesGzip(r) {
+		w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Content-Encoding", "gzip")
+	_ = gzip.NewWriter(w).Close()
+}
+
+func takesGzip(r *http.Request) bool {
+	return strings.Contains(r.Header.Get("Accept-Encoding"), "gzip")
+}
+
 func answer(w http.ResponseWriter, r *http.Request, v any, err error) {
 	status := http.StatusOK
 	if err != nil {
@@ -124,8 +143,8 @@ func answer(w http.ResponseWriter, r *http.Request, v any, err error) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+	w.Header().Set("Content-Type", contentType)
+	if !takesGzip(r) {
 		w.WriteHeader(status)
 		_, _ = w.Write(b)
 		return
