@@ -50,8 +50,6 @@ const (
 	ReasonNameCollision = "NameCollision"
 	// ReasonApplyFailed: the API server refused an object.
 	ReasonApplyFailed = "ApplyFailed"
-	// ReasonDeleting: the object is being removed.
-	ReasonDeleting = "Deleting"
 	// ReasonNotObserved: nobody could look yet, so nothing is claimed.
 	ReasonNotObserved = "NotObserved"
 

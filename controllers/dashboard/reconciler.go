@@ -24,6 +24,7 @@ import (
 	"github.com/codis-io/codis-operator/internal/conditions"
 	"github.com/codis-io/codis-operator/internal/naming"
 	"github.com/codis-io/codis-operator/internal/podtemplate"
+	"github.com/codis-io/codis-operator/internal/product"
 	"github.com/codis-io/codis-operator/internal/reconcile"
 	"github.com/codis-io/codis-operator/internal/watch"
 )
@@ -100,7 +101,8 @@ func (r *Reconciler) applyObjects(ctx context.Context, s *state) (time.Duration,
 	}
 	set, err := statefulSet(s.dashboard, s.coordinator.Spec.Storage, r.Domain, r.Images, s.live)
 	if err != nil {
-		return 0, err
+		s.blocked = product.InvalidSpec(err)
+		return 0, nil
 	}
 	objects := []client.Object{service(s.dashboard), configMap(s.dashboard), networkPolicy(s.dashboard), set}
 	if s.dashboard.Spec.FE != nil {
@@ -110,7 +112,8 @@ func (r *Reconciler) applyObjects(ctx context.Context, s *state) (time.Duration,
 		}
 		deployment, err := feDeployment(s.dashboard, list, r.Images, s.fe)
 		if err != nil {
-			return 0, err
+			s.blocked = product.InvalidSpec(err)
+			return 0, nil
 		}
 		objects = append(objects, list, feService(s.dashboard), deployment)
 	}

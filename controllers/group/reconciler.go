@@ -139,7 +139,8 @@ func (r *Reconciler) applyObjects(ctx context.Context, s *state) (time.Duration,
 	if s.dashboard != nil {
 		set, err := statefulSet(s.group, product.AuthSecret(s.dashboard), r.replicas(s), r.Images, s.live)
 		if err != nil {
-			return 0, err
+			s.invalid = product.InvalidSpec(err)
+			return 0, nil
 		}
 		objects = append(objects, set)
 	}

@@ -230,7 +230,8 @@ func (r *Reconciler) applyObjects(ctx context.Context, s *state) (time.Duration,
 	if s.dashboard != nil && s.blocked == nil {
 		set, err := deployment(s.proxy, s.dashboard, r.Images, s.live)
 		if err != nil {
-			return 0, err
+			s.blocked = product.InvalidSpec(err)
+			return 0, nil
 		}
 		objects = append(objects, configMap(s.proxy, product.Name(s.dashboard)), set)
 	}

@@ -32,6 +32,12 @@ type Problem struct {
 // Present tells whether there is a problem; nil is none.
 func (p *Problem) Present() bool { return p != nil }
 
+// InvalidSpec words an error of the spec that only its owner can mend: the
+// object wakes the reconciler when it is changed.
+func InvalidSpec(err error) *Problem {
+	return &Problem{Reason: v1alpha1.ReasonInvalidSpec, Message: err.Error()}
+}
+
 // Error makes a Problem an error.
 func (p *Problem) Error() string { return p.Message }
 
