@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"testing"
 
 	"github.com/codis-io/codis-operator/internal/redis"
 )
@@ -115,17 +114,18 @@ func (w world) text() string {
 	return b.String()
 }
 
-// eachWorld calls check with every world of 1 to 3 members.
-func eachWorld(t *testing.T, check func(t *testing.T, w world)) {
-	t.Helper()
+// eachWorld calls check with every world of 1 to 3 members, until one fails:
+// one is enough to look at.
+func eachWorld(check func(w world) (holds bool)) {
 	for size := 1; size <= 3; size++ {
 		in := make([]situation, size)
-		for ok := true; ok; ok = next(in) {
+		for more := true; more; more = next(in) {
+			holds := true
 			for current := -1; current < size; current++ {
-				eachVariant(smallWorld(in, current), func(w world) { check(t, w) })
+				eachVariant(smallWorld(in, current), func(w world) { holds = check(w) && holds })
 			}
-			if t.Failed() {
-				return // One world is enough to look at.
+			if !holds {
+				return
 			}
 		}
 	}
@@ -148,11 +148,18 @@ func eachVariant(w world, check func(w world)) {
 	for _, m := range w.members {
 		names = append(names, m.name)
 	}
+	everybody := map[string]bool{}
+	for _, m := range w.members {
+		everybody[m.name] = true
+	}
 	for _, w.accepted = range names {
 		for _, w.persistent = range []bool{false, true} {
 			if len(w.order) > 0 {
 				w.lastMaster = names[1]
 				check(w)
+				w.inSync = everybody
+				check(w)
+				w.inSync = nil
 				continue
 			}
 			for _, w.lastMaster = range names {

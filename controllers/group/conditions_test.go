@@ -1,0 +1,309 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package group
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/apply"
+	"github.com/codis-io/codis-operator/internal/product"
+)
+
+var now = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+
+// conditionsOf writes conditions as "status reason" by type.
+func conditionsOf(list []metav1.Condition) map[string]string {
+	found := map[string]string{}
+	for _, c := range list {
+		found[c.Type] = string(c.Status) + " " + c.Reason
+	}
+	return found
+}
+
+// expected writes what is wanted of a group, in the order Ready, Available,
+// WorkloadReady, MasterReachable, ReplicasInSync, Registered.
+func expected(values ...string) map[string]string {
+	wanted := map[string]string{}
+	for i, t := range []string{
+		v1alpha1.ConditionReady, v1alpha1.ConditionAvailable, v1alpha1.ConditionWorkloadReady,
+		v1alpha1.ConditionMasterReachable, v1alpha1.ConditionReplicasInSync, v1alpha1.ConditionRegistered,
+	} {
+		wanted[t] = values[i]
+	}
+	return wanted
+}
+
+func unreachableDashboard(s *state) {
+	s.stats, s.decision = nil, decision{}
+	s.world.order = nil
+	s.problem = &product.Problem{Reason: v1alpha1.ReasonDashboardUnreachable, Message: "the dashboard does not answer yet"}
+}
+
+func TestReportSetsEveryConditionInEveryState(t *testing.T) {
+	const good = "True Ready"
+	tests := map[string]struct {
+		in      []situation
+		prepare func(s *state)
+		want    map[string]string
+		state   string
+		ready   string
+	}{
+		"a converged group": {
+			in:   []situation{masterData, syncedData},
+			want: expected(good, good, good, good, good, good), state: stateStable, ready: "2/2",
+		},
+		"a replica is copying": {
+			in:    []situation{masterData, syncingData},
+			want:  expected("False ReplicaNotInSync", good, good, good, "False ReplicaNotInSync", good),
+			state: stateHealing, ready: "1/2",
+		},
+		"the master is silent": {
+			in: []situation{unreachable, cutOffData},
+			want: expected("False MasterUnreachable", "False MasterUnreachable", good, "False MasterUnreachable",
+				"False ReplicaNotInSync", "False Progressing"),
+			state: stateHealing, ready: "0/2",
+		},
+		"nothing safe can be chosen": {
+			in: []situation{fencedData, unreachable},
+			want: expected("False PromotionHeld", "False PromotionHeld", good, "False PromotionHeld",
+				"False ReplicaNotInSync", "False Progressing"),
+			state: stateHeld, ready: "0/2",
+		},
+		"a follower is held back": {
+			in:    []situation{masterEmpty, fencedData},
+			want:  expected("False PromotionHeld", good, good, good, "False PromotionHeld", good),
+			state: stateHeld, ready: "1/2",
+		},
+		"a member is about to be master": {
+			in: []situation{fencedEmpty, cutOffData},
+			want: expected("False Progressing", "False Progressing", good, "False Progressing",
+				"False ReplicaNotInSync", "False Progressing"),
+			state: stateHealing, ready: "0/2",
+		},
+		"the dashboard refuses to promote": {
+			in:      []situation{fencedEmpty, cutOffData},
+			prepare: func(s *state) { s.refused = errors.New("promote g-1: slots-migration is running = 3") },
+			want: expected("False DashboardRefused", "False DashboardRefused", good, "False DashboardRefused",
+				"False ReplicaNotInSync", "False DashboardRefused"),
+			state: stateHealing, ready: "0/2",
+		},
+		"the dashboard does not answer": {
+			in: []situation{masterData, syncedData}, prepare: unreachableDashboard,
+			want: expected("False DashboardUnreachable", "False DashboardUnreachable", good, "Unknown DashboardUnreachable",
+				"Unknown DashboardUnreachable", "Unknown DashboardUnreachable"),
+			state: stateProgressing, ready: "1/2",
+		},
+		"the dashboard does not answer, the last master does": {
+			in:      []situation{masterData, syncedData},
+			prepare: func(s *state) { unreachableDashboard(s); s.group.Status.Master = memberName(0) },
+			want:    expected("False DashboardUnreachable", good, good, good, good, "Unknown DashboardUnreachable"),
+			state:   stateProgressing, ready: "2/2",
+		},
+		"nothing was looked at": {
+			in:      []situation{unreachable, unreachable},
+			prepare: func(s *state) { unreachableDashboard(s); s.problem = nil },
+			want: expected("False NotObserved", "False NotObserved", good, "Unknown NotObserved", "Unknown NotObserved",
+				"Unknown NotObserved"),
+			state: stateProgressing, ready: "0/2",
+		},
+		"the dashboard object is missing": {
+			in: []situation{unreachable, unreachable},
+			prepare: func(s *state) {
+				unreachableDashboard(s)
+				s.live, s.dashboard, s.pods = nil, nil, nil
+				s.problem = &product.Problem{Reason: v1alpha1.ReasonDashboardMissing, Message: "create it"}
+			},
+			want: expected("False DashboardMissing", "False DashboardMissing", "False DashboardMissing",
+				"Unknown DashboardMissing", "Unknown DashboardMissing", "Unknown DashboardMissing"),
+			state: stateProgressing, ready: "0/2",
+		},
+		"the id is taken": {
+			in: []situation{fencedEmpty, fencedEmpty},
+			prepare: func(s *state) {
+				s.decision, s.world.order = decision{}, nil
+				s.invalid = &product.Problem{Reason: v1alpha1.ReasonGroupIDTaken, Message: "choose another"}
+			},
+			want: expected("False GroupIDTaken", "False GroupIDTaken", good, "Unknown NotObserved", "Unknown NotObserved",
+				"False Progressing"),
+			state: stateHeld, ready: "0/2",
+		},
+		"an object is somebody else's": {
+			in:      []situation{masterData, syncedData},
+			prepare: func(s *state) { s.applied = fmt.Errorf("apply Service g: %w", apply.ErrCollision) },
+			want:    expected("False NameCollision", good, "False NameCollision", good, good, good),
+			state:   stateHealing, ready: "2/2",
+		},
+		"the API server refuses an object": {
+			in:      []situation{masterData, syncedData},
+			prepare: func(s *state) { s.applied = errors.New("exceeded quota") },
+			want:    expected("False ApplyFailed", good, "False ApplyFailed", good, good, good),
+			state:   stateHealing, ready: "2/2",
+		},
+		"a pod cannot get its image": {
+			in:      []situation{masterData, unreachable},
+			prepare: func(s *state) { waiting(s.pods[1], "ImagePullBackOff") },
+			want:    expected("False ImageNotFound", good, "False ImageNotFound", good, "False ReplicaNotInSync", good),
+			state:   stateHealing, ready: "1/2",
+		},
+		"a pod is missing": {
+			in:      []situation{masterData, unreachable},
+			prepare: func(s *state) { s.pods[1] = nil },
+			want:    expected("False PodsNotReady", good, "False PodsNotReady", good, "False ReplicaNotInSync", good),
+			state:   stateHealing, ready: "1/2",
+		},
+		"a pod runs an old template": {
+			in:      []situation{masterData, syncedData},
+			prepare: func(s *state) { s.pods[0] = pod(0, oldRevision); s.rolloutHeld = "delete that pod" },
+			want:    expected("False Progressing", good, "False Progressing", good, good, good),
+			state:   stateHealing, ready: "2/2",
+		},
+		"a member is not registered yet": {
+			in:      []situation{masterData, syncedData},
+			prepare: func(s *state) { s.registration = registration{add: addrs(1)} },
+			want:    expected("False Progressing", good, good, good, good, "False Progressing"),
+			state:   stateHealing, ready: "2/2",
+		},
+		"the dashboard knows too many": {
+			in:      []situation{masterData, syncedData},
+			prepare: func(s *state) { s.stats.Group.Models[0] = *knownGroup(0, 1, 2) },
+			want:    expected("False Progressing", good, good, good, good, "False Progressing"),
+			state:   stateHealing, ready: "2/2",
+		},
+		"a scale-in is held": {
+			in:      []situation{masterData, syncedData},
+			prepare: func(s *state) { s.scaleHeld = "g-1 is the master and cannot be removed" },
+			want:    expected("False ScaleInHeld", good, good, good, good, "False ScaleInHeld"),
+			state:   stateHeld, ready: "2/2",
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := stateOfWorld(tt.in...)
+			if tt.prepare != nil {
+				tt.prepare(s)
+			}
+			report(s, now)
+			status := s.group.Status
+			if diff := cmp.Diff(tt.want, conditionsOf(status.Conditions)); diff != "" {
+				t.Error(diff)
+			}
+			for _, c := range status.Conditions {
+				if c.Message == "" || c.ObservedGeneration != 3 {
+					t.Errorf("%s has message %q and generation %d", c.Type, c.Message, c.ObservedGeneration)
+				}
+			}
+			if status.State != tt.state || status.Ready != tt.ready {
+				t.Errorf("state %q and ready %q, want %q and %q", status.State, status.Ready, tt.state, tt.ready)
+			}
+		})
+	}
+}
+
+// What moves all the time must not be written all the time.
+func TestReportSaysTheSameWhileNumbersTick(t *testing.T) {
+	for in := range situations {
+		for other := range situations {
+			first, second := stateOfWorld(in, other), stateOfWorld(in, other)
+			for i := range second.world.members {
+				o := &second.world.members[i].redis
+				o.UsedMemory += 12345
+				if o.Offset > 1 {
+					o.Offset += 1000
+				}
+				if o.Keys > 0 {
+					o.Keys++
+				}
+			}
+			report(first, now)
+			second.group.Status = *first.group.Status.DeepCopy()
+			report(second, now.Add(time.Second))
+			if diff := cmp.Diff(first.group.Status, second.group.Status); diff != "" {
+				t.Errorf("%s and %s: %s", situationNames[in], situationNames[other], diff)
+			}
+		}
+	}
+}
+
+func TestReportMembers(t *testing.T) {
+	s := stateOfWorld(masterData, syncedData, syncingData, cutOffData, fencedData, unreachable)
+	s.world.members[1].node = "node-a"
+	s.world.members[5].ip = ""
+	report(s, now)
+	want := []v1alpha1.MemberStatus{
+		{Name: "g-0", Role: v1alpha1.RoleMaster, Link: v1alpha1.LinkNone},
+		{Name: "g-1", Role: v1alpha1.RoleReplica, Link: v1alpha1.LinkUp, Node: "node-a"},
+		{Name: "g-2", Role: v1alpha1.RoleReplica, Link: v1alpha1.LinkSyncing},
+		{Name: "g-3", Role: v1alpha1.RoleReplica, Link: v1alpha1.LinkDown},
+		{Name: "g-4", Role: v1alpha1.RoleFenced, Link: v1alpha1.LinkDown},
+		{Name: "g-5", Role: v1alpha1.RoleUnknown, Link: v1alpha1.LinkUnknown},
+	}
+	status := s.group.Status
+	if diff := cmp.Diff(want, status.Members); diff != "" {
+		t.Error(diff)
+	}
+	if status.Master != "g-0" || status.Replicas != 5 || status.Ready != "2/6" {
+		t.Errorf("master %q, %d replicas, ready %q", status.Master, status.Replicas, status.Ready)
+	}
+}
+
+func TestReportSaysWhyAReplicaIsNotInSync(t *testing.T) {
+	tests := map[situation]string{
+		unreachable: "g-1 is not in sync with g-0: no answer in time",
+		loading:     "g-1 is not in sync with g-0: it is loading its data",
+		syncingData: "g-1 is not in sync with g-0: it is copying the data",
+		cutOffData:  "g-1 is not in sync with g-0: its link is down",
+		fencedEmpty: "g-1 is not in sync with g-0: it was started and waits to be told what to follow",
+		strayData:   "g-1 is not in sync with g-0: it does not follow it yet",
+		masterEmpty: "g-1 is not in sync with g-0: it does not follow it yet",
+		syncedEmpty: "all replicas follow g-0",
+	}
+	for in, want := range tests {
+		t.Run(situationNames[in], func(t *testing.T) {
+			if diff := cmp.Diff(want, replicasCondition(stateOfWorld(masterData, in)).Message); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestReportUsage(t *testing.T) {
+	const mi = 1 << 20
+	later, soon := now.Add(time.Minute), now.Add(time.Second)
+	before := v1alpha1.CodisGroupStatus{Master: "g-0", Keys: 100, Memory: "10Mi/1Gi", UsageTime: &metav1.Time{Time: now}}
+	tests := map[string]struct {
+		before    v1alpha1.CodisGroupStatus
+		at        time.Time
+		keys      int64
+		used, max int64
+		want      string
+	}{
+		"the first look is written":           {v1alpha1.CodisGroupStatus{Master: "g-0"}, now, 7, 3 * mi, 1024 * mi, "7 3Mi/1Gi"},
+		"without a limit only what is used":   {v1alpha1.CodisGroupStatus{Master: "g-0"}, now, 7, 3 * mi, 0, "7 3Mi"},
+		"keys that moved are written":         {before, later, 200, 10 * mi, 1024 * mi, "200 10Mi/1Gi"},
+		"memory that moved is written":        {before, later, 100, 20 * mi, 1024 * mi, "100 20Mi/1Gi"},
+		"what moved a little is not written":  {before, later, 101, 10*mi + 5, 1024 * mi, "100 10Mi/1Gi"},
+		"what moved just now is not written":  {before, soon, 500, 50 * mi, 1024 * mi, "100 10Mi/1Gi"},
+		"a status that is no number is no 0":  {v1alpha1.CodisGroupStatus{Master: "g-0", Memory: "?"}, later, 7, mi, 0, "7 1Mi"},
+		"nothing is known without the master": {v1alpha1.CodisGroupStatus{Master: "g-9"}, later, 7, mi, 0, "0 "},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := stateOfWorld(masterData)
+			s.group.Status = tt.before
+			o := &s.world.members[0].redis
+			o.Keys, o.UsedMemory, o.MaxMemory = tt.keys, tt.used, tt.max
+			reportUsage(s, tt.at)
+			if diff := cmp.Diff(tt.want, fmt.Sprintf("%d %s", s.group.Status.Keys, s.group.Status.Memory)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}

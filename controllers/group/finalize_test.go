@@ -1,0 +1,70 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package group
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/codis"
+)
+
+func TestInvariant3DeletionIsHeldWhileDataMayBeLost(t *testing.T) {
+	owns := func(slots ...codis.SlotMapping) func(s *state) {
+		return func(s *state) {
+			for _, slot := range slots {
+				s.stats.Slots[slot.ID] = slot
+			}
+		}
+	}
+	tests := map[string]struct {
+		in      []situation
+		prepare func(s *state)
+		reason  string
+		message string
+	}{
+		"an empty group goes": {in: []situation{masterEmpty, syncedEmpty}},
+		"a group that never came up goes": {
+			in: []situation{unreachable, unreachable}, prepare: func(s *state) { s.world.order = nil },
+		},
+		"a group whose pods are gone goes": {
+			in:      []situation{unreachable, unreachable},
+			prepare: func(s *state) { s.world.members[0].ip, s.world.members[1].ip = "", "" },
+		},
+		"a slot holds": {
+			in: []situation{masterEmpty}, prepare: owns(codis.SlotMapping{ID: 5, GroupID: 1}),
+			reason: v1alpha1.ReasonGroupOwnsSlots, message: "owns 1 slots",
+		},
+		"a slot on its way here holds": {
+			in: []situation{masterEmpty}, reason: v1alpha1.ReasonGroupOwnsSlots, message: "owns 1 slots",
+			prepare: owns(codis.SlotMapping{ID: 5, GroupID: 2, Action: codis.SlotAction{State: "pending", TargetID: 1}}),
+		},
+		"a key on the master holds": {
+			in: []situation{masterData, syncedEmpty}, reason: v1alpha1.ReasonGroupOwnsSlots, message: "g-0 still holds keys",
+		},
+		"a key on a replica holds": {
+			in: []situation{masterEmpty, fencedData}, reason: v1alpha1.ReasonGroupOwnsSlots, message: "g-1 still holds keys",
+		},
+		"a member that is silent holds": {
+			in: []situation{masterEmpty, unreachable}, reason: v1alpha1.ReasonNotObserved,
+			message: "g-1 may hold keys and cannot be asked (no answer in time)",
+		},
+		"a member that reads its disk holds": {
+			in: []situation{loading, masterEmpty}, reason: v1alpha1.ReasonNotObserved, message: "it is loading its data",
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := stateOfWorld(tt.in...)
+			if tt.prepare != nil {
+				tt.prepare(s)
+			}
+			reason, message := deletionHeld(s)
+			if reason != tt.reason || (message == "") != (tt.message == "") || !strings.Contains(message, tt.message) {
+				t.Errorf("got %s: %s; want %s: %s", reason, message, tt.reason, tt.message)
+			}
+		})
+	}
+}

@@ -1,0 +1,132 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package group
+
+import (
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+func TestDecideReplacement(t *testing.T) {
+	stopping := func(s *state, ordinal int) { s.pods[ordinal].DeletionTimestamp = &metav1.Time{} }
+	outdated := func(s *state, ordinals ...int) {
+		for _, ordinal := range ordinals {
+			s.pods[ordinal] = pod(ordinal, oldRevision)
+		}
+	}
+	three := []situation{masterData, syncedData, syncedData}
+	tests := map[string]struct {
+		in        []situation
+		prepare   func(s *state)
+		notInSync bool
+		want      string
+		held      string
+	}{
+		"replaces nothing where nothing is outdated": {in: three, prepare: func(*state) {}},
+		"replaces the last replica first": {
+			in: three, prepare: func(s *state) { outdated(s, 0, 1, 2) }, want: "g-2",
+		},
+		"replaces the replica before the master": {
+			in: three, prepare: func(s *state) { outdated(s, 0, 1) }, want: "g-1",
+		},
+		"replaces a replica with a lower ordinal than the master": {
+			in: []situation{syncedData, masterData}, want: "g-0",
+			prepare: func(s *state) {
+				outdated(s, 0, 1)
+				s.world.order = []string{memberAddr(1), memberAddr(0)}
+				s.decision = decideMaster(s.world)
+			},
+		},
+		"leaves the master to a person": {
+			in: three, prepare: func(s *state) { outdated(s, 0) }, held: "master g-0 still runs the old one",
+		},
+		"replaces a lone master with a volume": {
+			in: []situation{masterData}, want: "g-0",
+			prepare: func(s *state) { outdated(s, 0); s.world.persistent = true },
+		},
+		"leaves a lone master without a volume to a person": {
+			in: []situation{masterData}, prepare: func(s *state) { outdated(s, 0) }, held: "master g-0",
+		},
+		"waits until all are in sync": {
+			in: three, prepare: func(s *state) { outdated(s, 0, 1, 2) }, notInSync: true,
+		},
+		"replaces a pod that never started at any time": {
+			in: three, prepare: func(s *state) { outdated(s, 0, 1); waiting(s.pods[1], "ImagePullBackOff") },
+			notInSync: true, want: "g-1",
+		},
+		"replaces a master that never started at any time": {
+			in: three, prepare: func(s *state) { outdated(s, 0); waiting(s.pods[0], "ImagePullBackOff") },
+			notInSync: true, want: "g-0",
+		},
+		"leaves a pod that is being stopped alone": {
+			in: three, prepare: func(s *state) { outdated(s, 2); stopping(s, 2) },
+		},
+		"waits for a pod that is missing": {
+			in: three, prepare: func(s *state) { outdated(s, 1); s.pods[2] = nil }, notInSync: true,
+		},
+		"replaces nothing without a StatefulSet": {
+			in: three, prepare: func(s *state) { outdated(s, 0, 1, 2); s.live = nil },
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := stateOfWorld(tt.in...)
+			tt.prepare(s)
+			got := decideReplacement(s, !tt.notInSync)
+			name := ""
+			if got.pod != nil {
+				name = got.pod.Name
+			}
+			if name != tt.want {
+				t.Errorf("replaces %q, want %q", name, tt.want)
+			}
+			if (got.held != "") != (tt.held != "") || !strings.Contains(got.held, tt.held) {
+				t.Errorf("held %q, want %q", got.held, tt.held)
+			}
+		})
+	}
+}
+
+func TestPodsAreComparedOnlyWithATemplateThatWasSeen(t *testing.T) {
+	tests := map[string]struct {
+		live appsv1.StatefulSet
+		want bool
+	}{
+		"seen": {appsv1.StatefulSet{
+			ObjectMeta: metav1.ObjectMeta{Generation: 2},
+			Status:     appsv1.StatefulSetStatus{ObservedGeneration: 2, UpdateRevision: newRevision},
+		}, true},
+		"an older one seen": {appsv1.StatefulSet{
+			ObjectMeta: metav1.ObjectMeta{Generation: 2},
+			Status:     appsv1.StatefulSetStatus{ObservedGeneration: 1, UpdateRevision: oldRevision},
+		}, false},
+		"never seen": {appsv1.StatefulSet{}, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := observed(&tt.live); got != tt.want {
+				t.Errorf("got %t, want %t", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestOnlyReadyPodsOfEveryMemberCount(t *testing.T) {
+	s := stateOfWorld(masterData, syncedData)
+	r := &Reconciler{}
+	if !r.allReady(s) {
+		t.Error("all pods are ready")
+	}
+	s.pods[1] = waiting(s.pods[1], "CrashLoopBackOff")
+	if r.allReady(s) {
+		t.Error("a pod is not ready")
+	}
+	s.pods[1] = nil
+	if r.allReady(s) {
+		t.Error("a pod is missing")
+	}
+}
