@@ -87,7 +87,7 @@ build: ## Build the programs of the operator into bin/
 	$(GO_BUILD) -o $(BIN)/config-writer ./cmd/config-writer
 
 .PHONY: images
-images: ## Build the images as docker-archives into bin/images, without Docker
+images: deps ## Build the images as docker-archives into bin/images, without Docker
 	VERSION=$(VERSION) hack/images.sh
 
 .PHONY: docker-build
@@ -117,12 +117,12 @@ test-env: $(TESTSUM) $(LOCALKUBE) ## Run the tests that need a Kubernetes API se
 	$(TESTSUM) run test-env -- go test -json -race $$packages
 
 .PHONY: contract
-contract: $(TESTSUM) ## Hold the stand-in (or CODIS_RELEASE) to what real Codis does
+contract: deps $(TESTSUM) ## Hold the stand-in (or CODIS_RELEASE) to what real Codis does
 	$(TESTSUM) run contract -- env $(STATIC) go test -json -timeout 30m ./test/contract/...
 
 .PHONY: test-e2e
 test-e2e: export CLUSTER_NAME := e2e
-test-e2e: $(TESTSUM) ## Run the user stories in a cluster of their own (KEEP=1 leaves it up)
+test-e2e: deps $(TESTSUM) ## Run the user stories in a cluster of their own (KEEP=1 leaves it up)
 	hack/e2e.sh $(TESTSUM) run test-e2e -- env $(STATIC) go test -json -timeout 40m ./test/e2e/...
 
 .PHONY: deps
@@ -154,7 +154,7 @@ uninstall: ## Remove the operator and every Codis object from the cluster
 	hack/cluster.sh kubectl delete --ignore-not-found -f $(INSTALL_MANIFEST)
 
 .PHONY: demo
-demo: ## Show everything on this machine: cluster, operator, a CodisCluster, data
+demo: deps ## Show everything on this machine: cluster, operator, a CodisCluster, data
 	hack/demo/demo.sh
 
 .PHONY: demo-down
@@ -162,7 +162,7 @@ demo-down: ## Remove the demo's cluster
 	hack/cluster.sh down
 
 .PHONY: bench-ready
-bench-ready: ## Start a cluster and install the operator, for benchmarks
+bench-ready: deps ## Start a cluster and install the operator, for benchmarks
 	hack/demo/demo.sh --without-sample
 
 # Tools are built once for each version that hack/tools pins.
