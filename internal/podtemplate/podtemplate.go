@@ -95,13 +95,21 @@ func Template(p Pod, live *corev1.PodTemplateSpec) (corev1.PodTemplateSpec, erro
 		return template, err
 	}
 	if live != nil && live.Annotations[v1alpha1.AnnotationTemplate] == hash {
-		kept, images := installed(live.DeepCopy(), p), installed(&template, p)
-		for i := range min(len(kept), len(images)) { // As many, unless somebody took a container out.
-			*images[i] = *kept[i]
-		}
+		keepImages(installed(&template, p), installed(live.DeepCopy(), p))
 	}
 	template.Annotations[v1alpha1.AnnotationTemplate] = hash
 	return template, nil
+}
+
+// keepImages takes over the images that are live. Their number differs only if
+// somebody took a container out by hand.
+func keepImages(images, live []*string) {
+	if len(images) != len(live) {
+		return
+	}
+	for i := range images {
+		*images[i] = *live[i]
+	}
 }
 
 // installed returns the images of a template that the user did not choose. Two
