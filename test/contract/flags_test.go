@@ -79,6 +79,43 @@ func TestFlagsOverrideTheFileAndUnknownKeysMeanNothing(t *testing.T) {
 	}
 }
 
+// Whatever is wrong with a configuration file ends the process, keys that mean nothing included if they are no TOML.
+func TestMalformedConfigEndsTheProcess(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for i, line := range []string{
+		"no toml ===", "product_name = demo", `product_name = "demo`, `product_name = 5`, `product_name = "a/b"`,
+		"product_name = \"a\"\nproduct_name = \"b\"", `product_name = ""`, "unknown =",
+		`Product_Name = "a/b"`,
+	} {
+		config := filepath.Join(w.dir, fmt.Sprintf("%d.toml", i))
+		writeFile(t, config, readFile(t, w.loopbackConfig())+line+"\n")
+		for _, name := range []string{"codis-dashboard", "codis-proxy"} {
+			p := startProcess(t, w.dir, name, binary(name), "--config", config)
+			if code := p.exitCode(patience); code != 1 {
+				t.Errorf("%s with %q: exit code %d", name, line, code)
+			}
+		}
+	}
+}
+
+// Ways to go online, and to find dashboards, exclude each other.
+func TestContradictingFlagsEndTheProcess(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	config := w.loopbackConfig()
+	for name, args := range map[string][]string{
+		"codis-dashboard": {"--config", config, "--filesystem", w.coordinator(), "--etcd", w.at(portNobody)},
+		"codis-proxy":     {"--config", config, "--filesystem", w.coordinator(), "--dashboard", w.at(portDashboard)},
+		"codis-fe":        {"--listen", w.at(portFE), "--filesystem", w.coordinator(), "--dashboard-list", config},
+	} {
+		p := startProcess(t, w.dir, name, binary(name), args...)
+		if code := p.exitCode(patience); code != 1 {
+			t.Errorf("%s: exit code %d", name, code)
+		}
+	}
+}
+
 // A duration is a number with one unit, or a number of seconds. What Go prints for a minute, 1m0s, is none.
 func TestDurationsHaveOneUnit(t *testing.T) {
 	t.Parallel()

@@ -80,6 +80,21 @@ func find(flags []Flag, word string) (f Flag, value string, given bool, err erro
 // Has says whether a flag was given.
 func (a Args) Has(name string) bool { return a[name] != nil }
 
+// OnlyOne refuses more than one of a set of flags that exclude each other.
+func (a Args) OnlyOne(names ...string) error {
+	first := ""
+	for _, name := range names {
+		switch {
+		case !a.Has(name):
+		case first != "":
+			return fmt.Errorf("%s and %s exclude each other", first, name)
+		default:
+			first = name
+		}
+	}
+	return nil
+}
+
 // Text returns the value of a flag. A flag given with an empty value is an error, as upstream, which panics there.
 func (a Args) Text(name string) (value string, given bool, err error) {
 	p := a[name]

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -25,6 +26,7 @@ func LoadFile(path string, v any) error {
 // Load is LoadFile on a text.
 func Load(text string, v any) error {
 	fields := tagged(reflect.ValueOf(v).Elem())
+	seen := map[string]bool{}
 	for i, line := range strings.Split(text, "\n") {
 		line = strings.TrimSpace(line)
 		if line == "" || line[0] == '#' {
@@ -37,19 +39,41 @@ func Load(text string, v any) error {
 		if !ok {
 			return fmt.Errorf("line %d: expected key = value", i+1)
 		}
+		key, err := name(key, seen)
+		if err != nil {
+			return fmt.Errorf("line %d: %w", i+1, err)
+		}
 		literal, quoted, err := literal(strings.TrimSpace(value))
 		if err != nil {
 			return fmt.Errorf("line %d: %w", i+1, err)
 		}
-		field, ok := fields[strings.Trim(strings.TrimSpace(key), `"'`)]
+		field, ok := fields[strings.ToLower(key)]
 		if !ok {
 			continue
 		}
 		if err := assign(field, literal, quoted); err != nil {
-			return fmt.Errorf("line %d: %s: %w", i+1, strings.TrimSpace(key), err)
+			return fmt.Errorf("line %d: %s: %w", i+1, key, err)
 		}
 	}
 	return nil
+}
+
+var (
+	bareKey  = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+	bareWord = regexp.MustCompile(`^(true|false|[+-]?\d[\d_]*(\.\d+)?([eE][+-]?\d+)?|\d{4}-\d\d-\d\d[T ].*|\[.*\])$`)
+)
+
+// name returns the key of a line, which no other line may have had.
+func name(text string, seen map[string]bool) (string, error) {
+	key := strings.Trim(strings.TrimSpace(text), `"'`)
+	switch {
+	case !bareKey.MatchString(key):
+		return "", fmt.Errorf("bad key %q", key)
+	case seen[key]:
+		return "", fmt.Errorf("key %s is already defined", key)
+	}
+	seen[key] = true
+	return key, nil
 }
 
 func tagged(v reflect.Value) map[string]reflect.Value {
@@ -94,7 +118,11 @@ func literal(text string) (value string, quoted bool, err error) {
 		value, quoted, rest = text[1:end+1], true, text[end+2:]
 	default:
 		value, _, _ = strings.Cut(text, "#")
-		return strings.TrimSpace(value), false, nil
+		value = strings.TrimSpace(value)
+		if !bareWord.MatchString(value) {
+			return "", false, fmt.Errorf("bad value %q", value)
+		}
+		return value, false, nil
 	}
 	if rest = strings.TrimSpace(rest); rest != "" && rest[0] != '#' {
 		return "", false, fmt.Errorf("unexpected text after a string")

@@ -94,6 +94,9 @@ func assets(args conf.Args) (string, error) {
 }
 
 func loader(args conf.Args) (fe.Loader, error) {
+	if err := args.OnlyOne("--dashboard-list", "--zookeeper", "--etcd", "--filesystem"); err != nil {
+		return nil, err
+	}
 	file, given, err := args.Text("--dashboard-list")
 	if err != nil || given {
 		return fe.File(file), err

@@ -48,6 +48,9 @@ func run(argv []string) error {
 	if err != nil {
 		return err
 	}
+	if err := args.OnlyOne("--dashboard", "--zookeeper", "--etcd", "--filesystem", "--fillslots"); err != nil {
+		return err
+	}
 	cfg := proxy.Config{Settings: proxy.DefaultSettings()}
 	switch {
 	case args.Has("--default-config"):
