@@ -7,6 +7,8 @@
 //	client roundtrip -addr sample-proxy:19000 -keys 1000
 //	client load -addr sample-proxy:19000 -rate 1000 -duration 1m > load.log
 //	client verify -addr sample-proxy:19000 < load.log
+//	client observe -dashboard sample-dashboard-0.sample-dashboard:18080
+//	client agent, in which client signal -container-id ID -signal KILL is executed
 package main
 
 import (
@@ -27,7 +29,7 @@ import (
 )
 
 var (
-	errUsage = errors.New("usage: client roundtrip|load|verify [flags]; client COMMAND -h lists them")
+	errUsage = errors.New("usage: client roundtrip|load|verify|observe|agent|signal [flags]; client COMMAND -h lists them")
 	errLost  = errors.New("acknowledged writes are lost")
 )
 
@@ -47,6 +49,15 @@ func main() {
 func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error {
 	if len(args) == 0 {
 		return errUsage
+	}
+	switch args[0] {
+	case "observe":
+		return observe(ctx, args[1:], out)
+	case "agent":
+		<-ctx.Done() // it only is there for others to be executed in
+		return nil
+	case "signal":
+		return sendSignal(ctx, args[1:], out)
 	}
 	commands := map[string]func(context.Context, *options, io.Reader, io.Writer) error{
 		"roundtrip": roundtrip, "load": load, "verify": verify,
@@ -70,6 +81,7 @@ type options struct {
 	patience     time.Duration
 	verifyAfter  bool
 	passwordFile string
+	inputFile    string
 }
 
 func parse(command string, args []string) (*options, error) {
@@ -86,6 +98,7 @@ func parse(command string, args []string) (*options, error) {
 	flags.IntVar(&o.Size, "size", 0, "load: size of a value in bytes, at least")
 	flags.DurationVar(&o.duration, "duration", 0, "load: stop after this time (default: when told to)")
 	flags.DurationVar(&o.Report, "report", time.Second, "load: time between reports")
+	flags.StringVar(&o.inputFile, "input", "", "verify: file with what load printed (default: standard input)")
 	flags.BoolVar(&o.verifyAfter, "verify", false, "load: read back what was acknowledged, at the end")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
@@ -146,6 +159,14 @@ func load(ctx context.Context, o *options, _ io.Reader, out io.Writer) error {
 }
 
 func verify(ctx context.Context, o *options, in io.Reader, out io.Writer) error {
+	if o.inputFile != "" {
+		file, err := os.Open(o.inputFile)
+		if err != nil {
+			return fmt.Errorf("read what load printed: %w", err)
+		}
+		defer file.Close()
+		in = file
+	}
 	summary, err := findSummary(in)
 	if err != nil {
 		return err

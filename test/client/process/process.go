@@ -1,0 +1,112 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package process finds and signals the main process of a container from a pod
+// that shares the process namespace of its node. It knows a container by its
+// whole id only, never by the name of a program.
+package process
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// ErrNotFound says that no process belongs to the container.
+var ErrNotFound = errors.New("no process of the container")
+
+// containerID is what every container runtime uses.
+var containerID = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// Find returns the main process of a container: the one whose parent is not in
+// the container.
+func Find(proc, container string) (int, error) {
+	if !containerID.MatchString(container) {
+		return 0, fmt.Errorf("%q is not the whole id of a container", container)
+	}
+	entries, err := os.ReadDir(proc)
+	if err != nil {
+		return 0, fmt.Errorf("list processes: %w", err)
+	}
+	inside := map[int]bool{}
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err == nil && belongs(filepath.Join(proc, entry.Name(), "cgroup"), container) {
+			inside[pid] = true
+		}
+	}
+	var main []int
+	for pid := range inside {
+		if !inside[parent(proc, pid)] {
+			main = append(main, pid)
+		}
+	}
+	if len(main) == 0 {
+		return 0, fmt.Errorf("%w %s", ErrNotFound, container)
+	}
+	return slices.Min(main), nil
+}
+
+func belongs(file, container string) bool {
+	content, err := os.ReadFile(file)
+	return err == nil && strings.Contains(string(content), container)
+}
+
+// parent is the fourth field of stat; the second one, the name, may hold anything.
+func parent(proc string, pid int) int {
+	content, err := os.ReadFile(filepath.Join(proc, strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(content[strings.LastIndexByte(string(content), ')')+1:]))
+	if len(fields) < 2 {
+		return 0
+	}
+	ppid, err := strconv.Atoi(fields[1])
+	if err != nil {
+		return 0
+	}
+	return ppid
+}
+
+// signals that tests send.
+var signals = map[string]syscall.Signal{
+	"KILL": syscall.SIGKILL, "STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT, "TERM": syscall.SIGTERM,
+}
+
+// Signal sends a signal by its name.
+func Signal(pid int, name string) error {
+	signal, known := signals[name]
+	if !known {
+		return fmt.Errorf("no signal %q: it is KILL, STOP, CONT or TERM", name)
+	}
+	if err := syscall.Kill(pid, signal); err != nil {
+		return fmt.Errorf("signal %d: %w", pid, err)
+	}
+	return nil
+}
+
+// Empty removes everything in a directory as the process sees it.
+func Empty(proc string, pid int, dir string) error {
+	root, err := os.OpenRoot(filepath.Join(proc, strconv.Itoa(pid), "root"))
+	if err != nil {
+		return fmt.Errorf("open the files of %d: %w", pid, err)
+	}
+	defer root.Close()
+	relative := strings.TrimPrefix(filepath.Clean(dir), "/")
+	entries, err := os.ReadDir(filepath.Join(root.Name(), relative))
+	if err != nil {
+		return fmt.Errorf("list %s: %w", dir, err)
+	}
+	var errs []error
+	for _, entry := range entries {
+		errs = append(errs, root.RemoveAll(filepath.Join(relative, entry.Name())))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,67 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"io"
+	"time"
+
+	"github.com/codis-io/codis-operator/test/client/observer"
+	"github.com/codis-io/codis-operator/test/client/process"
+)
+
+// observe prints an observation a line, until it is told to stop.
+func observe(ctx context.Context, args []string, out io.Writer) error {
+	o, secrets := &observer.Observer{}, &options{}
+	flags := flag.NewFlagSet("client observe", flag.ContinueOnError)
+	flags.StringVar(&o.Dashboard, "dashboard", "127.0.0.1:18080", "address of the dashboard")
+	flags.StringVar(&secrets.passwordFile, "password-file", "", "file with the product password")
+	flags.DurationVar(&o.Interval, "interval", 100*time.Millisecond, "time between two looks")
+	flags.DurationVar(&o.Heartbeat, "heartbeat", time.Second, "say something at least this often")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 || o.Interval <= 0 {
+		return errUsage
+	}
+	if err := secrets.readPassword(); err != nil {
+		return err
+	}
+	o.Password = secrets.Password
+	lines := json.NewEncoder(out)
+	var printErr error
+	o.Run(ctx, func(seen observer.Observation) { printErr = errors.Join(printErr, lines.Encode(seen)) })
+	return printErr
+}
+
+// sendSignal signals the main process of a container, and tells when it did.
+// To empty a directory of it, it is stopped first: it must not write meanwhile.
+func sendSignal(_ context.Context, args []string, out io.Writer) error {
+	flags := flag.NewFlagSet("client signal", flag.ContinueOnError)
+	proc := flags.String("proc", "/proc", "where the processes of the node are")
+	container := flags.String("container-id", "", "whole id of the container")
+	name := flags.String("signal", "KILL", "KILL, STOP, CONT or TERM")
+	empty := flags.String("empty", "", "directory of the container to empty before that")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	pid, err := process.Find(*proc, *container)
+	if err != nil {
+		return err
+	}
+	if *empty != "" {
+		if err := errors.Join(process.Signal(pid, "STOP"), process.Empty(*proc, pid, *empty)); err != nil {
+			return err
+		}
+	}
+	sent := time.Now()
+	if err := process.Signal(pid, *name); err != nil {
+		return err
+	}
+	return json.NewEncoder(out).Encode(map[string]any{"pid": pid, "time": sent})
+}
