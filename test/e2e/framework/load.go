@@ -1,0 +1,92 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package framework
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/codis-io/codis-operator/test/client/workload"
+)
+
+// Load is a client that writes numbered values all the while.
+type Load struct {
+	cluster  *Cluster
+	follower *follower[loadLine]
+}
+
+// loadLine is what client load prints.
+type loadLine struct {
+	Report       *workload.Report       `json:"report"`
+	Summary      *workload.Summary      `json:"summary"`
+	Verification *workload.Verification `json:"verification"`
+}
+
+// Outcome of a load: what became of every write, and of reading back all that
+// were acknowledged.
+type Outcome struct {
+	workload.Summary
+	workload.Verification
+}
+
+// StartLoad starts a client of the given proxies.
+func (c *Cluster) StartLoad(ctx context.Context, namespace, proxy string) (*Load, error) {
+	pod := clientPod(namespace, "load", proxy,
+		"load", "-addr", proxy+"-proxy:19000", "-rate", "200", "-report", "200ms", "-verify", "-patience", "5m")
+	f, err := follow[loadLine](ctx, c, pod)
+	if err != nil {
+		return nil, fmt.Errorf("start load: %w", err)
+	}
+	l := &Load{cluster: c, follower: f}
+	return l, until(ctx, "the first acknowledged write", func(context.Context) (bool, error) {
+		report, err := l.Report()
+		return report.Acknowledged > 0, err
+	})
+}
+
+// Report is the last word of the load.
+func (l *Load) Report() (workload.Report, error) {
+	lines, err := l.follower.all()
+	if len(lines) == 0 || lines[len(lines)-1].Report == nil {
+		return workload.Report{}, err
+	}
+	return *lines[len(lines)-1].Report, err
+}
+
+// Since returns the reports after a moment.
+func (l *Load) Since(moment time.Time) ([]workload.Report, error) {
+	lines, err := l.follower.all()
+	var reports []workload.Report
+	for _, line := range lines {
+		if line.Report != nil && line.Report.Time.After(moment) {
+			reports = append(reports, *line.Report)
+		}
+	}
+	return reports, err
+}
+
+// Stop ends the writes, reads back what was acknowledged, and tells.
+func (l *Load) Stop(ctx context.Context) (Outcome, error) {
+	stopErr := l.follower.stop(ctx, l.cluster)
+	lines, err := l.follower.all()
+	if err := errors.Join(stopErr, err); err != nil {
+		return Outcome{}, err
+	}
+	var outcome Outcome
+	verified := false
+	for _, line := range lines {
+		if line.Summary != nil {
+			outcome.Summary = *line.Summary
+		}
+		if line.Verification != nil {
+			outcome.Verification, verified = *line.Verification, true
+		}
+	}
+	if !verified {
+		return outcome, errors.New("the load ended without reading back what it wrote")
+	}
+	return outcome, nil
+}

@@ -1,0 +1,167 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/codis-io/codis-operator/test/client/observer"
+	"github.com/codis-io/codis-operator/test/client/workload"
+	"github.com/codis-io/codis-operator/test/e2e/framework"
+)
+
+var _ = Describe("Under write load", Ordered, ContinueOnFailure, func() {
+	var p *product
+	var load *framework.Load
+
+	BeforeAll(func(ctx SpecContext) {
+		namespace := newNamespace(ctx)
+		kubectl(ctx, "create", "-n", namespace, "-f", sampleManifest)
+		p = watchProduct(ctx, namespace, "sample")
+		p.waitHealthy(ctx)
+		var err error
+		load, err = cluster.StartLoad(ctx, namespace, "sample")
+		Expect(err).NotTo(HaveOccurred())
+	}, NodeTimeout(3*time.Minute))
+
+	DescribeTableSubtree("heals by itself when", func(component string) {
+		heal := func(ctx context.Context, strike func(context.Context, *product, *corev1.Pod) time.Time) (began, dead time.Time, seen []observer.Observation) {
+			p.waitHealthy(ctx)
+			victim := p.victim(ctx, component)
+			before, err := load.Report()
+			Expect(err).NotTo(HaveOccurred())
+			began = time.Now()
+			dead = strike(ctx, p, victim)
+			p.waitReplaced(ctx, victim)
+			figure("healthy again after", "%s", seconds(p.waitHealthy(ctx).Sub(began)))
+			seen = p.since(began)
+			for _, o := range seen {
+				Expect(o.EmptyMasters()).To(BeEmpty())
+			}
+			checkErrors(component, before, load)
+			return began, dead, seen
+		}
+
+		It("its process is killed", func(ctx SpecContext) {
+			_, dead, seen := heal(ctx, killProcess)
+			if component == "dashboard" {
+				took := usableAgain(seen).Sub(dead)
+				figure("dashboard usable again after", "%s", seconds(took))
+				Expect(took).To(BeNumerically("<", 15*time.Second))
+			}
+		}, SpecTimeout(4*time.Minute))
+
+		It("its pod is deleted", func(ctx SpecContext) {
+			tokens := p.seen().Proxies
+			began, dead, seen := heal(ctx, deletePod)
+			switch component {
+			case "dashboard":
+				figure("dashboard usable again after", "%s", seconds(usableAgain(seen).Sub(began)))
+			case "proxy":
+				took := max(0, entryGone(seen, tokens).Sub(dead))
+				figure("entry of the dead proxy gone after", "%s", seconds(took))
+				Expect(took).To(BeNumerically("<", 15*time.Second))
+			}
+		}, SpecTimeout(4*time.Minute))
+	},
+		Entry("the dashboard is lost:", "dashboard"),
+		Entry("the web page is lost:", "fe"),
+		Entry("a replica is lost:", "server"),
+		Entry("one of two proxies is lost:", "proxy"),
+	)
+
+	It("loses no acknowledged write", func(ctx SpecContext) {
+		outcome, err := load.Stop(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		figure("writes", "%d acknowledged, %d failed %v, %d lost, longest stall %d ms",
+			outcome.Acknowledged, outcome.Failed, outcome.Errors, outcome.Lost, outcome.LongestStallMS)
+		Expect(outcome.Checked).To(Equal(outcome.Acknowledged))
+		Expect(outcome.Lost).To(BeZero(), "%v", outcome.Examples)
+	}, SpecTimeout(5*time.Minute))
+})
+
+// victim is a pod of a component; of the servers a replica, and of the proxies
+// the one with most clients.
+func (p *product) victim(ctx context.Context, component string) *corev1.Pod {
+	GinkgoHelper()
+	if component == "server" {
+		return p.pod(ctx, host(p.seen().Groups[1][1]))
+	}
+	if component == "proxy" {
+		return p.pod(ctx, slices.MaxFunc(p.seen().Proxies, func(a, b observer.Proxy) int {
+			return cmp.Compare(a.Sessions, b.Sessions)
+		}).Hostname)
+	}
+	pods := p.pods(ctx, component)
+	Expect(pods).NotTo(BeEmpty())
+	return &pods[0]
+}
+
+// killProcess returns when the process was killed.
+func killProcess(ctx context.Context, p *product, victim *corev1.Pod) time.Time {
+	GinkgoHelper()
+	return p.kill(ctx, victim, "")
+}
+
+// deletePod returns when the pod was gone.
+func deletePod(ctx context.Context, p *product, victim *corev1.Pod) time.Time {
+	GinkgoHelper()
+	kubectl(ctx, "delete", "pod", "-n", p.namespace, victim.Name)
+	return time.Now()
+}
+
+// checkErrors holds what clients felt to what they had to feel: only where a
+// proxy went, connections of theirs broke.
+func checkErrors(component string, before workload.Report, load *framework.Load) {
+	GinkgoHelper()
+	reports, err := load.Since(before.Time)
+	Expect(err).NotTo(HaveOccurred())
+	Expect(reports).NotTo(BeEmpty())
+	kinds, texts := map[string]int64{}, map[string]bool{}
+	for _, report := range reports {
+		for kind, count := range report.Errors {
+			if count > before.Errors[kind] {
+				kinds[kind] = count - before.Errors[kind]
+			}
+		}
+		if report.Failed > before.Failed {
+			texts[report.LastError] = true
+		}
+	}
+	figure("client errors", "%v %q", kinds, slices.Sorted(maps.Keys(texts)))
+	if component != "proxy" {
+		Expect(kinds).To(BeEmpty())
+	}
+	for kind := range kinds {
+		Expect(kind).To(BeElementOf("closed", "reset", "refused"), "only connections break")
+	}
+}
+
+// entryGone is when the dashboard had forgotten one of the entries.
+func entryGone(seen []observer.Observation, entries []observer.Proxy) time.Time {
+	GinkgoHelper()
+	gone := slices.IndexFunc(seen, func(o observer.Observation) bool {
+		return o.Problem == "" && slices.ContainsFunc(entries, func(p observer.Proxy) bool { return !o.HasToken(p.Token) })
+	})
+	Expect(gone).To(BeNumerically(">=", 0), "the entry was seen gone")
+	return seen[gone].Time
+}
+
+// usableAgain is when the dashboard answered after it had not.
+func usableAgain(seen []observer.Observation) time.Time {
+	GinkgoHelper()
+	down := slices.IndexFunc(seen, func(o observer.Observation) bool { return o.Problem != "" })
+	Expect(down).To(BeNumerically(">=", 0), "the dashboard was seen down")
+	up := slices.IndexFunc(seen[down:], func(o observer.Observation) bool { return o.Problem == "" })
+	Expect(up).To(BeNumerically(">=", 0), "the dashboard was seen up again")
+	return seen[down+up].Time
+}
