@@ -1,0 +1,283 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package redis
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// server speaks just enough of the protocol of Redis to be asked.
+type server struct {
+	addr string
+
+	mu sync.Mutex
+	// answers by command in upper case; a command without one is unknown.
+	answers map[string]string
+	// got are the commands that were received.
+	got []string
+}
+
+func bulk(text string) string { return fmt.Sprintf("$%d\r\n%s\r\n", len(text), text) }
+
+func newServer(t *testing.T, answers map[string]string) *server {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{addr: listener.Addr().String(), answers: answers}
+	var connections sync.WaitGroup
+	connections.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			connections.Go(func() { s.serve(conn) })
+		}
+	})
+	t.Cleanup(func() {
+		listener.Close()
+		connections.Wait()
+	})
+	return s
+}
+
+func (s *server) serve(conn net.Conn) {
+	defer conn.Close()
+	reader := bufio.NewReader(conn)
+	for {
+		args, err := readCommand(reader)
+		if err != nil {
+			return
+		}
+		answer := s.answer(args)
+		if answer == "" {
+			return // Hangs up.
+		}
+		if _, err := io.WriteString(conn, answer); err != nil {
+			return
+		}
+	}
+}
+
+func (s *server) answer(args []string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.got = append(s.got, strings.Join(args, " "))
+	answer, known := s.answers[strings.ToUpper(args[0])]
+	if !known {
+		return "-ERR unknown command\r\n"
+	}
+	return answer
+}
+
+// commands returns those that were received, but for the handshake of the client.
+func (s *server) commands() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(s.got), func(c string) bool {
+		return strings.HasPrefix(strings.ToUpper(c), "HELLO") || strings.HasPrefix(strings.ToUpper(c), "CLIENT")
+	})
+}
+
+func readCommand(r *bufio.Reader) ([]string, error) {
+	line := func(prefix string) (int, error) {
+		text, err := r.ReadString('\n')
+		if err != nil {
+			return 0, err
+		}
+		return strconv.Atoi(strings.TrimPrefix(strings.TrimSpace(text), prefix))
+	}
+	count, err := line("*")
+	if err != nil {
+		return nil, err
+	}
+	args := make([]string, count)
+	for i := range args {
+		size, err := line("$")
+		if err != nil {
+			return nil, err
+		}
+		text := make([]byte, size+2)
+		if _, err := io.ReadFull(r, text); err != nil {
+			return nil, err
+		}
+		args[i] = string(text[:size])
+	}
+	return args, nil
+}
+
+const infoOfMaster = "role:master\r\nrun_id:abc\r\ndb0:keys=3,expires=0\r\n"
+
+func TestObserveReadsInfo(t *testing.T) {
+	s := newServer(t, map[string]string{"INFO": bulk(infoOfMaster), "AUTH": "+OK\r\n"})
+	got := Client{Password: "secret"}.Observe(t.Context(), s.addr)
+	if diff := cmp.Diff(Observation{Reachable: true, RunID: "abc", Role: RoleMaster, Keys: 3}, got); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"auth secret", "info"}, s.commands()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestObserveSaysWhyAServerIsNotReachable(t *testing.T) {
+	const otherPassword = "the server wants another password"
+	tests := map[string]struct {
+		answers map[string]string
+		want    Observation
+	}{
+		"it wants a password": {
+			map[string]string{"AUTH": "+OK\r\n", "INFO": "-NOAUTH Authentication required.\r\n"},
+			Observation{Denied: true, Problem: otherPassword},
+		},
+		"it wants another password, in the words of Redis 3.2": {
+			map[string]string{"AUTH": "-ERR invalid password\r\n"}, Observation{Denied: true, Problem: otherPassword},
+		},
+		"it wants another password, in the words of Redis 7": {
+			map[string]string{"AUTH": "-WRONGPASS invalid username-password pair or user is disabled.\r\n"},
+			Observation{Denied: true, Problem: otherPassword},
+		},
+		"it wants none, in the words of Redis 3.2": {
+			map[string]string{"AUTH": "-ERR Client sent AUTH, but no password is set\r\n"},
+			Observation{Denied: true, Problem: otherPassword},
+		},
+		"it wants none, in the words of Redis 7": {
+			map[string]string{"AUTH": "-ERR AUTH <password> called without any password configured for the default user.\r\n"},
+			Observation{Denied: true, Problem: otherPassword},
+		},
+		"it hangs up": {
+			map[string]string{"AUTH": "+OK\r\n", "INFO": ""}, Observation{Problem: "no answer"},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t, tt.answers)
+			got := Client{Password: "secret"}.Observe(t.Context(), s.addr)
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestObserveTellsAProcessThatIsGone(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := listener.Addr().String()
+	listener.Close()
+	got := Client{}.Observe(t.Context(), addr)
+	if diff := cmp.Diff(Observation{Refused: true, Problem: "connection refused"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestObserveGivesUpInTime(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0") // Takes connections and says nothing.
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	start := time.Now()
+	got := Client{Timeout: 50 * time.Millisecond}.Observe(t.Context(), listener.Addr().String())
+	if diff := cmp.Diff(Observation{Problem: "no answer in time"}, got); diff != "" {
+		t.Error(diff)
+	}
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("took %s", took)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if got := (Client{}).Observe(ctx, listener.Addr().String()); got.Reachable || got.Problem == "" {
+		t.Errorf("cancelled: %+v", got)
+	}
+}
+
+func TestRoleIsGivenOnlyToTheProcessThatWasObserved(t *testing.T) {
+	tests := map[string]struct {
+		runID, slaveOf string
+		act            func(ctx context.Context, addr, runID string) error
+		want           []string
+		err            error
+	}{
+		"lifted": {
+			runID: "abc", slaveOf: "+OK\r\n", act: Client{}.MakeMaster, want: []string{"info", "SLAVEOF NO ONE"},
+		},
+		"pointed at a master": {
+			runID: "abc", slaveOf: "+OK\r\n", want: []string{"info", "SLAVEOF g-0.g.ns.svc 6379"},
+			act: func(ctx context.Context, addr, runID string) error {
+				return Client{}.Follow(ctx, addr, runID, "g-0.g.ns.svc:6379")
+			},
+		},
+		"restarted since": {
+			runID: "def", slaveOf: "+OK\r\n", act: Client{}.MakeMaster, want: []string{"info"}, err: ErrRestarted,
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t, map[string]string{"INFO": bulk(infoOfMaster), "SLAVEOF": tt.slaveOf})
+			if err := tt.act(t.Context(), s.addr, tt.runID); !errors.Is(err, tt.err) {
+				t.Errorf("got %v, want %v", err, tt.err)
+			}
+			if diff := cmp.Diff(tt.want, s.commands()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestRoleThatIsNotGivenIsAnError(t *testing.T) {
+	tests := map[string]map[string]string{
+		"the server refuses":                 {"INFO": bulk(infoOfMaster), "SLAVEOF": "-ERR busy\r\n"},
+		"the server goes before it is asked": {"INFO": ""},
+		"the server goes while it is told":   {"INFO": bulk(infoOfMaster), "SLAVEOF": ""},
+	}
+	for name, answers := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t, answers)
+			err := Client{}.MakeMaster(t.Context(), s.addr, "abc")
+			if err == nil || !strings.Contains(err.Error(), s.addr) {
+				t.Errorf("got %v, want an error that names %s", err, s.addr)
+			}
+		})
+	}
+	if err := (Client{}).Follow(t.Context(), "127.0.0.1:1", "abc", "no-port"); err == nil {
+		t.Error("a master without port was taken")
+	}
+}
+
+func TestUnexpectedDropsWhatTheNextLookTells(t *testing.T) {
+	tests := map[string]struct {
+		err  error
+		want bool
+	}{
+		"none":                 {nil, false},
+		"another process":      {fmt.Errorf("slaveof: %w", ErrRestarted), false},
+		"the connection broke": {fmt.Errorf("slaveof: %w", io.EOF), false},
+		"nobody listens":       {fmt.Errorf("ask: %w", &net.OpError{Op: "dial", Err: errors.New("refused")}), false},
+		"the server said no":   {errors.New("ERR busy"), true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := Unexpected(tt.err); (got != nil) != tt.want {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}
