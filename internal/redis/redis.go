@@ -203,7 +203,8 @@ func info(ctx context.Context, conn *goredis.Conn) (Info, error) {
 func unreachable(err error) Observation {
 	text := err.Error()
 	denied := strings.HasPrefix(text, "NOAUTH") || strings.HasPrefix(text, "WRONGPASS") ||
-		strings.Contains(text, "invalid password") || strings.Contains(text, "without any password")
+		strings.Contains(text, "invalid password") || strings.Contains(text, "without any password") ||
+		strings.Contains(text, "no password is set")
 	return Observation{
 		Refused: errors.Is(err, syscall.ECONNREFUSED),
 		Denied:  denied,
