@@ -5,6 +5,7 @@ package contract
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -41,6 +42,36 @@ func TestGroupAddAsksTheServerForItsSlots(t *testing.T) {
 	if got := d.group(1).order(); len(got) != 0 {
 		t.Errorf("the group has %v", got)
 	}
+}
+
+// Only the HTTP handler asks for slots. Through the store a vanilla Redis gets in, and is led and promoted like any
+// other; what cannot work is to move slots away from it.
+func TestVanillaRedisGetsInThroughTheStore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d := w.dashboard(dashboardSpec{})
+	one, old := w.server(1), w.vanillaServer(8)
+	older := w.vanillaServer(9)
+	d.newGroup(1, one)
+	writeFile(t, w.storePath("group/group-0002"), fmt.Sprintf(
+		`{"id": 2, "servers": [{"server": %q}, {"server": %q}]}`, old.addr, older.addr))
+	d.ok("reload")
+	d.syncAction(older.addr, "synced")
+	eventually(t, patience, "replication works", func() bool { return older.inSyncWith(old) })
+	d.mustAssign(0, 0, 2)
+	d.ok("group/promote", 2, older.addr)
+	if got := older.role(); got != "master" {
+		t.Errorf("the promoted server is %s", got)
+	}
+	d.ok("slots/action/create", 0, 1)
+	eventually(t, patience, "the status says what is wrong", func() bool {
+		s := d.stats()
+		return s.Slots[0].Action.State == "migrating" && strings.HasPrefix(s.SlotAction.Progress.Status,
+			"[ERROR] Slot[0000]: ERR unknown command 'SLOTSMGRTTAGSLOT-ASYNC'")
+	})
+	// To assign the slot again is the way out.
+	d.mustAssign(0, 0, 2)
+	requireSlot(t, d, slotMapping{ID: 0, GroupID: 2})
 }
 
 // product_auth has to be the password of every server: one without the other breaks everything.

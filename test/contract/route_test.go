@@ -200,6 +200,26 @@ func TestBackendThatHangs(t *testing.T) {
 	eventually(t, patience, "the backend is back", func() bool { return conn.text("SET", "a", "3") == "OK" })
 }
 
+// A proxy opens its connections to a backend as soon as a slot has it: one for each database and parallel connection.
+func TestProxyConnectsEagerly(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := w.server(1)
+	clients := func() string {
+		text := s.text("INFO", "clients")
+		_, count, _ := strings.Cut(text, "connected_clients:")
+		count, _, _ = strings.Cut(count, "\r\n")
+		return count
+	}
+	if got := clients(); got != "1" {
+		t.Fatalf("%s clients at first", got)
+	}
+	p := w.proxy(1, proxySpec{settings: settings{"backend_number_databases": 3, "backend_primary_parallel": 2}})
+	p.mustFill(allSlots(s.addr))
+	p.ok("start")
+	eventually(t, patience, "six connections", func() bool { return clients() == "7" })
+}
+
 // Replies come in the order of the requests, whichever backends they are from and however large they are.
 func TestPipelinesKeepTheirOrder(t *testing.T) {
 	t.Parallel()
