@@ -39,6 +39,15 @@ const (
 	FenceAddr = FenceHost + ":" + FencePort
 )
 
+// silence drops what the Redis library writes to stderr on its own: an
+// observation already says why a server does not answer.
+type silence struct{}
+
+// Printf implements the library's logger.
+func (silence) Printf(context.Context, string, ...any) {}
+
+func init() { goredis.SetLogger(silence{}) }
+
 // neverSynced is what INFO shows as slave_repl_offset of a replica that has no
 // master and no cached master, or is about to copy everything (Redis 3.2 to 7).
 const neverSynced = 1
