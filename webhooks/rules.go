@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -105,11 +106,18 @@ func validateExtra(extra podtemplate.Extra, pod *field.Path) field.ErrorList {
 		}
 	}
 	for i := range extra.Volumes {
-		if extra.Volumes[i].Name == "" {
-			list = append(list, field.Required(pod.Child("volumes").Index(i).Child("name"), "a volume needs a name"))
+		if name := extra.Volumes[i].Name; name == "" || isVolume(name) {
+			list = append(list, field.Invalid(pod.Child("volumes").Index(i).Child("name"), name,
+				"a name other than config, config-template, data, topology, dashboards and secret-*, "+
+					"which the operator uses, is needed"))
 		}
 	}
 	return list
+}
+
+func isVolume(name string) bool {
+	return strings.HasPrefix(name, "secret-") ||
+		slices.Contains([]string{"config", "config-template", "data", "topology", "dashboards"}, name)
 }
 
 func isComponent(name string) bool {

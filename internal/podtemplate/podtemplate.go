@@ -245,13 +245,8 @@ func merge(template *corev1.PodTemplateSpec, p Pod) error {
 	if s == nil {
 		return nil
 	}
-	labels := maps.Clone(s.Labels)
-	if labels == nil {
-		labels = map[string]string{}
-	}
-	maps.Copy(labels, template.Labels)
-	template.Labels = labels
-	maps.Copy(template.Annotations, s.Annotations)
+	template.Labels = over(template.Labels, s.Labels)
+	template.Annotations = over(template.Annotations, s.Annotations)
 	spec := &template.Spec
 	spec.NodeSelector = s.NodeSelector
 	spec.Tolerations = s.Tolerations
@@ -273,6 +268,15 @@ func merge(template *corev1.PodTemplateSpec, p Pod) error {
 	main.VolumeMounts = append(main.VolumeMounts, extra.VolumeMounts...)
 	spec.Containers = append(spec.Containers, extra.Containers...)
 	return nil
+}
+
+// over adds the user's entries to ours, which win: selectors and rollouts depend
+// on them.
+func over(ours, user map[string]string) map[string]string {
+	merged := map[string]string{}
+	maps.Copy(merged, user)
+	maps.Copy(merged, ours)
+	return merged
 }
 
 // HTTPProbe asks for a path of a port.
