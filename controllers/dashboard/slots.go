@@ -187,8 +187,11 @@ func slotsCondition(s *state) conditions.Condition {
 	case s.refused != nil:
 		return conditions.False(t, v1alpha1.ReasonDashboardRefused, "the dashboard refused to "+s.refused.Error())
 	case s.stats.Offline() > 0:
-		return conditions.False(t, v1alpha1.ReasonWaitingForGroups,
-			fmt.Sprintf("%d of %d slots have no owner; %s", s.stats.Offline(), codis.Slots, s.assignment.waiting))
+		message := fmt.Sprintf("%d of %d slots have no owner", s.stats.Offline(), codis.Slots)
+		if s.assignment.waiting != "" {
+			message += "; " + s.assignment.waiting
+		}
+		return conditions.False(t, v1alpha1.ReasonWaitingForGroups, message)
 	}
 	return conditions.True(t, v1alpha1.ReasonReady, fmt.Sprintf("all %d slots have an owner", codis.Slots))
 }
