@@ -1,0 +1,293 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package world
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/fixture"
+	"github.com/codis-io/codis-operator/internal/naming"
+)
+
+// story is something that happens to a cluster and that the operator brings to
+// an end.
+type story struct {
+	// before brings a world to where the story starts; nothing goes wrong there.
+	before func(*world)
+	// chapters happen one after the other, each once the world has come to rest.
+	chapters []func(*world)
+	// after holds the end state to what it must be.
+	after func(*world)
+	// again brings the world back to where the story starts; nil if it ends there.
+	again func(*world)
+}
+
+// smallCluster has what a crash can happen to: one group of two, one proxy.
+func smallCluster() *v1alpha1.CodisCluster {
+	c := &v1alpha1.CodisCluster{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "small"}}
+	c.Spec.Groups.Replicas = new(int32(2))
+	c.Spec.Proxy.Replicas = new(int32(1))
+	return c
+}
+
+var someData = fixture.Dataset{"a": "1", "b": "2"}
+
+// smallWithData is a small cluster that is ready and has data.
+func smallWithData(w *world) {
+	w.apply(smallCluster())
+	w.rest()
+	w.mustBeReady()
+	if !w.server("small-1-0").Set(someData) {
+		w.t.Fatal("the master takes no writes")
+	}
+	w.rest()
+}
+
+func stories() map[string]story {
+	empty := func(w *world) {
+		w.delete(smallCluster())
+		w.rest()
+		w.mustBeEmpty()
+	}
+	return map[string]story{
+		"bring-up": {
+			chapters: []func(*world){func(w *world) { w.apply(smallCluster()) }},
+			after:    (*world).mustBeReady,
+			again:    empty,
+		},
+		"deletion": {
+			before:   smallWithData,
+			chapters: []func(*world){func(w *world) { w.delete(smallCluster()) }},
+			after:    (*world).mustBeEmpty,
+			again:    smallWithData,
+		},
+		"restart of an emptied master, twice": {
+			before: smallWithData,
+			chapters: []func(*world){
+				func(w *world) { w.kill("small-1-0") },
+				func(w *world) { w.mustHold("small-1", "small-1-1", someData); w.kill("small-1-1") },
+			},
+			after: func(w *world) { w.mustBeReady(); w.mustHold("small-1", "small-1-0", someData) },
+		},
+		"loss of the dashboard's store": {
+			before:   smallWithData,
+			chapters: []func(*world){func(w *world) { w.deletePod("small-dashboard-0") }},
+			after:    func(w *world) { w.mustBeReady(); w.mustHold("small-1", "small-1-0", someData) },
+		},
+		"scale of replicas from 2 to 3 and back": {
+			before: smallWithData,
+			chapters: []func(*world){
+				func(w *world) { w.scale("small", 3) },
+				func(w *world) { w.mustBeReady(); w.scale("small", 2) },
+			},
+			after: func(w *world) { w.mustBeReady(); w.mustHold("small-1", "small-1-0", someData) },
+		},
+		"replacement of a proxy": {
+			before:   smallWithData,
+			chapters: []func(*world){func(w *world) { w.deletePod(w.podsOf(naming.ComponentProxy)[0].Name) }},
+			after:    (*world).mustBeReady,
+		},
+	}
+}
+
+// tell tells a story to a world that is where it starts, and returns the end
+// state. One call of the operator goes wrong, 0 for none: it fails without
+// effect, or it is carried out and the operator dies before it hears of it.
+func (s story) tell(w *world, at int, outcome fixture.Outcome) string {
+	w.t.Helper()
+	w.goWrong(at, outcome)
+	for _, chapter := range s.chapters {
+		chapter(w)
+		w.rest()
+	}
+	s.after(w)
+	return w.final()
+}
+
+// goWrong forgets all calls, and lets one of the next ones go wrong.
+func (w *world) goWrong(at int, outcome fixture.Outcome) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.calls, w.crashed, w.crashAt, w.outcome = nil, "", at, outcome
+}
+
+// Every call of every story goes wrong once in each way; what changes nothing
+// only fails, since a death there is one right after the call before it. The race
+// detector makes all of it slow, so that with it only some are tried.
+func TestInvariant8CrashAtEveryCall(t *testing.T) {
+	t.Parallel()
+	for name, s := range stories() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			if s.before != nil {
+				s.before(w)
+			}
+			want := s.tell(w, 0, fixture.Pass)
+			calls := upToLastChange(w.calls)
+			crashes := crashesAt(calls)
+			if len(crashes) == 0 {
+				t.Fatal("nothing was called")
+			}
+			for i, c := range crashes {
+				if raceEnabled && i%raceStride != len(name)%raceStride {
+					continue
+				}
+				w.goWrong(0, fixture.Pass)
+				if s.again != nil {
+					s.again(w)
+				}
+				got := s.tell(w, c.at, c.outcome)
+				if w.crashed == "" {
+					t.Errorf("call %d (%s) was never made", c.at, c.call)
+				}
+				if got != want {
+					t.Fatalf("after %q, call %d, outcome %d\n%s\nwant\n%s", w.crashed, c.at, c.outcome, got, want)
+				}
+			}
+			t.Logf("%d crashes at %d calls", len(crashes), len(calls))
+		})
+	}
+}
+
+// crash is what goes wrong in a story.
+type crash struct {
+	at      int
+	call    fixture.Call
+	outcome fixture.Outcome
+}
+
+func crashesAt(calls []fixture.Call) []crash {
+	var crashes []crash
+	for i, call := range calls {
+		crashes = append(crashes, crash{i + 1, call, fixture.Fail})
+		if call.Changes() {
+			crashes = append(crashes, crash{i + 1, call, fixture.PassAndFail})
+		}
+	}
+	return crashes
+}
+
+// upToLastChange drops what a world at rest goes on doing.
+func upToLastChange(calls []fixture.Call) []fixture.Call {
+	last := -1
+	for i, c := range calls {
+		if c.Changes() {
+			last = i
+		}
+	}
+	return calls[:last+1]
+}
+
+// final is the end state of a world: everything that must not depend on the way
+// there.
+func (w *world) final() string {
+	w.t.Helper()
+	out := w.topology() + w.conditions()
+	for _, object := range w.objects() {
+		out += object + "\n"
+	}
+	return out
+}
+
+// objects lists all objects; those with random names by their component.
+func (w *world) objects() []string {
+	w.t.Helper()
+	var found []string
+	for _, list := range fixture.Kinds() {
+		if err := w.user.List(w.t.Context(), list); err != nil {
+			w.t.Fatal(err)
+		}
+		for _, object := range fixture.Items(list) {
+			name := object.GetName()
+			if pod, ok := object.(*corev1.Pod); ok {
+				name = "of " + pod.Labels[v1alpha1.LabelComponent]
+			}
+			found = append(found, fmt.Sprintf("%T %s", object, name))
+		}
+	}
+	slices.Sort(found)
+	return found
+}
+
+func (w *world) delete(object client.Object) {
+	w.t.Helper()
+	if err := w.user.Delete(w.t.Context(), object); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) deletePod(name string) {
+	w.t.Helper()
+	w.delete(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}})
+}
+
+func (w *world) kill(pod string) {
+	w.t.Helper()
+	if err := w.cluster.KillProcess(namespace, pod); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) scale(cluster string, replicas int32) {
+	w.t.Helper()
+	c := &v1alpha1.CodisCluster{}
+	if err := w.user.Get(w.t.Context(), client.ObjectKey{Namespace: namespace, Name: cluster}, c); err != nil {
+		w.t.Fatal(err)
+	}
+	c.Spec.Groups.Replicas = &replicas
+	if err := w.user.Update(w.t.Context(), c); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// mustHold fails unless a member is the master of its group and all members hold
+// the data.
+func (w *world) mustHold(group, master string, data fixture.Dataset) {
+	w.t.Helper()
+	members := 0
+	for _, pod := range w.podsOf(naming.ComponentServer) {
+		if groupOf(pod.Name) != group {
+			continue
+		}
+		members++
+		s := w.server(pod.Name)
+		if isMaster := s.Role().Master == ""; isMaster != (pod.Name == master) {
+			w.t.Errorf("master of %s: is %s? %v, want %s (crashed at %q)\n%s", group, pod.Name, isMaster, master, w.crashed, w.dump())
+		}
+		if got := s.Data(); !equal(got, data) {
+			w.t.Errorf("%s holds %v, want %v (crashed at %q)\n%s", pod.Name, got, data, w.crashed, w.dump())
+		}
+	}
+	if members == 0 {
+		w.t.Errorf("group %s has no members", group)
+	}
+}
+
+func equal(a, b fixture.Dataset) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for key, value := range a {
+		if b[key] != value {
+			return false
+		}
+	}
+	return true
+}
+
+// mustBeEmpty fails if anything but volumes is left.
+func (w *world) mustBeEmpty() {
+	w.t.Helper()
+	if left := w.objects(); len(left) > 0 {
+		w.t.Errorf("left behind (crashed at %q): %q\n%s", w.crashed, left, w.dump())
+	}
+}
