@@ -1,0 +1,117 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/podtemplate"
+)
+
+func built(t *testing.T, p *v1alpha1.CodisProxy) *appsv1.Deployment {
+	t.Helper()
+	dashboard := &v1alpha1.CodisDashboard{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "d"}}
+	got, err := deployment(p, dashboard, podtemplate.Images{Codis: "codis:1", ConfigWriter: "operator:1"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func TestStrategy(t *testing.T) {
+	number, percentage, zero := intstr.FromInt32(3), intstr.FromString("25%"), intstr.FromInt32(0)
+	one := intstr.FromInt32(1)
+	tests := map[string]struct {
+		rollout            *v1alpha1.Rollout
+		surge, unavailable intstr.IntOrString
+	}{
+		"by default one more and none missing": {nil, one, zero},
+		"what is not given is the default":     {&v1alpha1.Rollout{MaxSurge: &percentage}, percentage, zero},
+		"what is given":                        {&v1alpha1.Rollout{MaxSurge: &zero, MaxUnavailable: &number}, zero, number},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got := strategy(tt.rollout)
+			want := appsv1.DeploymentStrategy{
+				Type:          appsv1.RollingUpdateDeploymentStrategyType,
+				RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: &tt.surge, MaxUnavailable: &tt.unavailable},
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestWantedReplicas(t *testing.T) {
+	deleted, unset, none := example(), example(), example()
+	deleted.DeletionTimestamp = &metav1.Time{}
+	unset.Spec.Replicas = nil
+	none.Spec.Replicas = new(int32(0))
+	for _, tt := range []struct {
+		proxy *v1alpha1.CodisProxy
+		want  int32
+	}{{example(), 2}, {deleted, 0}, {unset, 2}, {none, 0}} {
+		if got := *built(t, tt.proxy).Spec.Replicas; got != tt.want {
+			t.Errorf("got %d, want %d", got, tt.want)
+		}
+	}
+}
+
+func TestProxiesWaitForTheOperatorToBringThemOnline(t *testing.T) {
+	template := built(t, example()).Spec.Template
+	if diff := cmp.Diff([]corev1.PodReadinessGate{{ConditionType: "codis.io/online"}}, template.Spec.ReadinessGates); diff != "" {
+		t.Error(diff)
+	}
+	command := template.Spec.Containers[0].Command
+	if strings.Contains(strings.Join(command, " "), "--dashboard") {
+		t.Errorf("a proxy exits when the dashboard it is told is late: %v", command)
+	}
+}
+
+func TestPasswordOfSessionsIsWrittenOnlyIfAskedFor(t *testing.T) {
+	args := func(p *v1alpha1.CodisProxy) string {
+		return strings.Join(built(t, p).Spec.Template.Spec.InitContainers[0].Args, " ")
+	}
+	with := example()
+	with.Spec.SessionAuthSecretRef = &v1alpha1.SecretReference{Name: "session"}
+	if strings.Contains(args(example()), "session_auth") || !strings.Contains(args(with), "--secret=session_auth=") {
+		t.Errorf("%s\n%s", args(example()), args(with))
+	}
+	if !strings.Contains(args(example()), "--secret=product_auth=") {
+		t.Error("the product password is not written")
+	}
+}
+
+func TestSettingsOfTheServiceAreTaken(t *testing.T) {
+	p := example()
+	p.Spec.Service = v1alpha1.ServiceSettings{Type: corev1.ServiceTypeNodePort, Annotations: map[string]string{"internal": "true"}}
+	got := service(p)
+	if got.Spec.Type != corev1.ServiceTypeNodePort || got.Annotations["internal"] != "true" || got.Spec.Ports[0].Port != 19000 {
+		t.Errorf("%+v", got)
+	}
+	if diff := cmp.Diff(built(t, p).Spec.Selector.MatchLabels, got.Spec.Selector); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Everybody is a client; only the dashboard and the operator administer.
+func TestAdminPortIsClosedToClients(t *testing.T) {
+	rules := networkPolicy(example()).Spec.Ingress
+	open := map[int32]bool{}
+	for _, rule := range rules {
+		open[rule.Ports[0].Port.IntVal] = len(rule.From) == 0
+	}
+	if diff := cmp.Diff(map[int32]bool{19000: true, 11080: false}, open); diff != "" {
+		t.Error(diff)
+	}
+}
