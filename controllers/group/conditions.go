@@ -267,8 +267,10 @@ func reportUsage(s *state, now time.Time) {
 	if !usage.Due(status.UsageTime, now) {
 		return
 	}
-	before := s.usedBefore()
-	if !usage.Moved(status.Keys, master.redis.Keys) && !usage.Moved(before, roundToMi(master.redis.UsedMemory)) {
+	// Compared in the unit that is shown: memory that wavers about the middle of
+	// two units must not be written over and over.
+	before, used := s.usedBefore()>>20, roundToMi(master.redis.UsedMemory)>>20
+	if !usage.Moved(status.Keys, master.redis.Keys) && !usage.Moved(before, used) {
 		return
 	}
 	status.Keys, status.Memory, status.UsageTime = master.redis.Keys, memory, &metav1.Time{Time: now}
