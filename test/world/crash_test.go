@@ -240,9 +240,7 @@ func (w *world) kill(pod string) {
 func (w *world) scale(cluster string, replicas int32) {
 	w.t.Helper()
 	c := &v1alpha1.CodisCluster{}
-	if err := w.user.Get(w.t.Context(), client.ObjectKey{Namespace: namespace, Name: cluster}, c); err != nil {
-		w.t.Fatal(err)
-	}
+	w.get(cluster, c)
 	c.Spec.Groups.Replicas = &replicas
 	if err := w.user.Update(w.t.Context(), c); err != nil {
 		w.t.Fatal(err)
@@ -289,5 +287,12 @@ func (w *world) mustBeEmpty() {
 	w.t.Helper()
 	if left := w.objects(); len(left) > 0 {
 		w.t.Errorf("left behind (crashed at %q): %q\n%s", w.crashed, left, w.dump())
+	}
+}
+
+func (w *world) get(name string, into client.Object) {
+	w.t.Helper()
+	if err := w.user.Get(w.t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, into); err != nil {
+		w.t.Fatal(err)
 	}
 }

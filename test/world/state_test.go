@@ -62,11 +62,17 @@ func names(list client.ObjectList) []client.ObjectKey {
 // groupOf is the group that a pod of a codis-server belongs to.
 func groupOf(pod string) string { return pod[:strings.LastIndex(pod, "-")] }
 
-// checkMasters is called by a server that starts to take writes.
-func (w *world) checkMasters(s *fixture.Server, others []*fixture.Server) {
+// checkMasters is called when a server starts to take writes.
+func (w *world) checkMasters(s fixture.Look, others []fixture.Look) {
 	for _, other := range others {
-		if groupOf(other.Pod) == groupOf(s.Pod) {
+		if groupOf(other.Pod) != groupOf(s.Pod) {
+			continue
+		}
+		if other.Master && !w.halfPromoted {
 			w.fault("invariant 1: %s takes writes while %s does", s.Pod, other.Pod)
+		}
+		if s.Keys == 0 && other.Keys > 0 {
+			w.fault("invariant 2: %s takes writes and is empty while %s has %d keys", s.Pod, other.Pod, other.Keys)
 		}
 	}
 }

@@ -32,9 +32,8 @@ import (
 
 const (
 	namespace = "default"
-	// rounds that a world may take to come to rest, and that it must be at rest.
-	maxRounds  = 120
-	restRounds = 1
+	// rounds that a world may take to come to rest.
+	maxRounds = 120
 )
 
 // world is a Kubernetes cluster with Codis, and the operator.
@@ -51,6 +50,11 @@ type world struct {
 	lag func() int
 	// repeat is how often each object is reconciled in a round; 0 means once.
 	repeat int
+	// quiet is how many rounds nothing must move for the world to be at rest; 0
+	// means one.
+	quiet int
+	// halfPromoted tells that the dashboard itself was left with two masters.
+	halfPromoted bool
 	// observe is called after every call of the operator and every step.
 	observe func()
 
@@ -234,7 +238,7 @@ func (w *world) rest() {
 			quiet = 0
 		}
 		w.report()
-		if quiet == restRounds {
+		if quiet == max(1, w.quiet) {
 			return
 		}
 	}
