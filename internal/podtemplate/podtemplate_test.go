@@ -61,7 +61,7 @@ func raw(text string) runtime.RawExtension { return runtime.RawExtension{Raw: []
 func userSettings() *v1alpha1.PodSettings {
 	return &v1alpha1.PodSettings{
 		Labels:             map[string]string{"team": "storage", v1alpha1.LabelInstance: "stolen"},
-		Annotations:        map[string]string{"scrape": "true"},
+		Annotations:        map[string]string{"scrape": "true", v1alpha1.AnnotationConfig: "stolen"},
 		NodeSelector:       map[string]string{"disk": "ssd"},
 		Tolerations:        []corev1.Toleration{{Key: "dedicated", Operator: corev1.TolerationOpExists}},
 		Affinity:           new(raw(`{"nodeAffinity":{}}`)),

@@ -1,0 +1,88 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/codis-io/codis-operator/internal/config"
+)
+
+func file(t *testing.T, name, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestWriteJoinsTemplateAndPasswords(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "redis.conf")
+	password := file(t, "password", "s3cret\n")
+	err := write(config.Redis, file(t, "template", "port 6379\n"), out, secrets{"requirepass": password, "masterauth": password})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("port 6379\nmasterauth \"s3cret\"\nrequirepass \"s3cret\"\n", string(got)); diff != "" {
+		t.Error(diff)
+	}
+	info, err := os.Stat(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("others may read the passwords: %s", info.Mode())
+	}
+}
+
+func TestWriteLeavesNoFileBehindWhenItCannot(t *testing.T) {
+	template, password := file(t, "template", "x = 1\n"), file(t, "password", "two words")
+	missing := filepath.Join(t.TempDir(), "missing")
+	tests := map[string]struct {
+		template string
+		files    secrets
+	}{
+		"a password is none":      {template, secrets{"product_auth": password}},
+		"a Secret is missing":     {template, secrets{"product_auth": missing}},
+		"the template is missing": {missing, nil},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			out := filepath.Join(t.TempDir(), "dashboard.toml")
+			err := write(config.TOML, tt.template, out, tt.files)
+			if err == nil {
+				t.Fatal("it succeeded")
+			}
+			if strings.Contains(err.Error(), "two words") {
+				t.Errorf("the error shows the password: %v", err)
+			}
+			if _, err := os.Stat(out); !os.IsNotExist(err) {
+				t.Errorf("there is a file: %v", err)
+			}
+		})
+	}
+}
+
+func TestSecretsAreSettingAndFile(t *testing.T) {
+	s := secrets{}
+	if err := s.Set("product_auth=/etc/a=b"); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(secrets{"product_auth": "/etc/a=b"}, s); diff != "" {
+		t.Error(diff)
+	}
+	if err := s.Set("product_auth"); err == nil {
+		t.Error("a setting without file was taken")
+	}
+}
