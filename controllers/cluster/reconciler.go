@@ -240,6 +240,9 @@ func availableCondition(s *state) conditions.Condition {
 	if s.dashboard == nil || s.dashboard.Status.Slots == nil || len(s.dashboard.Status.Layout) == 0 {
 		return conditions.False(t, v1alpha1.ReasonWaitingForSlots, "slots have no owner yet")
 	}
+	if len(s.groups) < int(groupCount(s.cluster)) {
+		return conditions.False(t, v1alpha1.ReasonChildNotReady, "groups are being created")
+	}
 	for _, g := range s.groups {
 		if !meta.IsStatusConditionTrue(g.Status.Conditions, v1alpha1.ConditionAvailable) {
 			return conditions.False(t, v1alpha1.ReasonChildNotReady,
