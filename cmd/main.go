@@ -83,7 +83,7 @@ func run(ctx context.Context, o options) error {
 	}
 	err = controllers.Setup(mgr, controllers.Options{
 		Images: podtemplate.Images{Codis: o.codisImage, ConfigWriter: o.configWriterImage},
-		Domain: naming.Domain(o.domain),
+		Domain: naming.Domain(o.domain), Namespace: os.Getenv("POD_NAMESPACE"),
 	})
 	if err != nil {
 		return err

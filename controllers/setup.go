@@ -24,6 +24,8 @@ type Options struct {
 	Images podtemplate.Images
 	// Domain of the Kubernetes cluster, for example cluster.local.
 	Domain naming.Domain
+	// Namespace that the operator runs in; empty if it is not known.
+	Namespace string
 }
 
 // Setup registers every reconciler.
@@ -34,14 +36,15 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		"coordinator": &coordinator.Reconciler{Client: mgr.GetClient(), Recorder: recorder},
 		"dashboard": &dashboard.Reconciler{
 			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Images: o.Images, Domain: o.Domain,
+			Namespace: o.Namespace,
 		},
 		"group": &group.Reconciler{
 			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Clock: clock.RealClock{},
-			Images: o.Images, Domain: o.Domain,
+			Images: o.Images, Domain: o.Domain, Namespace: o.Namespace,
 		},
 		"proxy": &proxy.Reconciler{
 			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Clock: clock.RealClock{},
-			Images: o.Images, Domain: o.Domain,
+			Images: o.Images, Domain: o.Domain, Namespace: o.Namespace,
 		},
 	}
 	for name, r := range reconcilers {

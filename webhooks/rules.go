@@ -46,17 +46,14 @@ func validateDashboard(d *v1alpha1.CodisDashboardTemplate, path *field.Path) fie
 // validateGroup refuses an id that another group of the dashboard has.
 func validateGroup(ctx context.Context, reader client.Reader, g *v1alpha1.CodisGroup) (field.ErrorList, error) {
 	list := validateComponent(&g.Spec.Component, field.NewPath("spec"))
-	groups, err := watch.Groups(ctx, reader, g.Namespace, g.Spec.DashboardRef.Name)
+	other, err := watch.GroupWithSameID(ctx, reader, g)
 	if err != nil {
 		return nil, fmt.Errorf("list groups: %w", err)
 	}
-	taken := slices.IndexFunc(groups, func(other v1alpha1.CodisGroup) bool {
-		return other.Name != g.Name && other.Spec.ID == g.Spec.ID
-	})
-	if taken >= 0 {
+	if other != "" {
 		list = append(list, field.Invalid(field.NewPath("spec", "id"), g.Spec.ID, fmt.Sprintf(
 			"CodisGroup %q of dashboard %q has this id: choose one that no other group of the dashboard has",
-			groups[taken].Name, g.Spec.DashboardRef.Name)))
+			other, g.Spec.DashboardRef.Name)))
 	}
 	return list, nil
 }

@@ -124,14 +124,14 @@ func statefulSet(
 
 // networkPolicy lets only the product's web page and the operator in: whoever
 // reaches a dashboard administers its product.
-func networkPolicy(d *v1alpha1.CodisDashboard) *networkingv1.NetworkPolicy {
+func networkPolicy(d *v1alpha1.CodisDashboard, operator string) *networkingv1.NetworkPolicy {
 	return &networkingv1.NetworkPolicy{
 		ObjectMeta: dashboardMeta(d),
 		Spec: networkingv1.NetworkPolicySpec{
 			PodSelector: metav1.LabelSelector{MatchLabels: naming.Selector(naming.ComponentDashboard, d.Name)},
 			PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress},
 			Ingress: []networkingv1.NetworkPolicyIngressRule{
-				network.Allow(naming.PortDashboard, network.Product(d.Name), network.Operator()),
+				network.Allow(naming.PortDashboard, network.Product(d.Name), network.Operator(operator)),
 			},
 		},
 	}

@@ -83,7 +83,7 @@ func TestServicePublishesADashboardThatStarts(t *testing.T) {
 }
 
 func TestOnlyTheProductAndTheOperatorReachADashboard(t *testing.T) {
-	policy := networkPolicy(example()).Spec
+	policy := networkPolicy(example(), "codis-operator-system").Spec
 	if len(policy.Ingress) != 1 || len(policy.Ingress[0].From) != 2 {
 		t.Fatalf("%+v", policy.Ingress)
 	}

@@ -14,7 +14,6 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -38,13 +37,16 @@ type Reconciler struct {
 	Recorder events.EventRecorder
 	Images   podtemplate.Images
 	Domain   naming.Domain
+	// Namespace that the operator runs in; empty for any.
+	Namespace string
 }
 
 // +kubebuilder:rbac:groups=codis.io,resources=codisdashboards,verbs=get;list;watch
 // +kubebuilder:rbac:groups=codis.io,resources=codisdashboards/status,verbs=get;update;patch
 // +kubebuilder:rbac:groups=codis.io,resources=codisdashboards/finalizers,verbs=update
 // +kubebuilder:rbac:groups=codis.io,resources=codiscoordinators;codisgroups,verbs=get;list;watch
-// +kubebuilder:rbac:groups=apps,resources=statefulsets;deployments,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=apps,resources=statefulsets,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=services;configmaps,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;create
@@ -86,6 +88,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return func(ctx context.Context) (time.Duration, error) { return f(ctx, s) }
 	}
 	result, err := reconcile.Run(ctx, step(r.observe), step(r.applyObjects), step(r.assignSlots))
+	if !s.observed {
+		return result, err // What could not be looked at is not reported as absent.
+	}
 	report(s, r.Domain)
 	return result, errors.Join(err, r.patch(ctx, dashboard, s))
 }
@@ -104,7 +109,7 @@ func (r *Reconciler) applyObjects(ctx context.Context, s *state) (time.Duration,
 		s.blocked = product.InvalidSpec(err)
 		return 0, nil
 	}
-	objects := []client.Object{service(s.dashboard), configMap(s.dashboard), networkPolicy(s.dashboard), set}
+	objects := []client.Object{service(s.dashboard), configMap(s.dashboard), networkPolicy(s.dashboard, r.Namespace), set}
 	if s.dashboard.Spec.FE != nil {
 		list, err := feConfigMap(s.dashboard, r.Domain)
 		if err != nil {
@@ -132,7 +137,11 @@ func (r *Reconciler) removeFE(ctx context.Context, s *state) error {
 		&appsv1.Deployment{ObjectMeta: feMeta(s.dashboard)},
 	}
 	for _, object := range objects {
-		if err := r.Client.Delete(ctx, object); err != nil && !apierrors.IsNotFound(err) {
+		err := r.Client.Get(ctx, client.ObjectKeyFromObject(object), object)
+		if err == nil && isOwned(object, s.dashboard) {
+			err = r.Client.Delete(ctx, object)
+		}
+		if client.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("delete web page: %w", err)
 		}
 	}

@@ -167,8 +167,8 @@ func reportSlots(s *state) {
 		}
 	}
 	status.Slots = counts
-	current, complete := layout.Of(s.stats)
-	if !complete {
+	current := layout.Of(s.stats)
+	if s.stats.Offline() > 0 {
 		return
 	}
 	status.Layout = nil

@@ -248,8 +248,8 @@ func TestReportSlots(t *testing.T) {
 		"a layout in part leaves the record": {
 			stats(layout.Layout{3: {0, 1}}), record, &v1alpha1.SlotCounts{Assigned: 2, Offline: 1022}, record,
 		},
-		"a move under way leaves the record": {
-			moving, record[:1], &v1alpha1.SlotCounts{Assigned: 1024, Migrating: 1}, record[:1],
+		"a slot on its way belongs to the group that it leaves": {
+			moving, record[:1], &v1alpha1.SlotCounts{Assigned: 1024, Migrating: 1}, record,
 		},
 		"a whole layout is recorded": {stats(layout.Even([]int{2, 1})), nil, &v1alpha1.SlotCounts{Assigned: 1024}, record},
 		"another layout replaces the record": {

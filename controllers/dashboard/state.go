@@ -50,6 +50,9 @@ type state struct {
 	groups   []groupView
 	recorded layout.Layout
 
+	// observed tells that everything above was looked at.
+	observed bool
+
 	assignment assignment
 	applied    error
 	refused    error
@@ -76,6 +79,7 @@ func (r *Reconciler) observe(ctx context.Context, s *state) (time.Duration, erro
 	if s.recorded, err = recordedLayout(&s.dashboard.Status); err != nil {
 		return 0, err
 	}
+	s.observed = true
 	return 0, r.observeTopology(ctx, s)
 }
 
@@ -139,6 +143,12 @@ func (r *Reconciler) ensurePassword(ctx context.Context, s *state) error {
 	}
 	if s.dashboard.Spec.AuthSecretRef != nil {
 		s.blocked = problem
+		return nil
+	}
+	if s.dashboard.Status.AuthSecretName != "" {
+		// Everything that runs uses the old one; another would lock it all out.
+		s.blocked = &product.Problem{Reason: v1alpha1.ReasonSecretMissing, Message: fmt.Sprintf(
+			"Secret %q with the product password was deleted: restore it with the old password", name)}
 		return nil
 	}
 	secret := &corev1.Secret{
@@ -207,7 +217,9 @@ func report(s *state, domain naming.Domain) {
 	status.ObservedGeneration = d.Generation
 	status.Address = domain.DashboardAddr(d.Namespace, d.Name)
 	status.ProductName = product.Name(d)
-	status.AuthSecretName = product.AuthSecret(d)
+	if s.blocked == nil {
+		status.AuthSecretName = product.AuthSecret(d)
+	}
 	if s.version != "" {
 		status.Version = s.version
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
@@ -61,10 +62,32 @@ func (r *Reconciler) finishPromotion(ctx context.Context, s *state, known *codis
 	if known.Promoting.Index >= len(known.Servers) {
 		return reconcile.Later, nil
 	}
+	if held := finishHeld(s.world, known.Servers[known.Promoting.Index].Addr); held != "" {
+		s.decision.verb, s.decision.reason, s.decision.message = hold, v1alpha1.ReasonPromotionHeld, held
+		return reconcile.Later, nil
+	}
 	if !s.try("finish the promotion", s.api.Promote(ctx, known.ID, known.Servers[known.Promoting.Index].Addr)) {
 		return reconcile.Later, nil
 	}
 	return reconcile.Soon, nil
+}
+
+// finishHeld says why a promotion that was left half-done must not be finished:
+// its candidate was restarted meanwhile and may have lost its data. It is pure.
+func finishHeld(w world, addr string) string {
+	candidate := w.byAddr(addr)
+	switch {
+	case candidate == nil || candidate.name == w.accepted:
+		return ""
+	case !candidate.known():
+		return fmt.Sprintf("a promotion of %s was left half-done and it cannot be asked (%s): bring it back",
+			candidate.name, problem(*candidate))
+	case !candidate.redis.HasData() && w.anyData():
+		return fmt.Sprintf("a promotion of %s was left half-done and it lost its data since: "+
+			"annotate the group with %s=%s to go on without the data of the others",
+			candidate.name, v1alpha1.AnnotationAcceptDataLoss, candidate.name)
+	}
+	return ""
 }
 
 // lift ends the replication of a member that the dashboard calls master, or
@@ -75,7 +98,7 @@ func (r *Reconciler) lift(ctx context.Context, s *state) (time.Duration, error) 
 		s.decision.verb = keep
 		return r.settle(ctx, s)
 	}
-	if err := s.servers.MakeMaster(ctx, redisAddr(*m), m.redis.RunID); err != nil {
+	if err := r.makeMaster(ctx, s, *m); err != nil {
 		s.decision = decision{
 			verb: wait, reason: v1alpha1.ReasonProgressing,
 			message: fmt.Sprintf("%s does not become master yet", m.name),
@@ -97,6 +120,11 @@ func (r *Reconciler) promote(ctx context.Context, s *state, m *member) (time.Dur
 	if old := s.world.byAddr(from); old != nil {
 		from = old.name
 	}
+	// The dashboard would make a master of whatever process has the address by
+	// then. This way it is the one that was compared, or nobody.
+	if err := r.makeMaster(ctx, s, *m); err != nil {
+		return reconcile.Soon, redis.Unexpected(err)
+	}
 	if !s.try("promote "+m.name, s.api.Promote(ctx, int(s.group.Spec.ID), m.addr)) {
 		return reconcile.Soon, nil
 	}
@@ -114,17 +142,54 @@ func (r *Reconciler) settle(ctx context.Context, s *state) (time.Duration, error
 	follows, held := decideFollowers(s.world, *master)
 	s.held = held
 	for _, m := range follows {
-		if err := s.servers.Follow(ctx, redisAddr(m), m.redis.RunID, master.addr); err != nil {
+		if err := r.follow(ctx, s, m, master.addr); err != nil {
 			return reconcile.Soon, redis.Unexpected(fmt.Errorf("point %s at %s: %w", m.name, master.name, err))
 		}
 	}
-	if len(follows) == 0 && held == "" && s.world.accepted == master.name && r.inSync(s) {
+	if len(follows) == 0 && held == "" && s.world.accepted == master.name && s.world.allFollow(*master) {
 		return reconcile.Soon, r.clearAccepted(ctx, s)
 	}
 	if !r.inSync(s) {
 		return reconcile.Soon, nil
 	}
 	return reconcile.Steady, nil
+}
+
+// makeMaster ends the replication of a member, if it is what was observed.
+func (r *Reconciler) makeMaster(ctx context.Context, s *state, m member) error {
+	if err := r.stillThere(ctx, s, m); err != nil {
+		return err
+	}
+	return s.servers.MakeMaster(ctx, redisAddr(m), m.redis)
+}
+
+// follow points a member at a master, if it is what was observed.
+func (r *Reconciler) follow(ctx context.Context, s *state, m member, master string) error {
+	if err := r.stillThere(ctx, s, m); err != nil {
+		return err
+	}
+	return s.servers.Follow(ctx, redisAddr(m), m.redis, master)
+}
+
+// stillThere asks past the cache whether the address still belongs to the pod:
+// that of a pod that is gone may belong to another member of another group.
+func (r *Reconciler) stillThere(ctx context.Context, s *state, m member) error {
+	pod := &corev1.Pod{}
+	err := r.Reader.Get(ctx, client.ObjectKey{Namespace: s.group.Namespace, Name: m.name}, pod)
+	if err == nil && pod.UID == m.uid && pod.Status.PodIP == m.ip {
+		return nil
+	}
+	if err == nil || apierrors.IsNotFound(err) {
+		return redis.ErrRestarted
+	}
+	return fmt.Errorf("get pod %s: %w", m.name, err)
+}
+
+// allFollow tells whether every member that can be asked follows the master.
+func (w world) allFollow(master member) bool {
+	return len(w.where(func(m member) bool {
+		return m.known() && m.addr != master.addr && !m.redis.Follows(master.addr)
+	})) == 0
 }
 
 // inSync tells whether every wanted member follows the master with its link up.

@@ -129,7 +129,7 @@ func disruptionBudget(g *v1alpha1.CodisGroup) *policyv1.PodDisruptionBudget {
 // networkPolicy lets only the product's own parts and the operator in: a
 // dashboard sends the product password to any server that it is pointed at, and
 // a server obeys whoever has it.
-func networkPolicy(g *v1alpha1.CodisGroup) *networkingv1.NetworkPolicy {
+func networkPolicy(g *v1alpha1.CodisGroup, operator string) *networkingv1.NetworkPolicy {
 	dashboard := g.Spec.DashboardRef.Name
 	return &networkingv1.NetworkPolicy{
 		ObjectMeta: objectMeta(g),
@@ -137,7 +137,7 @@ func networkPolicy(g *v1alpha1.CodisGroup) *networkingv1.NetworkPolicy {
 			PodSelector: metav1.LabelSelector{MatchLabels: naming.Selector(naming.ComponentServer, g.Name)},
 			PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress},
 			Ingress: []networkingv1.NetworkPolicyIngressRule{
-				network.Allow(naming.PortServer, network.Product(dashboard), network.Operator()),
+				network.Allow(naming.PortServer, network.Product(dashboard), network.Operator(operator)),
 			},
 		},
 	}

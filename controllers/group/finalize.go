@@ -14,7 +14,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/codis"
 	"github.com/codis-io/codis-operator/internal/conditions"
+	"github.com/codis-io/codis-operator/internal/layout"
 	"github.com/codis-io/codis-operator/internal/reconcile"
 	"github.com/codis-io/codis-operator/internal/watch"
 )
@@ -38,6 +40,12 @@ func (r *Reconciler) finalize(ctx context.Context, s *state) (time.Duration, err
 	if gone {
 		return 0, r.release(ctx, s)
 	}
+	if other, err := watch.GroupWithSameID(ctx, r.Client, s.group); err != nil || other != "" {
+		if err != nil {
+			return 0, err
+		}
+		return 0, r.release(ctx, s) // What the dashboard has under this id is the other's.
+	}
 	if _, err := r.observe(ctx, s); err != nil {
 		return 0, err
 	}
@@ -59,7 +67,8 @@ func (r *Reconciler) finalize(ctx context.Context, s *state) (time.Duration, err
 // deletionHeld says why a group must not go yet. It is pure. A member that runs
 // and does not answer may hold keys; one without a pod leaves its volume.
 func deletionHeld(s *state) (reason, message string) {
-	if slots := s.stats.SlotsOf(int(s.group.Spec.ID)); slots > 0 {
+	slots := max(s.stats.SlotsOf(int(s.group.Spec.ID)), s.recordedSlots())
+	if slots > 0 {
 		return v1alpha1.ReasonGroupOwnsSlots, fmt.Sprintf(
 			"the group owns %d slots and its data would be lost: "+
 				"move the slots to other groups first, or delete the whole cluster", slots)
@@ -69,12 +78,36 @@ func deletionHeld(s *state) (reason, message string) {
 			return v1alpha1.ReasonGroupOwnsSlots, fmt.Sprintf(
 				"%s still holds keys: remove them first, or delete the whole cluster", m.name)
 		}
-		if !m.known() && m.ip != "" && slices.Contains(s.world.order, m.addr) {
+		if !m.known() && m.ip != "" && s.everServed(m.addr) {
 			return v1alpha1.ReasonNotObserved, fmt.Sprintf(
 				"%s may hold keys and cannot be asked (%s): bring it back, or delete the whole cluster", m.name, problem(m))
 		}
 	}
 	return "", ""
+}
+
+// everServed tells whether a member may hold keys: it is registered, or the group
+// had a master, which a dashboard that lost its store does not know.
+func (s *state) everServed(addr string) bool {
+	return s.group.Status.Master != "" || slices.Contains(s.world.order, addr)
+}
+
+// recordedSlots counts the slots that the group gets back when a dashboard that
+// lost its store has everything again.
+func (s *state) recordedSlots() int {
+	if s.dashboard == nil || s.stats.Offline() == 0 {
+		return 0
+	}
+	for _, recorded := range s.dashboard.Status.Layout {
+		if recorded.Group == s.group.Spec.ID {
+			slots, err := layout.Parse(recorded.Slots)
+			if err != nil {
+				return codis.Slots // A record that cannot be read is no leave to delete.
+			}
+			return len(slots)
+		}
+	}
+	return 0
 }
 
 func (r *Reconciler) unregister(ctx context.Context, s *state) error {

@@ -42,6 +42,8 @@ type Reconciler struct {
 	Clock    clock.PassiveClock
 	Images   podtemplate.Images
 	Domain   naming.Domain
+	// Namespace that the operator runs in; empty for any.
+	Namespace string
 	// ProbeTimeout bounds each dial and command to a server. Default: 1 s.
 	ProbeTimeout time.Duration
 }
@@ -82,7 +84,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	s := &state{group: group.DeepCopy()}
-	if reconcile.Paused(group) {
+	if reconcile.Paused(group) && group.DeletionTimestamp == nil {
 		return ctrl.Result{}, r.reportPaused(ctx, group, s)
 	}
 	if group.DeletionTimestamp != nil {
@@ -105,6 +107,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		step(r.applyObjects),
 		step(r.rollOut),
 	)
+	if !s.observed {
+		return result, err // What could not be looked at is not reported as absent.
+	}
 	report(s, r.Clock.Now())
 	return result, errors.Join(err, r.patch(ctx, group, s))
 }
@@ -135,7 +140,7 @@ func (r *Reconciler) applyObjects(ctx context.Context, s *state) (time.Duration,
 	if s.invalid.Present() {
 		return 0, nil
 	}
-	objects := []client.Object{service(s.group), configMap(s.group), disruptionBudget(s.group), networkPolicy(s.group)}
+	objects := []client.Object{service(s.group), configMap(s.group), disruptionBudget(s.group), networkPolicy(s.group, r.Namespace)}
 	if s.dashboard != nil {
 		set, err := statefulSet(s.group, product.AuthSecret(s.dashboard), r.replicas(s), r.Images, s.live)
 		if err != nil {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"sort"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/redis"
 )
@@ -17,7 +19,8 @@ type member struct {
 	name, addr string
 	// ip of the pod, empty while it has none.
 	ip string
-	// node of the pod.
+	// uid and node of the pod.
+	uid  types.UID
 	node string
 	// leaving tells that the pod is being deleted.
 	leaving bool
@@ -121,10 +124,17 @@ func decideFirstMaster(w world) decision {
 		}
 		return decision{verb: lift, master: chosen}
 	}
+	last := w.byName(w.lastMaster)
+	if last != nil && last.redis.IsMaster() && last.redis.HasData() && w.masters() == 1 {
+		// It serves: only the dashboard forgot. Nobody else need be asked.
+		return decision{verb: keep, master: last}
+	}
 	if unknown := w.firstUnknown(nil); unknown != nil {
 		return decision{
 			verb: wait, reason: v1alpha1.ReasonProgressing,
-			message: fmt.Sprintf("waiting for %s to answer: %s", unknown.name, problem(*unknown)),
+			message: fmt.Sprintf("waiting for %s to answer (%s), which may have data: bring it back, "+
+				"or annotate the group with %s=<pod whose data is kept>",
+				unknown.name, problem(*unknown), v1alpha1.AnnotationAcceptDataLoss),
 		}
 	}
 	masters := w.where(func(m member) bool { return m.redis.IsMaster() })
@@ -140,7 +150,12 @@ func decideFirstMaster(w world) decision {
 			"%s is master and empty while another member has data: annotate the group with %s=<pod whose data is kept>",
 			masters[0].name, v1alpha1.AnnotationAcceptDataLoss)}
 	}
-	if last := w.byName(w.lastMaster); last != nil && (last.hasWholeData() || !w.anyData()) {
+	if last != nil {
+		if survivor := w.bestSurvivor(last); survivor != nil && w.inSync[survivor.name] {
+			return decision{verb: lift, master: survivor}
+		}
+	}
+	if last != nil && (last.hasWholeData() || !w.anyData()) {
 		return decision{verb: lift, master: last}
 	}
 	best := w.mostKeys()
@@ -155,7 +170,8 @@ func decideFirstMaster(w world) decision {
 func decideAfterRestart(w world, current *member) decision {
 	unknown := w.firstUnknown(current)
 	masters := w.where(func(m member) bool { return m.known() && m.redis.IsMaster() })
-	if len(masters) == 1 && (masters[0].redis.HasData() || unknown == nil && !w.anyData()) {
+	if len(masters) == 1 && !current.hasWholeData() &&
+		(masters[0].redis.HasData() || unknown == nil && !w.anyData()) {
 		return decision{verb: promote, master: masters[0]}
 	}
 	// A replica that was in sync until the master went has everything that was
@@ -223,7 +239,12 @@ func decideFollowers(w world, master member) (follows []member, held string) {
 // a restart since, and has received most.
 func (w world) bestSurvivor(current *member) *member {
 	survivors := w.where(func(m member) bool {
-		return m.addr != current.addr && m.redis.Follows(current.addr) && m.redis.WasInSync() &&
+		// A 3.2 replica forgets how far it was as soon as the restarted master
+		// refuses it, and would look as if it never was in sync. That it still
+		// follows tells that it is the process that was recorded: another one
+		// would be fenced.
+		whole := m.redis.WasInSync() || w.inSync[m.name] && m.known() && !m.redis.Syncing
+		return m.addr != current.addr && m.redis.Follows(current.addr) && whole &&
 			m.redis.HasData() && !m.leaving
 	})
 	sort.SliceStable(survivors, func(i, j int) bool {
@@ -248,6 +269,11 @@ func (w world) mostKeys() *member {
 	}
 	sort.SliceStable(whole, func(i, j int) bool { return whole[i].redis.Keys > whole[j].redis.Keys })
 	return whole[0]
+}
+
+// masters counts the members that take writes.
+func (w world) masters() int {
+	return len(w.where(func(m member) bool { return m.redis.IsMaster() }))
 }
 
 func (w world) anyData() bool {

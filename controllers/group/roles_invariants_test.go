@@ -76,6 +76,9 @@ func firstMasterWaitsForEverybody(w world, d decision) string {
 	if len(w.order) > 0 || d.master == nil || chosenByPerson(w, d) {
 		return ""
 	}
+	if d.verb == keep && d.master.name == w.lastMaster && d.master.redis.HasData() {
+		return "" // It serves and nobody is given a role; the dashboard forgot it.
+	}
 	if unknown := w.firstUnknown(nil); unknown != nil {
 		return unknown.name + " was not heard"
 	}

@@ -138,7 +138,7 @@ func TestDecideFirstMaster(t *testing.T) {
 		"lifts the first of a new group": {in: []situation{fencedEmpty, fencedEmpty}, want: lifts(0)},
 		"waits until every member has answered": {
 			in: []situation{fencedData, unreachable}, want: waits(v1alpha1.ReasonProgressing),
-			message: "waiting for g-1 to answer: no answer in time",
+			message: "waiting for g-1 to answer (no answer in time)",
 		},
 		"waits until every member has read its disk": {
 			in: []situation{fencedData, loading}, want: waits(v1alpha1.ReasonProgressing), message: "it is loading its data",

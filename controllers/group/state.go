@@ -19,6 +19,7 @@ import (
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/codis"
 	"github.com/codis-io/codis-operator/internal/naming"
+	"github.com/codis-io/codis-operator/internal/podtemplate"
 	"github.com/codis-io/codis-operator/internal/product"
 	"github.com/codis-io/codis-operator/internal/redis"
 )
@@ -46,6 +47,9 @@ type state struct {
 	pods []*corev1.Pod
 	// world that roles are decided from.
 	world world
+
+	// observed tells that everything above was looked at.
+	observed bool
 
 	// decision about the master, and what holds followers back.
 	decision decision
@@ -105,6 +109,7 @@ func (r *Reconciler) observe(ctx context.Context, s *state) (time.Duration, erro
 	for _, name := range s.group.Status.InSync {
 		s.world.inSync[name] = true
 	}
+	s.observed = true
 	return 0, nil
 }
 
@@ -182,7 +187,10 @@ func (r *Reconciler) observeMember(ctx context.Context, s *state, ordinal int) m
 		return m
 	}
 	pod := s.pods[ordinal]
-	m.ip, m.node, m.leaving = pod.Status.PodIP, pod.Spec.NodeName, pod.DeletionTimestamp != nil
+	m.uid, m.node, m.leaving = pod.UID, pod.Spec.NodeName, pod.DeletionTimestamp != nil
+	if !podtemplate.Ended(pod) {
+		m.ip = pod.Status.PodIP
+	}
 	if m.ip != "" && s.servers != nil {
 		m.redis = s.servers.Observe(ctx, redisAddr(m))
 	}

@@ -143,7 +143,7 @@ func disruptionBudget(p *v1alpha1.CodisProxy) *policyv1.PodDisruptionBudget {
 
 // networkPolicy lets everybody reach the clients' port, and only the dashboard
 // and the operator the admin port.
-func networkPolicy(p *v1alpha1.CodisProxy) *networkingv1.NetworkPolicy {
+func networkPolicy(p *v1alpha1.CodisProxy, operator string) *networkingv1.NetworkPolicy {
 	return &networkingv1.NetworkPolicy{
 		ObjectMeta: objectMeta(p),
 		Spec: networkingv1.NetworkPolicySpec{
@@ -151,7 +151,7 @@ func networkPolicy(p *v1alpha1.CodisProxy) *networkingv1.NetworkPolicy {
 			PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress},
 			Ingress: []networkingv1.NetworkPolicyIngressRule{
 				network.Allow(naming.PortProxy),
-				network.Allow(naming.PortProxyAdmin, network.Product(p.Spec.DashboardRef.Name), network.Operator()),
+				network.Allow(naming.PortProxyAdmin, network.Product(p.Spec.DashboardRef.Name), network.Operator(operator)),
 			},
 		},
 	}

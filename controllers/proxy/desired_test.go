@@ -106,7 +106,7 @@ func TestSettingsOfTheServiceAreTaken(t *testing.T) {
 
 // Everybody is a client; only the dashboard and the operator administer.
 func TestAdminPortIsClosedToClients(t *testing.T) {
-	rules := networkPolicy(example()).Spec.Ingress
+	rules := networkPolicy(example(), "codis-operator-system").Spec.Ingress
 	open := map[int32]bool{}
 	for _, rule := range rules {
 		open[rule.Ports[0].Port.IntVal] = len(rule.From) == 0

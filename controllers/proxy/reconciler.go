@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -45,6 +46,8 @@ type Reconciler struct {
 	Clock    clock.PassiveClock
 	Images   podtemplate.Images
 	Domain   naming.Domain
+	// Namespace that the operator runs in; empty for any.
+	Namespace string
 	// ProbeTimeout bounds each look at a proxy. Default: 1 s.
 	ProbeTimeout time.Duration
 }
@@ -86,7 +89,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	s := &state{proxy: proxy.DeepCopy()}
-	if reconcile.Paused(proxy) {
+	if reconcile.Paused(proxy) && proxy.DeletionTimestamp == nil {
 		conditions.Set(&s.proxy.Status.Conditions, proxy.Generation, conditions.Paused())
 		return ctrl.Result{}, r.patch(ctx, proxy, s)
 	}
@@ -108,6 +111,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		step(r.gate),
 		step(r.applyObjects),
 	)
+	if !s.observed {
+		return result, err // What could not be looked at is not reported as absent.
+	}
 	report(s, r.Domain, r.Clock.Now())
 	return result, errors.Join(err, r.patch(ctx, proxy, s))
 }
@@ -131,13 +137,11 @@ func (r *Reconciler) register(ctx context.Context, s *state) (time.Duration, err
 		return reconcile.Later, nil
 	}
 	p := decide(s.proxy.Name, s.stats, s.proxies, r.exists(ctx, s.proxy.Namespace))
-	if !r.removeEntries(ctx, s, p.remove) {
-		return reconcile.Later, nil
-	}
+	r.removeEntries(ctx, s, p.remove)
 	for _, addr := range p.online {
 		if err := s.api.OnlineProxy(ctx, addr); err != nil {
 			s.refused = fmt.Errorf("bring proxy %s online: %w", addr, err)
-			return reconcile.Later, nil
+			continue // One bad proxy must not keep the others out.
 		}
 		r.Recorder.Eventf(s.proxy, nil, corev1.EventTypeNormal, v1alpha1.ReasonProxyOnline, "BringOnline",
 			"Brought proxy %s online", addr)
@@ -147,7 +151,7 @@ func (r *Reconciler) register(ctx context.Context, s *state) (time.Duration, err
 			observeProxy(ctx, view, r.probeTimeout())
 		}
 	}
-	if s.stats.Offline() > 0 {
+	if s.refused != nil || s.stats.Offline() > 0 {
 		return reconcile.Later, nil // The dashboard's controller wakes this one, too.
 	}
 	for _, view := range s.proxies {
@@ -163,12 +167,12 @@ func (r *Reconciler) removeEntries(ctx context.Context, s *state, entries []codi
 	for _, entry := range entries {
 		if err := s.api.RemoveProxy(ctx, entry.Token); err != nil {
 			s.refused = fmt.Errorf("remove the entry of proxy %s: %w", entry.Hostname, err)
-			return false
+			continue
 		}
 		r.Recorder.Eventf(s.proxy, nil, corev1.EventTypeNormal, v1alpha1.ReasonProxyEntryRemoved, "RemoveEntry",
 			"Removed the entry of proxy %s at %s: its process is gone", entry.Hostname, entry.AdminAddr)
 	}
-	return true
+	return s.refused == nil
 }
 
 // exists asks past the cache whether a pod is there: an entry is removed for
@@ -226,7 +230,7 @@ func setPodCondition(pod *corev1.Pod, condition corev1.PodCondition) {
 }
 
 func (r *Reconciler) applyObjects(ctx context.Context, s *state) (time.Duration, error) {
-	objects := []client.Object{service(s.proxy), disruptionBudget(s.proxy), networkPolicy(s.proxy)}
+	objects := []client.Object{service(s.proxy), disruptionBudget(s.proxy), networkPolicy(s.proxy, r.Namespace)}
 	if s.dashboard != nil && s.blocked == nil {
 		set, err := deployment(s.proxy, s.dashboard, r.Images, s.live)
 		if err != nil {
@@ -257,12 +261,10 @@ func (r *Reconciler) finalize(ctx context.Context, s *state) (time.Duration, err
 	if _, err := r.observe(ctx, s); err != nil {
 		return 0, err
 	}
-	if s.dashboard != nil && s.live != nil && s.live.Spec.Replicas != nil && *s.live.Spec.Replicas > 0 {
-		set, err := deployment(s.proxy, s.dashboard, r.Images, s.live)
-		if err != nil {
-			return 0, err
-		}
-		return reconcile.Soon, apply.Applier{Client: r.Client, Reader: r.Reader}.Objects(ctx, s.proxy, set)
+	if s.live != nil && metav1.IsControlledBy(s.live, s.proxy) && ptr.Deref(s.live.Spec.Replicas, 1) > 0 {
+		stopped := s.live.DeepCopy()
+		stopped.Spec.Replicas = new(int32(0))
+		return reconcile.Soon, client.IgnoreNotFound(r.Client.Patch(ctx, stopped, client.MergeFrom(s.live)))
 	}
 	if len(s.proxies) > 0 || s.stats == nil {
 		return reconcile.Soon, nil

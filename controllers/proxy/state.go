@@ -44,6 +44,9 @@ type state struct {
 	api     codis.Dashboard
 	stats   *codis.Stats
 
+	// observed tells that everything above was looked at.
+	observed bool
+
 	applied error
 	refused error
 }
@@ -61,7 +64,7 @@ func (r *Reconciler) observe(ctx context.Context, s *state) (time.Duration, erro
 	for i := range s.proxies {
 		wg.Go(func() { observeProxy(ctx, &s.proxies[i], r.probeTimeout()) })
 	}
-	if s.blocked == nil && s.problem == nil {
+	if s.dashboard != nil && s.problem == nil {
 		stats, err := product.Stats(ctx, s.api)
 		if err != nil {
 			s.problem = product.AsProblem(err, v1alpha1.ReasonDashboardUnreachable)
@@ -69,6 +72,7 @@ func (r *Reconciler) observe(ctx context.Context, s *state) (time.Duration, erro
 		s.stats = stats
 	}
 	wg.Wait()
+	s.observed = true
 	return 0, nil
 }
 
@@ -87,7 +91,9 @@ func (r *Reconciler) observeObjects(ctx context.Context, s *state) error {
 		return fmt.Errorf("list pods: %w", err)
 	}
 	for i := range pods.Items {
-		s.proxies = append(s.proxies, proxyView{pod: &pods.Items[i]})
+		if !podtemplate.Ended(&pods.Items[i]) { // A pod that was evicted stays around for good.
+			s.proxies = append(s.proxies, proxyView{pod: &pods.Items[i]})
+		}
 	}
 	slices.SortFunc(s.proxies, func(a, b proxyView) int { return strings.Compare(a.pod.Name, b.pod.Name) })
 	return nil
@@ -99,13 +105,15 @@ func (r *Reconciler) observeDashboard(ctx context.Context, s *state) error {
 		return keepProblem(err, &s.blocked)
 	}
 	s.dashboard = dashboard
+	if s.api, err = product.API(ctx, r.Client, dashboard); err != nil {
+		if err := keepProblem(err, &s.problem); err != nil {
+			return err
+		}
+	}
 	if ref := s.proxy.Spec.SessionAuthSecretRef; ref != nil {
 		if _, err := product.Password(ctx, r.Reader, s.proxy.Namespace, ref.Name); err != nil {
 			return keepProblem(err, &s.blocked)
 		}
-	}
-	if s.api, err = product.API(ctx, r.Client, dashboard); err != nil {
-		return keepProblem(err, &s.problem)
 	}
 	return nil
 }

@@ -75,7 +75,8 @@ type Dashboard struct {
 // dashboard does not hold its lock.
 func (d Dashboard) Stats(ctx context.Context) (*Stats, error) {
 	stats := &Stats{}
-	if err := get(ctx, d.Addr, "/topom/stats", stats); err != nil {
+	// With the xauth, the dashboard of another product refuses to answer.
+	if err := get(ctx, d.Addr, "/api/topom/stats/"+XAuth(d.Product), stats); err != nil {
 		return nil, err
 	}
 	if len(stats.Slots) != Slots {

@@ -242,11 +242,11 @@ func TestStats(t *testing.T) {
 		"proxy":{"models":[{"id":1,"token":"t","admin_addr":"p:11080","product_name":"p","hostname":"h"}],
 			"stats":{"t":{"stats":{"online":true,"ops":{"qps":7},"sessions":{"alive":3}}}}},
 		"slot_action":{"interval":0,"disabled":true,"executor":0},"sentinels":{}}`)
-	stats, err := Dashboard{Addr: addr}.Stats(t.Context())
+	stats, err := Dashboard{Addr: addr, Product: "demo"}.Stats(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]request{{Method: "GET", Path: "/topom/stats"}}, *got); diff != "" {
+	if diff := cmp.Diff([]request{{Method: "GET", Path: "/api/topom/stats/" + XAuth("demo")}}, *got); diff != "" {
 		t.Error(diff)
 	}
 	group := Group{ID: 2, Servers: []GroupServer{{Addr: "a:1"}}, OutOfSync: true}
@@ -282,7 +282,7 @@ func TestAnswersThatAreNoAnswerAreErrors(t *testing.T) {
 	for name, answer := range tests {
 		t.Run(name, func(t *testing.T) {
 			addr, _ := serve(t, http.StatusOK, answer)
-			stats, err := Dashboard{Addr: addr}.Stats(t.Context())
+			stats, err := Dashboard{Addr: addr, Product: "demo"}.Stats(t.Context())
 			if err == nil || stats != nil || !strings.Contains(err.Error(), addr) {
 				t.Errorf("got %v and %v", stats, err)
 			}

@@ -17,19 +17,16 @@ import (
 // Layout maps a group id to the slots that it owns, in ascending order.
 type Layout map[int][]int
 
-// Of returns the layout that a dashboard knows, and whether it is complete:
-// every slot owned and none on its way.
-func Of(stats *codis.Stats) (layout Layout, complete bool) {
-	layout, complete = Layout{}, true
+// Of returns the layout that a dashboard knows. A slot that is on its way still
+// belongs to the group that it leaves.
+func Of(stats *codis.Stats) Layout {
+	layout := Layout{}
 	for _, slot := range stats.Slots {
-		if slot.GroupID == 0 || slot.Action.State != "" {
-			complete = false
-		}
 		if slot.GroupID != 0 {
 			layout[slot.GroupID] = append(layout[slot.GroupID], slot.ID)
 		}
 	}
-	return layout, complete
+	return layout
 }
 
 // Even shares all slots among groups: contiguous ranges in the order of the

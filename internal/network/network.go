@@ -33,10 +33,15 @@ func Product(dashboard string) networkingv1.NetworkPolicyPeer {
 	}}}
 }
 
-// Operator is the operator, in whatever namespace it runs.
-func Operator() networkingv1.NetworkPolicyPeer {
+// Operator is the operator in its namespace, or in any if that is not known: a
+// label alone could be worn by anybody.
+func Operator(namespace string) networkingv1.NetworkPolicyPeer {
+	selector := &metav1.LabelSelector{}
+	if namespace != "" {
+		selector.MatchLabels = map[string]string{corev1.LabelMetadataName: namespace}
+	}
 	return networkingv1.NetworkPolicyPeer{
-		NamespaceSelector: &metav1.LabelSelector{},
+		NamespaceSelector: selector,
 		PodSelector: &metav1.LabelSelector{MatchLabels: map[string]string{
 			v1alpha1.LabelName: naming.Operator,
 		}},

@@ -58,11 +58,11 @@ func decodeList[T any](raws []runtime.RawExtension, into *[]T, path *field.Path)
 func decode(raw []byte, into any, path *field.Path) field.ErrorList {
 	strict, err := json.UnmarshalStrict(raw, into)
 	if err != nil {
-		return field.ErrorList{field.Invalid(path, string(raw), err.Error())}
+		return field.ErrorList{field.Invalid(path, field.OmitValueType{}, err.Error())}
 	}
 	var errs field.ErrorList
 	for _, problem := range strict {
-		errs = append(errs, field.Invalid(path, string(raw), problem.Error()+": write it as in a pod"))
+		errs = append(errs, field.Invalid(path, field.OmitValueType{}, problem.Error()+": write it as in a pod"))
 	}
 	return errs
 }

@@ -33,11 +33,17 @@ func Started(pod *corev1.Pod) bool {
 	return false
 }
 
+// Ended tells whether every container of a pod has ended for good: its address
+// may belong to another pod.
+func Ended(pod *corev1.Pod) bool {
+	return pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded
+}
+
 // Dead tells whether kubelet says that the main container of the pod does not
 // run, nor will before a back-off ends. Containers that a user added say nothing
 // about it.
 func Dead(pod *corev1.Pod) bool {
-	if pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded {
+	if Ended(pod) {
 		return true
 	}
 	for _, status := range pod.Status.ContainerStatuses {

@@ -79,5 +79,8 @@ func (i Info) observation() Observation {
 		o.Syncing = i["master_sync_in_progress"] == "1"
 		o.Offset = i.Int("slave_repl_offset")
 	}
+	if o.RunID == "" || o.Role == "" {
+		return Observation{Problem: "the answer to INFO makes no sense"}
+	}
 	return o
 }

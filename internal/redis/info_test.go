@@ -198,7 +198,8 @@ func FuzzParseInfo(f *testing.F) {
 			}
 		}
 		o := info.observation()
-		if !o.Reachable || o.IsMaster() && o.Fenced() || o.HasData() != (o.Keys > 0) {
+		whole := o.RunID != "" && o.Role != ""
+		if o.Reachable != whole || o.IsMaster() && o.Fenced() || o.HasData() != (whole && o.Keys > 0) {
 			t.Fatalf("%+v", o)
 		}
 	})

@@ -53,7 +53,7 @@ func init() { goredis.SetLogger(silence{}) }
 const neverSynced = 1
 
 // ErrRestarted tells that the server is not the process that was observed.
-var ErrRestarted = errors.New("server restarted since it was observed")
+var ErrRestarted = errors.New("server restarted or changed its role since it was observed")
 
 // Observation is what a server said about itself. Not being reachable is a
 // value, not an error: it claims nothing about the server.
@@ -127,33 +127,38 @@ func (c Client) Observe(ctx context.Context, addr string) Observation {
 	return info.observation()
 }
 
-// MakeMaster lifts the fence of a server, or ends its replication, if it is
-// still the process with the given run id. It is safe to repeat.
-func (c Client) MakeMaster(ctx context.Context, addr, runID string) error {
-	return c.slaveOf(ctx, addr, runID, "NO", "ONE")
+// MakeMaster lifts the fence of a server, or ends its replication, if it still
+// is what was seen. It is safe to repeat.
+func (c Client) MakeMaster(ctx context.Context, addr string, seen Observation) error {
+	if seen.IsMaster() {
+		return nil
+	}
+	return c.slaveOf(ctx, addr, seen, "NO", "ONE")
 }
 
-// Follow makes a server a replica of master, if it is still the process with
-// the given run id. The server drops its data and copies the master's.
-func (c Client) Follow(ctx context.Context, addr, runID, master string) error {
+// Follow makes a server a replica of master, if it still is what was seen. The
+// server drops its data and copies the master's.
+func (c Client) Follow(ctx context.Context, addr string, seen Observation, master string) error {
 	host, port, err := net.SplitHostPort(master)
 	if err != nil {
 		return fmt.Errorf("follow %q: %w", master, err)
 	}
-	return c.slaveOf(ctx, addr, runID, host, port)
+	return c.slaveOf(ctx, addr, seen, host, port)
 }
 
-// slaveOf compares the run id and sends SLAVEOF on one and the same connection:
-// a process that restarts in between breaks it, so the command cannot reach a
-// process that was not observed.
-func (c Client) slaveOf(ctx context.Context, addr, runID, host, port string) error {
+// slaveOf compares what was seen and sends SLAVEOF on one and the same
+// connection: a process that restarts in between breaks it, so the command
+// cannot reach a process that was not observed. The role is compared, too: an
+// operator that was paused must not undo what another did meanwhile.
+func (c Client) slaveOf(ctx context.Context, addr string, seen Observation, host, port string) error {
 	conn, closeConn := c.connect(addr)
 	defer closeConn()
 	info, err := info(ctx, conn)
 	if err != nil {
 		return fmt.Errorf("ask %s: %w", addr, err)
 	}
-	if info["run_id"] != runID {
+	now := info.observation()
+	if now.RunID != seen.RunID || now.Role != seen.Role || now.MasterAddr != seen.MasterAddr {
 		return fmt.Errorf("slaveof %s %s on %s: %w", host, port, addr, ErrRestarted)
 	}
 	// codis-server 3.2 knows SLAVEOF only.

@@ -209,30 +209,34 @@ func TestObserveGivesUpInTime(t *testing.T) {
 	}
 }
 
+const infoOfFenced = "run_id:abc\r\nrole:slave\r\nmaster_host:127.0.0.1\r\nmaster_port:1\r\n"
+
+func followG0(ctx context.Context, addr string, seen Observation) error {
+	return Client{}.Follow(ctx, addr, seen, "g-0.g.ns.svc:6379")
+}
+
 func TestRoleIsGivenOnlyToTheProcessThatWasObserved(t *testing.T) {
+	fenced := Observation{Reachable: true, RunID: "abc", Role: RoleReplica, MasterAddr: FenceAddr}
+	other, replica, master := fenced, fenced, fenced
+	other.RunID = "def"
+	replica.MasterAddr = "g-1.g.ns.svc:6379"
+	master.Role = RoleMaster
 	tests := map[string]struct {
-		runID, slaveOf string
-		act            func(ctx context.Context, addr, runID string) error
-		want           []string
-		err            error
+		seen Observation
+		act  func(ctx context.Context, addr string, seen Observation) error
+		want []string
+		err  error
 	}{
-		"lifted": {
-			runID: "abc", slaveOf: "+OK\r\n", act: Client{}.MakeMaster, want: []string{"info", "SLAVEOF NO ONE"},
-		},
-		"pointed at a master": {
-			runID: "abc", slaveOf: "+OK\r\n", want: []string{"info", "SLAVEOF g-0.g.ns.svc 6379"},
-			act: func(ctx context.Context, addr, runID string) error {
-				return Client{}.Follow(ctx, addr, runID, "g-0.g.ns.svc:6379")
-			},
-		},
-		"restarted since": {
-			runID: "def", slaveOf: "+OK\r\n", act: Client{}.MakeMaster, want: []string{"info"}, err: ErrRestarted,
-		},
+		"lifted":              {fenced, Client{}.MakeMaster, []string{"info", "SLAVEOF NO ONE"}, nil},
+		"pointed at a master": {fenced, followG0, []string{"info", "SLAVEOF g-0.g.ns.svc 6379"}, nil},
+		"a master already":    {master, Client{}.MakeMaster, nil, nil},
+		"restarted since":     {other, Client{}.MakeMaster, []string{"info"}, ErrRestarted},
+		"given a role since":  {replica, followG0, []string{"info"}, ErrRestarted},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			s := newServer(t, map[string]string{"INFO": bulk(infoOfMaster), "SLAVEOF": tt.slaveOf})
-			if err := tt.act(t.Context(), s.addr, tt.runID); !errors.Is(err, tt.err) {
+			s := newServer(t, map[string]string{"INFO": bulk(infoOfFenced), "SLAVEOF": "+OK\r\n"})
+			if err := tt.act(t.Context(), s.addr, tt.seen); !errors.Is(err, tt.err) {
 				t.Errorf("got %v, want %v", err, tt.err)
 			}
 			if diff := cmp.Diff(tt.want, s.commands()); diff != "" {
@@ -244,20 +248,21 @@ func TestRoleIsGivenOnlyToTheProcessThatWasObserved(t *testing.T) {
 
 func TestRoleThatIsNotGivenIsAnError(t *testing.T) {
 	tests := map[string]map[string]string{
-		"the server refuses":                 {"INFO": bulk(infoOfMaster), "SLAVEOF": "-ERR busy\r\n"},
+		"the server refuses":                 {"INFO": bulk(infoOfFenced), "SLAVEOF": "-ERR busy\r\n"},
 		"the server goes before it is asked": {"INFO": ""},
-		"the server goes while it is told":   {"INFO": bulk(infoOfMaster), "SLAVEOF": ""},
+		"the server goes while it is told":   {"INFO": bulk(infoOfFenced), "SLAVEOF": ""},
 	}
+	fenced := Observation{Reachable: true, RunID: "abc", Role: RoleReplica, MasterAddr: FenceAddr}
 	for name, answers := range tests {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t, answers)
-			err := Client{}.MakeMaster(t.Context(), s.addr, "abc")
+			err := Client{}.MakeMaster(t.Context(), s.addr, fenced)
 			if err == nil || !strings.Contains(err.Error(), s.addr) {
 				t.Errorf("got %v, want an error that names %s", err, s.addr)
 			}
 		})
 	}
-	if err := (Client{}).Follow(t.Context(), "127.0.0.1:1", "abc", "no-port"); err == nil {
+	if err := (Client{}).Follow(t.Context(), "127.0.0.1:1", fenced, "no-port"); err == nil {
 		t.Error("a master without port was taken")
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -184,11 +185,15 @@ func TopologyGoes(ctx context.Context, reader client.Reader, object client.Objec
 	if gone, err := goes(ctx, reader, key, &v1alpha1.CodisDashboard{}); gone || err != nil {
 		return gone, err
 	}
-	key.Name = object.GetLabels()[v1alpha1.LabelCluster]
-	if key.Name == "" {
+	owner := metav1.GetControllerOf(object)
+	if owner == nil {
 		return false, nil
 	}
-	return goes(ctx, reader, key, &v1alpha1.CodisCluster{})
+	key.Name = owner.Name
+	cluster := &v1alpha1.CodisCluster{}
+	gone, err := goes(ctx, reader, key, cluster)
+	// A namesake that was made since is not the owner.
+	return gone || err == nil && cluster.UID != owner.UID, err
 }
 
 func goes(ctx context.Context, reader client.Reader, key types.NamespacedName, object client.Object) (bool, error) {
