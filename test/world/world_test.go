@@ -46,8 +46,9 @@ type world struct {
 	recorder *recorder
 	// random decides the order of reconciliations; nil is the order of names.
 	random *rand.Rand
-	// lag of what the operator reads; nil for none.
-	lag func() int
+	// late is how many versions late the operator reads at most; a cache that is
+	// told of nothing new for a while has caught up.
+	late, lateNow int
 	// repeat is how often each object is reconciled in a round; 0 means once.
 	repeat int
 	// quiet is how many rounds nothing must move for the world to be at rest; 0
@@ -55,6 +56,8 @@ type world struct {
 	quiet int
 	// halfPromoted tells that the dashboard itself was left with two masters.
 	halfPromoted bool
+	// unreliable makes one in eight calls of the operator go wrong; nil for none.
+	unreliable *rand.Rand
 	// observe is called after every call of the operator and every step.
 	observe func()
 
@@ -107,7 +110,11 @@ func newWorld(t *testing.T) *world {
 
 // startOperator makes all reconcilers from nothing.
 func (w *world) startOperator() {
-	c := w.api.Client(w.gate, w.lag)
+	var lag func() int
+	if w.late > 0 {
+		lag = func() int { return w.random.IntN(w.lateNow + 1) }
+	}
+	c := w.api.Client(w.gate, lag)
 	reader := w.api.Client(w.gate, nil)
 	images := podtemplate.Images{Codis: "codis:test", ConfigWriter: "operator:test"}
 	domain := naming.Domain("cluster.local")
@@ -140,6 +147,11 @@ func (w *world) decide(c fixture.Call) fixture.Outcome {
 		return fixture.Pass
 	}
 	w.calls = append(w.calls, c)
+	if w.unreliable != nil && w.unreliable.IntN(8) == 0 {
+		outcome := []fixture.Outcome{fixture.Fail, fixture.PassAndFail}[w.unreliable.IntN(2)]
+		w.dead = outcome == fixture.PassAndFail && c.Changes()
+		return outcome
+	}
 	if w.crashAt == 0 || len(w.calls) != w.crashAt {
 		return fixture.Pass
 	}
@@ -179,7 +191,11 @@ func (w *world) round() bool {
 		w.startOperator()
 		return true
 	}
-	return moved || w.api.Version() != before || w.changes() != calls
+	moved = moved || w.api.Version() != before || w.changes() != calls
+	if w.lateNow /= 2; moved {
+		w.lateNow = w.late
+	}
+	return moved
 }
 
 func (w *world) step() bool {

@@ -1,0 +1,322 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package world
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/naming"
+	"github.com/codis-io/codis-operator/test/standin/models"
+	"github.com/codis-io/codis-operator/test/standin/store"
+)
+
+const (
+	dashboardPod = "sample-dashboard-0"
+	product      = namespace + ".sample"
+)
+
+// sample is the first example, ready, with data.
+func sample(t *testing.T, change func(*v1alpha1.CodisCluster)) *world {
+	t.Helper()
+	w := newWorld(t)
+	objects := example(t, "sample-1.yml")
+	if change != nil {
+		change(objects[0].(*v1alpha1.CodisCluster))
+	}
+	w.apply(objects...)
+	w.rest()
+	w.mustBeReady()
+	w.server("sample-1-0").Set(someData)
+	w.rest()
+	return w
+}
+
+// stored is the product as it is in the store of the dashboard.
+func (w *world) stored() store.Product {
+	w.t.Helper()
+	memory := w.cluster.Store(namespace, dashboardPod)
+	if memory == nil {
+		w.t.Fatal("the dashboard has no store")
+	}
+	return store.Product{Client: memory.Open(), Name: product}
+}
+
+func TestDashboardKilledWithItsLock(t *testing.T) {
+	t.Parallel()
+	w := sample(t, nil)
+	want := w.topology()
+	w.kill(dashboardPod)
+	if lock, err := w.stored().Topom(); err != nil || lock == nil {
+		t.Fatalf("a killed dashboard leaves its lock: %v, %v", lock, err)
+	}
+	w.rest()
+	w.mustBeReady()
+	if got := w.topology(); got != want {
+		t.Errorf("the world is\n%s\nwant\n%s", got, want)
+	}
+	if w.recorder.said(v1alpha1.ReasonLayoutRestored) {
+		t.Error("the layout was put back although the store was there")
+	}
+}
+
+// keepRoutes fails as soon as a proxy that had all its routes has not.
+func (w *world) keepRoutes() {
+	complete := map[string]bool{}
+	w.observe = func() {
+		for _, pod := range w.podsOf(naming.ComponentProxy) {
+			p := w.cluster.Proxy(namespace, pod.Name)
+			if p == nil {
+				continue
+			}
+			missing := 0
+			for _, slot := range p.Slots() {
+				if slot.BackendAddr == "" {
+					missing++
+				}
+			}
+			if complete[pod.Name] && missing > 0 {
+				w.fault("proxy %s lost the routes of %d slots", pod.Name, missing)
+			}
+			complete[pod.Name] = missing == 0
+		}
+	}
+	w.look()
+	if len(complete) == 0 {
+		w.t.Fatal("there are no proxies to look at")
+	}
+}
+
+func TestInvariant3AnEmptiedStoreGetsItsLayoutBack(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(6) {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			t.Parallel()
+			w := sample(t, nil)
+			want := w.topology()
+			w.keepRoutes()
+			w.random = rand.New(rand.NewPCG(seed, 3))
+			w.deletePod(dashboardPod)
+			w.rest()
+			w.mustBeReady()
+			if got := w.topology(); got != want {
+				t.Errorf("the world is\n%s\nwant\n%s", got, want)
+			}
+			if !w.recorder.said(v1alpha1.ReasonLayoutRestored) {
+				t.Error("no event tells that the layout was put back")
+			}
+		})
+	}
+}
+
+// After a failover the second member is master; a dashboard that forgot that
+// must not be told otherwise.
+func TestInvariant3AnEmptiedStoreAfterAFailover(t *testing.T) {
+	t.Parallel()
+	w := sample(t, nil)
+	w.kill("sample-1-0")
+	w.rest()
+	w.mustHold("sample-1", "sample-1-1", someData)
+	w.keepRoutes()
+	w.deletePod(dashboardPod)
+	w.rest()
+	w.mustBeReady()
+	w.mustHold("sample-1", "sample-1-1", someData)
+	if order := servers(w.dashboardGroup(1)); !strings.HasPrefix(order, "sample-1-1.") {
+		t.Errorf("the dashboard's order is %s", order)
+	}
+}
+
+func TestDashboardReplacedWithItsVolume(t *testing.T) {
+	t.Parallel()
+	w := sample(t, func(c *v1alpha1.CodisCluster) {
+		c.Spec.Coordinator.Storage = &v1alpha1.Storage{Size: resource.MustParse("1Gi")}
+	})
+	want := w.topology()
+	w.keepRoutes()
+	w.deletePod(dashboardPod)
+	w.rest()
+	w.mustBeReady()
+	if got := w.topology(); got != want {
+		t.Errorf("the world is\n%s\nwant\n%s", got, want)
+	}
+	if w.recorder.said(v1alpha1.ReasonLayoutRestored) {
+		t.Error("the layout was put back although the volume was there")
+	}
+}
+
+// A dashboard that dies in a promotion leaves it in one of three states, in two
+// of which clients of the group wait. The second member becomes master, unless
+// the dashboard has it as master already and died before it told it so: nobody
+// could write to it then, and the first one is still the master.
+func TestPromotionLeftHalfDoneIsFinished(t *testing.T) {
+	t.Parallel()
+	swap := func(w *world, g *models.Group) {
+		g.Promoting.Index, g.Servers[0], g.Servers[1] = 0, g.Servers[1], g.Servers[0]
+	}
+	tests := map[string]struct {
+		state  string
+		change func(*world, *models.Group)
+		master string
+	}{
+		"before slots are locked":       {models.ActionPreparing, func(*world, *models.Group) {}, "sample-1-1"},
+		"while slots are locked":        {models.ActionPrepared, func(*world, *models.Group) {}, "sample-1-1"},
+		"before the new master is told": {models.ActionFinished, swap, "sample-1-0"},
+		"before the new routes are pushed": {models.ActionFinished, func(w *world, g *models.Group) {
+			swap(w, g)
+			w.server("sample-1-1").TakeWrites()
+		}, "sample-1-1"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := sample(t, nil)
+			w.halfPromoted = true
+			w.kill(dashboardPod)
+			g, err := w.stored().Group(1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			g.Promoting = models.IndexedState{Index: 1, State: tt.state}
+			tt.change(w, g)
+			if err := w.stored().SaveGroup(g); err != nil {
+				t.Fatal(err)
+			}
+			w.rest()
+			w.mustBeReady()
+			w.mustHold("sample-1", tt.master, someData)
+			if now := w.dashboardGroup(1); now.Promoting.State != "" || !strings.HasPrefix(servers(now), tt.master+".") {
+				t.Errorf("the group is left as %s %+v", servers(now), now.Promoting)
+			}
+			topology := w.topology()
+			if strings.Contains(topology, "LOCKED") {
+				t.Errorf("clients wait:\n%s", topology)
+			}
+			if n := strings.Count(topology, `routes "`+tt.master+"."); n != 2 {
+				t.Errorf("%d proxies send clients of the group to its master:\n%s", n, topology)
+			}
+		})
+	}
+}
+
+func (w *world) dashboardGroup(id int) *models.Group {
+	w.t.Helper()
+	stats, err := w.cluster.Dashboard(namespace, dashboardPod).Stats()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, g := range stats.Group.Models {
+		if g.ID == id {
+			return g
+		}
+	}
+	w.t.Fatalf("the dashboard knows no group %d", id)
+	return nil
+}
+
+// entries are the host names of the proxies that the dashboard knows, with
+// their tokens.
+func (w *world) entries() map[string]string {
+	w.t.Helper()
+	stats, err := w.cluster.Dashboard(namespace, dashboardPod).Stats()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	found := map[string]string{}
+	for _, p := range stats.Proxy.Models {
+		found[p.Hostname] = p.Token
+	}
+	return found
+}
+
+func TestEntryOfADeadProxyIsRemoved(t *testing.T) {
+	t.Parallel()
+	w := sample(t, nil)
+	gone := w.podsOf(naming.ComponentProxy)[0].Name
+	w.deletePod(gone)
+	w.rest()
+	w.mustBeReady()
+	entries := w.entries()
+	if _, left := entries[gone]; left || len(entries) != 2 {
+		t.Errorf("the dashboard knows %v, of which %s is gone", entries, gone)
+	}
+	for _, pod := range w.podsOf(naming.ComponentProxy) {
+		if entries[pod.Name] == "" {
+			t.Errorf("the dashboard does not know %s", pod.Name)
+		}
+	}
+	if !w.recorder.said(v1alpha1.ReasonProxyEntryRemoved) {
+		t.Error("no event tells of the removal")
+	}
+}
+
+func TestInvariant5ASilentProxyKeepsItsEntry(t *testing.T) {
+	t.Parallel()
+	w := sample(t, nil)
+	w.timeout, w.cluster.ProbeTimeout = 50*time.Millisecond, 50*time.Millisecond
+	w.startOperator()
+	silent := w.podsOf(naming.ComponentProxy)[0].Name
+	token := w.entries()[silent]
+	if err := w.cluster.Hang(namespace, silent, true); err != nil {
+		t.Fatal(err)
+	}
+	w.rounds(8)
+	if now := w.entries()[silent]; now != token || token == "" {
+		t.Errorf("the entry of the silent proxy is %q, was %q", now, token)
+	}
+	pod := &corev1.Pod{}
+	w.get(silent, pod)
+	if err := w.cluster.Hang(namespace, silent, false); err != nil {
+		t.Fatal(err)
+	}
+	w.timeout, w.cluster.ProbeTimeout = 20*time.Second, 20*time.Second
+	w.startOperator()
+	w.rest()
+	w.mustBeReady()
+	if now := w.entries(); now[silent] != token || len(now) != 2 {
+		t.Errorf("in the end the dashboard knows %v", now)
+	}
+}
+
+func TestEntryOfAForeignProxyIsKept(t *testing.T) {
+	t.Parallel()
+	w := sample(t, nil)
+	w.kill(dashboardPod)
+	foreign := &models.Proxy{
+		ID: 99, Token: strings.Repeat("f", 32), AdminAddr: "127.0.0.9:1", ProxyAddr: "127.0.0.9:2",
+		ProductName: product, Hostname: "vm-17.example.com",
+	}
+	if err := w.stored().SaveProxy(foreign); err != nil {
+		t.Fatal(err)
+	}
+	w.rest()
+	w.rounds(5)
+	if entries := w.entries(); entries[foreign.Hostname] != foreign.Token || len(entries) != 3 {
+		t.Errorf("the dashboard knows %v", entries)
+	}
+}
+
+// A proxy that was started again in its pod has its old token, and no routes.
+func TestRestartedProxyIsBroughtOnlineAgain(t *testing.T) {
+	t.Parallel()
+	w := sample(t, nil)
+	pod := w.podsOf(naming.ComponentProxy)[0].Name
+	token := w.entries()[pod]
+	w.kill(pod)
+	w.rest()
+	w.mustBeReady()
+	if entries := w.entries(); entries[pod] != token || len(entries) != 2 {
+		t.Errorf("the dashboard knows %v, want %s with %s", entries, pod, token)
+	}
+	if p := w.cluster.Proxy(namespace, pod); !p.Online() || strings.Contains(routes(p.Slots()), `""`) {
+		t.Errorf("the proxy is online: %v, with routes %s", p.Online(), routes(p.Slots()))
+	}
+}
