@@ -11,16 +11,9 @@ import (
 	"os"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
-	policyv1 "k8s.io/api/policy/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
@@ -126,9 +119,6 @@ func setupWebhooks(ctx context.Context, mgr ctrl.Manager, o options) error {
 
 func managerOptions(scheme *runtime.Scheme, o options) ctrl.Options {
 	lease, renew, retry := 6*time.Second, 4*time.Second, time.Second
-	// The manager watches only what carries its label: its memory must not grow
-	// with what else the Kubernetes cluster runs.
-	ours := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{v1alpha1.LabelManagedBy: naming.Operator})}
 	return ctrl.Options{
 		Scheme:                        scheme,
 		HealthProbeBindAddress:        o.probeAddr,
@@ -144,17 +134,6 @@ func managerOptions(scheme *runtime.Scheme, o options) ctrl.Options {
 			FilterProvider: filters.WithAuthenticationAndAuthorization,
 		},
 		WebhookServer: webhook.NewServer(webhook.Options{CertDir: o.webhookCertDir}),
-		Cache: cache.Options{
-			DefaultTransform: cache.TransformStripManagedFields(),
-			ByObject: map[client.Object]cache.ByObject{
-				&corev1.Pod{}:                   ours,
-				&corev1.Service{}:               ours,
-				&corev1.ConfigMap{}:             ours,
-				&appsv1.StatefulSet{}:           ours,
-				&appsv1.Deployment{}:            ours,
-				&policyv1.PodDisruptionBudget{}: ours,
-				&networkingv1.NetworkPolicy{}:   ours,
-			},
-		},
+		Cache:         controllers.CacheOptions(),
 	}
 }

@@ -7,9 +7,17 @@ package controllers
 import (
 	"fmt"
 
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/controllers/cluster"
 	"github.com/codis-io/codis-operator/controllers/coordinator"
 	"github.com/codis-io/codis-operator/controllers/dashboard"
@@ -26,6 +34,25 @@ type Options struct {
 	Domain naming.Domain
 	// Namespace that the operator runs in; empty if it is not known.
 	Namespace string
+}
+
+// CacheOptions are those that the reconcilers need of a manager. It watches only
+// what carries the operator's label: its memory must not grow with what else the
+// Kubernetes cluster runs.
+func CacheOptions() cache.Options {
+	ours := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{v1alpha1.LabelManagedBy: naming.Operator})}
+	return cache.Options{
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.Pod{}:                   ours,
+			&corev1.Service{}:               ours,
+			&corev1.ConfigMap{}:             ours,
+			&appsv1.StatefulSet{}:           ours,
+			&appsv1.Deployment{}:            ours,
+			&policyv1.PodDisruptionBudget{}: ours,
+			&networkingv1.NetworkPolicy{}:   ours,
+		},
+	}
 }
 
 // Setup registers every reconciler.
