@@ -72,7 +72,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err == nil {
 		report(s)
 	}
-	return ctrl.Result{}, errors.Join(reconcile.Unexpected(s.applied), err, r.patch(ctx, before, after))
+	return reconcile.Done(ctrl.Result{}, reconcile.Unexpected(s.applied), err, r.patch(ctx, before, after))
 }
 
 func (r *Reconciler) patch(ctx context.Context, before, after *v1alpha1.CodisCluster) error {

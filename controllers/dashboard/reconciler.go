@@ -89,10 +89,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	result, err := reconcile.Run(ctx, step(r.observe), step(r.applyObjects), step(r.assignSlots))
 	if !s.observed {
-		return result, err // What could not be looked at is not reported as absent.
+		return reconcile.Done(result, err) // What could not be looked at is not reported as absent.
 	}
 	report(s, r.Domain)
-	return result, errors.Join(err, r.patch(ctx, dashboard, s))
+	return reconcile.Done(result, err, r.patch(ctx, dashboard, s))
 }
 
 func (r *Reconciler) patch(ctx context.Context, before *v1alpha1.CodisDashboard, s *state) error {

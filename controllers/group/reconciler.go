@@ -8,7 +8,6 @@ package group
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -88,7 +87,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, r.reportPaused(ctx, group, s)
 	}
 	if group.DeletionTimestamp != nil {
-		return reconcile.Run(ctx, func(ctx context.Context) (time.Duration, error) { return r.finalize(ctx, s) })
+		return reconcile.Done(reconcile.Run(ctx,
+			func(ctx context.Context) (time.Duration, error) { return r.finalize(ctx, s) }))
 	}
 	if controllerutil.AddFinalizer(s.group, v1alpha1.Finalizer) {
 		if err := r.Client.Patch(ctx, s.group, client.MergeFrom(group)); err != nil {
@@ -108,10 +108,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		step(r.rollOut),
 	)
 	if !s.observed {
-		return result, err // What could not be looked at is not reported as absent.
+		return reconcile.Done(result, err) // What could not be looked at is not reported as absent.
 	}
 	report(s, r.Clock.Now())
-	return result, errors.Join(err, r.patch(ctx, group, s))
+	return reconcile.Done(result, err, r.patch(ctx, group, s))
 }
 
 func (r *Reconciler) patch(ctx context.Context, before *v1alpha1.CodisGroup, s *state) error {

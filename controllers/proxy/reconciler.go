@@ -94,7 +94,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, r.patch(ctx, proxy, s)
 	}
 	if proxy.DeletionTimestamp != nil {
-		return reconcile.Run(ctx, func(ctx context.Context) (time.Duration, error) { return r.finalize(ctx, s) })
+		return reconcile.Done(reconcile.Run(ctx,
+			func(ctx context.Context) (time.Duration, error) { return r.finalize(ctx, s) }))
 	}
 	if controllerutil.AddFinalizer(s.proxy, v1alpha1.Finalizer) {
 		if err := r.Client.Patch(ctx, s.proxy, client.MergeFrom(proxy)); err != nil {
@@ -112,10 +113,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		step(r.applyObjects),
 	)
 	if !s.observed {
-		return result, err // What could not be looked at is not reported as absent.
+		return reconcile.Done(result, err) // What could not be looked at is not reported as absent.
 	}
 	report(s, r.Domain, r.Clock.Now())
-	return result, errors.Join(err, r.patch(ctx, proxy, s))
+	return reconcile.Done(result, err, r.patch(ctx, proxy, s))
 }
 
 func (r *Reconciler) patch(ctx context.Context, before *v1alpha1.CodisProxy, s *state) error {

@@ -69,3 +69,17 @@ func Unexpected(err error) error {
 	}
 	return err
 }
+
+// Done is the end of a pass. A conflict says that the cache was behind: it is
+// retried soon and is no error to tell. With an error the queue's back-off
+// decides when to look again.
+func Done(result ctrl.Result, errs ...error) (ctrl.Result, error) {
+	err := errors.Join(errs...)
+	switch {
+	case apierrors.IsConflict(err):
+		return ctrl.Result{RequeueAfter: Soon}, nil
+	case err != nil:
+		return ctrl.Result{}, err
+	}
+	return result, nil
+}
