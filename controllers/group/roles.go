@@ -170,7 +170,9 @@ func decideFirstMaster(w world) decision {
 func decideAfterRestart(w world, current *member) decision {
 	unknown := w.firstUnknown(current)
 	masters := w.where(func(m member) bool { return m.known() && m.redis.IsMaster() })
-	if len(masters) == 1 && !current.hasWholeData() &&
+	// A promotion makes the server master before it tells the dashboard, and may
+	// have stopped in between: who was in sync goes on.
+	if len(masters) == 1 && (w.inSync[masters[0].name] || !current.hasWholeData()) &&
 		(masters[0].redis.HasData() || unknown == nil && !w.anyData()) {
 		return decision{verb: promote, master: masters[0]}
 	}
