@@ -94,7 +94,7 @@ func TestMembersThatAreNotReadyHaveNames(t *testing.T) {
 
 func TestOnlyTheProductAndTheOperatorReachAServer(t *testing.T) {
 	set := workload(t, asItIs)
-	policy := networkPolicy(stateOfWorld(masterData).group).Spec
+	policy := networkPolicy(stateOfWorld(masterData).group, "codis-operator-system").Spec
 	if diff := cmp.Diff(set.Spec.Selector.MatchLabels, policy.PodSelector.MatchLabels); diff != "" {
 		t.Error(diff)
 	}

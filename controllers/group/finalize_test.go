@@ -41,6 +41,28 @@ func TestInvariant3DeletionIsHeldWhileDataMayBeLost(t *testing.T) {
 			in: []situation{masterEmpty}, reason: v1alpha1.ReasonGroupOwnsSlots, message: "owns 1 slots",
 			prepare: owns(codis.SlotMapping{ID: 5, GroupID: 2, Action: codis.SlotAction{State: "pending", TargetID: 1}}),
 		},
+		"a slot that a dashboard without its store would get back holds": {
+			in: []situation{masterEmpty}, reason: v1alpha1.ReasonGroupOwnsSlots, message: "owns 512 slots",
+			prepare: func(s *state) {
+				s.stats.Slots[0].GroupID = 0
+				s.dashboard.Status.Layout = []v1alpha1.GroupSlots{{Group: 2, Slots: "512-1023"}, {Group: 1, Slots: "0-511"}}
+			},
+		},
+		"a record of slots that cannot be read holds": {
+			in: []situation{masterEmpty}, reason: v1alpha1.ReasonGroupOwnsSlots, message: "owns 1024 slots",
+			prepare: func(s *state) {
+				s.stats.Slots[0].GroupID = 0
+				s.dashboard.Status.Layout = []v1alpha1.GroupSlots{{Group: 1, Slots: "spoiled"}}
+			},
+		},
+		"an old record of slots does not hold": {
+			in:      []situation{masterEmpty},
+			prepare: func(s *state) { s.dashboard.Status.Layout = []v1alpha1.GroupSlots{{Group: 1, Slots: "0-511"}} },
+		},
+		"a silent member of a group that had a master holds": {
+			in: []situation{unreachable, unreachable}, reason: v1alpha1.ReasonNotObserved, message: "g-0 may hold keys",
+			prepare: func(s *state) { s.world.order, s.group.Status.Master = nil, "g-0" },
+		},
 		"a key on the master holds": {
 			in: []situation{masterData, syncedEmpty}, reason: v1alpha1.ReasonGroupOwnsSlots, message: "g-0 still holds keys",
 		},

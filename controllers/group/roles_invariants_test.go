@@ -322,6 +322,32 @@ func unrest(start world) string {
 	return ""
 }
 
+// The server is made master first, and the dashboard told second: whoever comes
+// back in between must choose the same member again.
+func TestInvariant8PromotionThatStoppedMidwayGoesOn(t *testing.T) {
+	promotions := 0
+	eachWorld(func(w world) bool {
+		d := decideMaster(w)
+		if d.verb != promote || d.master.redis.IsMaster() || w.masters() > 0 {
+			return true
+		}
+		if !w.inSync[d.master.name] && w.byAddr(w.order[0]).hasWholeData() {
+			return true // Nobody knows whose data is newer: the choice may change.
+		}
+		promotions++
+		midway := w.clone()
+		m := midway.byName(d.master.name)
+		m.redis.Role, m.redis.MasterAddr, m.redis.LinkUp, m.redis.Syncing = redis.RoleMaster, "", false, false
+		if again := decideMaster(midway); again.text() != d.text() {
+			t.Errorf("%s became %s\n%s", d.text(), again.text(), w.text())
+		}
+		return !t.Failed()
+	})
+	if promotions == 0 && !t.Failed() {
+		t.Error("no world leads to a promotion: this test shows nothing")
+	}
+}
+
 // hadData tells whether a world has data that nobody was about to lose: a member
 // that already follows an empty master copies it whatever the operator does.
 func hadData(w world) bool {

@@ -151,6 +151,15 @@ func TestDecideFirstMaster(t *testing.T) {
 			in: []situation{fencedEmpty, fencedData, fencedData}, changes: []change{keys(2, 8)}, want: lifts(2),
 		},
 		"lifts the first of those with equal keys": {in: []situation{fencedEmpty, fencedData, fencedData}, want: lifts(1)},
+		"keeps the last master that serves, though another is silent": {
+			in: []situation{masterData, unreachable}, changes: []change{lastMaster(0)}, want: keeps(0),
+		},
+		"waits for who is silent where the last master has nothing": {
+			in: []situation{masterEmpty, unreachable}, changes: []change{lastMaster(0)}, want: waits(v1alpha1.ReasonProgressing),
+		},
+		"prefers who was in sync with the last master, over its disk": {
+			in: []situation{fencedData, cutOffData}, changes: []change{keys(0, 100), lastMaster(0), wasInSync(1)}, want: lifts(1),
+		},
 		"prefers the last master with data": {
 			in: []situation{fencedData, fencedData}, changes: []change{keys(0, 100), lastMaster(1)}, want: lifts(1),
 		},
@@ -207,6 +216,18 @@ func TestDecideAfterRestart(t *testing.T) {
 		},
 		"promotes a replica that was in sync when the master went, over a volume": {
 			in: []situation{fencedData, cutOffData}, changes: []change{persistent, wasInSync(1)}, want: promotes(1),
+		},
+		"goes on with a promotion that stopped before the dashboard was told": {
+			in: []situation{fencedData, masterData}, changes: []change{persistent, wasInSync(1)}, want: promotes(1),
+		},
+		"does not promote a master that nobody recorded, over the disk": {
+			in: []situation{fencedData, masterData}, want: lifts(0),
+		},
+		"promotes a replica that the restarted master refused, if it was in sync": {
+			in: []situation{fencedData, neverSynced}, changes: []change{persistent, wasInSync(1)}, want: promotes(1),
+		},
+		"does not promote a replica that was in sync and is copied to": {
+			in: []situation{fencedData, syncingData}, changes: []change{persistent, wasInSync(1)}, want: lifts(0),
 		},
 		"does not promote a replica that was cut off before, over a volume": {
 			in: []situation{fencedData, cutOffData}, changes: []change{persistent}, want: lifts(0),

@@ -21,6 +21,7 @@ func TestAllow(t *testing.T) {
 		NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": "ops"}},
 		PodSelector:       &metav1.LabelSelector{MatchLabels: map[string]string{"app.kubernetes.io/name": "codis-operator"}},
 	}
+	anywhere := networkingv1.NetworkPolicyPeer{NamespaceSelector: &metav1.LabelSelector{}, PodSelector: operator.PodSelector}
 	port := []networkingv1.NetworkPolicyPort{{Protocol: new(corev1.ProtocolTCP), Port: new(intstr.FromInt32(6379))}}
 	tests := map[string]struct {
 		got, want networkingv1.NetworkPolicyIngressRule
@@ -29,6 +30,10 @@ func TestAllow(t *testing.T) {
 		"the product, the operator": {
 			Allow(6379, Product("d"), Operator("ops")),
 			networkingv1.NetworkPolicyIngressRule{Ports: port, From: []networkingv1.NetworkPolicyPeer{product, operator}},
+		},
+		"the operator, wherever it is": {
+			Allow(6379, Operator("")),
+			networkingv1.NetworkPolicyIngressRule{Ports: port, From: []networkingv1.NetworkPolicyPeer{anywhere}},
 		},
 	}
 	for name, tt := range tests {

@@ -73,6 +73,16 @@ func TestDead(t *testing.T) {
 	}
 }
 
+func TestEnded(t *testing.T) {
+	for p, want := range map[corev1.PodPhase]bool{
+		corev1.PodFailed: true, corev1.PodSucceeded: true, corev1.PodRunning: false, corev1.PodPending: false, "": false,
+	} {
+		if got := Ended(phase(pod(terminated), p)); got != want {
+			t.Errorf("%q: got %t", p, got)
+		}
+	}
+}
+
 func TestStarted(t *testing.T) {
 	restarted := pod(waiting("CrashLoopBackOff"))
 	restarted.Status.ContainerStatuses[0].LastTerminationState = terminated

@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/apply"
@@ -112,6 +113,29 @@ func TestUnexpected(t *testing.T) {
 			}
 			if tt.want && !errors.Is(got, tt.err) {
 				t.Errorf("%v became %v", tt.err, got)
+			}
+		})
+	}
+}
+
+func TestDone(t *testing.T) {
+	conflict := apierrors.NewConflict(schema.GroupResource{Resource: "statefulsets"}, "g", errors.New("changed"))
+	boom := errors.New("boom")
+	steady := ctrl.Result{RequeueAfter: Steady}
+	tests := map[string]struct {
+		errs []error
+		want ctrl.Result
+		err  error
+	}{
+		"no error":                  {[]error{nil, nil}, steady, nil},
+		"a conflict is no error":    {[]error{nil, fmt.Errorf("write status: %w", conflict)}, ctrl.Result{RequeueAfter: Soon}, nil},
+		"an error leads to a retry": {[]error{boom, nil}, ctrl.Result{}, boom},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			result, err := Done(steady, tt.errs...)
+			if result != tt.want || !errors.Is(err, tt.err) {
+				t.Errorf("got %+v, %v", result, err)
 			}
 		})
 	}
