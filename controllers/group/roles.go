@@ -137,19 +137,30 @@ func decideFirstMaster(w world) decision {
 				unknown.name, problem(*unknown), v1alpha1.AnnotationAcceptDataLoss),
 		}
 	}
-	masters := w.where(func(m member) bool { return m.redis.IsMaster() })
+	if masters := w.where(func(m member) bool { return m.redis.IsMaster() }); len(masters) > 0 {
+		return decideAmongMasters(w, masters)
+	}
+	return decideAmongReplicas(w, last)
+}
+
+// decideAmongMasters chooses where some take writes already.
+func decideAmongMasters(w world, masters []*member) decision {
 	switch {
 	case len(masters) > 1:
 		return decision{verb: hold, reason: v1alpha1.ReasonPromotionHeld, message: "more than one member is master " +
 			"and the dashboard knows none of them: annotate the group with " +
 			v1alpha1.AnnotationAcceptDataLoss + "=<pod whose data is kept>"}
-	case len(masters) == 1 && (masters[0].redis.HasData() || !w.anyData()):
+	case masters[0].redis.HasData() || !w.anyData():
 		return decision{verb: keep, master: masters[0]}
-	case len(masters) == 1:
-		return decision{verb: hold, reason: v1alpha1.ReasonPromotionHeld, message: fmt.Sprintf(
-			"%s is master and empty while another member has data: annotate the group with %s=<pod whose data is kept>",
-			masters[0].name, v1alpha1.AnnotationAcceptDataLoss)}
 	}
+	return decision{verb: hold, reason: v1alpha1.ReasonPromotionHeld, message: fmt.Sprintf(
+		"%s is master and empty while another member has data: annotate the group with %s=<pod whose data is kept>",
+		masters[0].name, v1alpha1.AnnotationAcceptDataLoss)}
+}
+
+// decideAmongReplicas chooses where nobody takes writes: who was in sync with
+// the last master, that master itself, or who has most.
+func decideAmongReplicas(w world, last *member) decision {
 	if last != nil {
 		if survivor := w.bestSurvivor(last); survivor != nil && w.inSync[survivor.name] {
 			return decision{verb: lift, master: survivor}
@@ -170,10 +181,7 @@ func decideFirstMaster(w world) decision {
 func decideAfterRestart(w world, current *member) decision {
 	unknown := w.firstUnknown(current)
 	masters := w.where(func(m member) bool { return m.known() && m.redis.IsMaster() })
-	// A promotion makes the server master before it tells the dashboard, and may
-	// have stopped in between: who was in sync goes on.
-	if len(masters) == 1 && (w.inSync[masters[0].name] || !current.hasWholeData()) &&
-		(masters[0].redis.HasData() || unknown == nil && !w.anyData()) {
+	if len(masters) == 1 && w.goesOn(masters[0], current) {
 		return decision{verb: promote, master: masters[0]}
 	}
 	// A replica that was in sync until the master went has everything that was
@@ -199,6 +207,16 @@ func decideAfterRestart(w world, current *member) decision {
 		return waitForCopy()
 	}
 	return decision{verb: lift, master: current}
+}
+
+// goesOn tells whether the only member that takes writes shall be what the
+// dashboard calls master. A promotion makes the server master before it tells
+// the dashboard, and may have stopped in between: who was in sync goes on.
+func (w world) goesOn(m, current *member) bool {
+	if !w.inSync[m.name] && current.hasWholeData() {
+		return false
+	}
+	return m.redis.HasData() || w.firstUnknown(current) == nil && !w.anyData()
 }
 
 // waitForCopy waits where only members that are being copied to have data:
