@@ -49,7 +49,7 @@ func TestDecodeRefusesWhatAPodDoesNotHave(t *testing.T) {
 		fields   []string
 	}{
 		"nothing is set":           {v1alpha1.PodSettings{}, nil},
-		"a field with a typo":      {v1alpha1.PodSettings{Env: list(`{"name":"a"}`, `{"nmae":"b"}`)}, []string{"at.env[1]"}},
+		"a field with a typo":      {v1alpha1.PodSettings{Env: list(`{"name":"a"}`, `{"namme":"b"}`)}, []string{"at.env[1]"}},
 		"a field in another case":  {v1alpha1.PodSettings{Env: list(`{"Name":"a"}`)}, []string{"at.env[0]"}},
 		"a field that is twice":    {v1alpha1.PodSettings{Env: list(`{"name":"a","name":"b"}`)}, []string{"at.env[0]"}},
 		"a value of another kind":  {v1alpha1.PodSettings{Volumes: list(`{"name":7}`)}, []string{"at.volumes[0]"}},
