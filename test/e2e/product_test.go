@@ -185,3 +185,37 @@ func host(addr string) string {
 	}
 	return addr
 }
+
+// topology is what any two products of the same spec have alike.
+type topology struct {
+	// Groups with the pods of their servers, in order.
+	Groups  map[int][]string
+	Slots   map[int]string
+	Proxies int
+}
+
+// topology is what the dashboard knows.
+func (p *product) topology() topology {
+	GinkgoHelper()
+	seen := p.seen()
+	t := topology{Groups: map[int][]string{}, Slots: seen.Slots, Proxies: len(seen.Proxies)}
+	for id, servers := range seen.Groups {
+		for _, addr := range servers {
+			t.Groups[id] = append(t.Groups[id], host(addr))
+		}
+	}
+	return t
+}
+
+// twoByTwo is what a new cluster of two groups of two members, with two proxies,
+// has in its dashboard.
+func twoByTwo(name string) topology {
+	return topology{
+		Groups: map[int][]string{
+			1: {name + "-1-0", name + "-1-1"},
+			2: {name + "-2-0", name + "-2-1"},
+		},
+		Slots:   map[int]string{1: "0-511", 2: "512-1023"},
+		Proxies: 2,
+	}
+}

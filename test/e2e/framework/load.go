@@ -7,7 +7,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/codis-io/codis-operator/test/client/workload"
 )
@@ -89,4 +93,23 @@ func (l *Load) Stop(ctx context.Context) (Outcome, error) {
 		return outcome, errors.New("the load ended without reading back what it wrote")
 	}
 	return outcome, nil
+}
+
+// Verify reads back all that a former load acknowledged, from what it printed.
+func (c *Cluster) Verify(ctx context.Context, namespace, proxy, printed string) (string, error) {
+	const dir, file = "/run/input", "load.log"
+	input := &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, GenerateName: "load-"},
+		Data:       map[string]string{file: printed},
+	}
+	if err := c.Create(ctx, input); err != nil {
+		return "", fmt.Errorf("keep what was written: %w", err)
+	}
+	pod := clientPod(namespace, "verify", proxy,
+		"verify", "-addr", proxy+"-proxy:19000", "-input", dir+"/"+file)
+	source := &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: input.Name}}
+	pod.Spec.Volumes = []corev1.Volume{{Name: "input", VolumeSource: corev1.VolumeSource{ConfigMap: source}}}
+	pod.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "input", MountPath: dir, ReadOnly: true}}
+	said, err := c.runPod(ctx, pod)
+	return strings.TrimSpace(said), err
 }

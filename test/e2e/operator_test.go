@@ -1,0 +1,149 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/codis-io/codis-operator/test/client/observer"
+)
+
+var _ = Describe("The operator", func() {
+	DescribeTableSubtree("goes on where another one died", func(reached func(observer.Observation) bool) {
+		for _, kill := range []bool{true, false} {
+			way := "its pod deleted"
+			if kill {
+				way = "its process killed"
+			}
+			It(way, func(ctx SpecContext) {
+				namespace := newNamespace(ctx)
+				waitOperator(ctx)
+				victim := leader(ctx)
+				agent, err := cluster.StartAgent(ctx, namespace, victim.Spec.NodeName)
+				Expect(err).NotTo(HaveOccurred())
+				started := time.Now()
+				kubectl(ctx, "create", "-n", namespace, "-f", sampleManifest)
+				p := watchProduct(ctx, namespace, "sample")
+				Eventually(func() bool { return reached(p.seen()) }).WithPolling(20 * time.Millisecond).Should(BeTrue())
+				if kill {
+					_, err := agent.Signal(ctx, victim, "manager", "KILL", "")
+					Expect(err).NotTo(HaveOccurred())
+				} else {
+					kubectl(ctx, "delete", "pod", "-n", operatorNamespace, victim.Name, "--wait=false")
+				}
+				struck, then := time.Since(started), p.seen()
+				figure("died after", "%s, with %d groups, slots %v and %d proxies in the dashboard",
+					seconds(struck), len(then.Groups), then.Slots, len(then.Proxies))
+				healthy := p.waitHealthy(ctx)
+				figure("create to healthy", "%s", seconds(healthy.Sub(started)))
+				Expect(p.topology()).To(Equal(twoByTwo("sample")))
+				for _, pod := range p.pods(ctx, "") {
+					Expect(restarts(&pod)).To(BeZero(), pod.Name)
+				}
+			}, SpecTimeout(4*time.Minute))
+		}
+	},
+		Entry("while groups are registered:", func(o observer.Observation) bool { return len(o.Groups) > 0 }),
+		Entry("while slots are assigned:", func(o observer.Observation) bool {
+			return len(o.Groups[1]) == 2 && len(o.Groups[2]) == 2
+		}),
+		Entry("while proxies come online:", func(o observer.Observation) bool {
+			return o.Slots[1] != "" && o.Slots[0] == ""
+		}),
+	)
+
+	It("is upgraded without touching Codis", func(ctx SpecContext) {
+		namespace := newNamespace(ctx)
+		kubectl(ctx, "create", "-n", namespace, "-f", sampleManifest)
+		p := watchProduct(ctx, namespace, "sample")
+		p.waitHealthy(ctx)
+		pods, topology := processes(ctx, p), p.topology()
+		DeferCleanup(func(ctx SpecContext) { setImages(ctx, "codis-operator:dev", "codis-standin:dev") }, NodeTimeout(3*time.Minute))
+		began := time.Now()
+		By("bringing a new operator whose default images have other names")
+		setImages(ctx, "docker.io/library/codis-operator:dev", "docker.io/library/codis-standin:dev")
+		figure("upgrade took", "%s", seconds(time.Since(began)))
+		Consistently(func(g Gomega) {
+			g.Expect(processes(ctx, p)).To(Equal(pods))
+			p.expectHealthy(ctx, g)
+		}).WithTimeout(10 * time.Second).WithPolling(time.Second).Should(Succeed())
+		Expect(p.topology()).To(Equal(topology))
+	}, SpecTimeout(5*time.Minute))
+})
+
+// waitOperator waits until every replica of the operator runs and one leads.
+func waitOperator(ctx context.Context) {
+	GinkgoHelper()
+	kubectl(ctx, "rollout", "status", "-n", operatorNamespace, "deployment/codis-operator", "--timeout=2m")
+	Eventually(func(g Gomega) { g.Expect(leaderName(ctx, g)).NotTo(BeEmpty()) }).Should(Succeed())
+}
+
+// leaderName is the pod that holds the lease now.
+func leaderName(ctx context.Context, g Gomega) string {
+	lease := &coordinationv1.Lease{}
+	key := client.ObjectKey{Namespace: operatorNamespace, Name: "codis-operator.codis.io"}
+	g.Expect(cluster.Get(ctx, key, lease)).To(Succeed())
+	if lease.Spec.HolderIdentity == nil || lease.Spec.RenewTime == nil || time.Since(lease.Spec.RenewTime.Time) > 5*time.Second {
+		return ""
+	}
+	name, _, _ := strings.Cut(*lease.Spec.HolderIdentity, "_")
+	return name
+}
+
+// leader is the pod of the operator that acts.
+func leader(ctx context.Context) *corev1.Pod {
+	GinkgoHelper()
+	pod := &corev1.Pod{}
+	Eventually(func(g Gomega) {
+		key := client.ObjectKey{Namespace: operatorNamespace, Name: leaderName(ctx, g)}
+		g.Expect(cluster.Get(ctx, key, pod)).To(Succeed())
+	}).Should(Succeed())
+	return pod
+}
+
+// processes identifies every container of a product.
+func processes(ctx context.Context, p *product) map[string]string {
+	GinkgoHelper()
+	found := map[string]string{}
+	for _, pod := range p.pods(ctx, "") {
+		found[pod.Name] = fmt.Sprintf("%s, restarted %d times", pod.UID, restarts(&pod))
+	}
+	return found
+}
+
+// setImages changes the images that the operator was installed with, and waits
+// until new operators run and one of them leads.
+func setImages(ctx context.Context, operator, codis string) {
+	GinkgoHelper()
+	deployment := &appsv1.Deployment{}
+	key := client.ObjectKey{Namespace: operatorNamespace, Name: "codis-operator"}
+	Expect(cluster.Get(ctx, key, deployment)).To(Succeed())
+	args := deployment.Spec.Template.Spec.Containers[0].Args
+	for i, arg := range args {
+		switch name, _, _ := strings.Cut(arg, "="); name {
+		case "--config-writer-image":
+			args[i] = name + "=" + operator
+		case "--codis-image":
+			args[i] = name + "=" + codis
+		}
+	}
+	Expect(cluster.Update(ctx, deployment)).To(Succeed())
+	waitOperator(ctx)
+	Eventually(func(g Gomega) {
+		pod := &corev1.Pod{}
+		g.Expect(cluster.Get(ctx, client.ObjectKey{Namespace: operatorNamespace, Name: leaderName(ctx, g)}, pod)).To(Succeed())
+		g.Expect(pod.DeletionTimestamp).To(BeNil())
+		g.Expect(pod.Spec.Containers[0].Args).To(ContainElement("--codis-image=" + codis))
+	}).Should(Succeed())
+}
