@@ -64,6 +64,7 @@ type CodisCoordinator struct {
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 	// spec is the wanted state.
 	// +optional
+	// +kubebuilder:default={}
 	Spec CodisCoordinatorSpec `json:"spec,omitempty"`
 	// status is what the operator saw last.
 	// +optional

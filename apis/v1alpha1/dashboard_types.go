@@ -7,7 +7,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 // CodisDashboardTemplate is what a user chooses about a dashboard.
 // +kubebuilder:validation:XValidation:rule="has(self.productName) == has(oldSelf.productName)",message="productName is immutable: every server, proxy and stored key carries it; create a new dashboard instead"
-// +kubebuilder:validation:XValidation:rule="has(self.authSecretRef) == has(oldSelf.authSecretRef)",message="authSecretRef cannot be added or removed later: servers, proxies and dashboard must agree on the password"
+// +kubebuilder:validation:XValidation:rule="has(self.authSecretRef) == has(oldSelf.authSecretRef)",message="authSecretRef cannot be added or removed later, since servers, proxies and dashboard must agree on the password: create a new dashboard instead"
 type CodisDashboardTemplate struct {
 	Component `json:",inline"`
 
@@ -26,7 +26,7 @@ type CodisDashboardTemplate struct {
 	// the dashboard use it. Default: a Secret <name>-auth with a random password
 	// is made once and kept.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="authSecretRef is immutable: servers, proxies and dashboard must agree on the password"
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="authSecretRef is immutable, since servers, proxies and dashboard must agree on the password: create a new dashboard instead"
 	AuthSecretRef *SecretReference `json:"authSecretRef,omitempty"`
 
 	// fe is the web page of the dashboard. It has no login of its own: whoever
@@ -57,7 +57,7 @@ type CodisDashboardSpec struct {
 
 	// coordinatorRef names the CodisCoordinator where the topology is kept.
 	// +required
-	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="coordinatorRef is immutable: the topology would be left behind"
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="coordinatorRef is immutable, since the topology would be left behind: create a new dashboard instead"
 	CoordinatorRef LocalReference `json:"coordinatorRef"`
 
 	// initialGroups are the ids of the groups that share the 1024 slots in the

@@ -44,7 +44,7 @@ const (
 type Storage struct {
 	// size of each volume, for example 10Gi.
 	// +required
-	// +kubebuilder:validation:XValidation:rule="quantity(self).isGreaterThan(quantity('0'))",message="storage.size must be greater than 0, for example 10Gi"
+	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).isGreaterThan(quantity('0'))",message="storage.size must be greater than 0, for example 10Gi"
 	Size resource.Quantity `json:"size"`
 
 	// storageClassName of the volumes. Default: the default class of the Kubernetes cluster.
