@@ -1,0 +1,119 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package envtest
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+)
+
+// What cannot be changed is refused, and the object stays as it is.
+func TestInvariant9BadChangesAreRefused(t *testing.T) {
+	t.Parallel()
+	namespace := newNamespace(t)
+	create(t, parse(t, namespace, changeable)...)
+	for name, bad := range badChanges() {
+		t.Run(name, func(t *testing.T) {
+			live := &unstructured.Unstructured{}
+			live.SetAPIVersion("codis.io/v1alpha1")
+			live.SetKind(bad.kind)
+			live.SetNamespace(namespace)
+			live.SetName(bad.name)
+			get := func() map[string]any {
+				if err := user.Get(t.Context(), client.ObjectKeyFromObject(live), live); err != nil {
+					t.Fatal(err)
+				}
+				return map[string]any{"spec": live.DeepCopy().Object["spec"], "generation": live.GetGeneration()}
+			}
+			before := get()
+			patch, err := yaml.YAMLToJSON([]byte("spec: " + bad.patch))
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = user.Patch(t.Context(), live, client.RawPatch(types.MergePatchType, patch))
+			if err == nil || err.Error() != bad.want {
+				t.Errorf("got  %v\nwant %s", err, bad.want)
+			}
+			if diff := cmp.Diff(before, get()); diff != "" {
+				t.Errorf("the object changed:\n%s", diff)
+			}
+		})
+	}
+}
+
+// changeable are objects that the operator makes no pods for: one is paused, the
+// others refer to nothing.
+const changeable = `
+apiVersion: codis.io/v1alpha1
+kind: CodisCluster
+metadata: {name: c, annotations: {codis.io/paused: "true"}}
+spec: {groups: {count: 2, storage: {size: 1Gi}}}
+---
+apiVersion: codis.io/v1alpha1
+kind: CodisCoordinator
+metadata: {name: plain}
+---
+apiVersion: codis.io/v1alpha1
+kind: CodisCoordinator
+metadata: {name: stored}
+spec: {storage: {size: 1Gi}}
+---
+apiVersion: codis.io/v1alpha1
+kind: CodisDashboard
+metadata: {name: plain}
+spec: {coordinatorRef: {name: none}}
+---
+apiVersion: codis.io/v1alpha1
+kind: CodisDashboard
+metadata: {name: full}
+spec: {coordinatorRef: {name: none}, productName: p, authSecretRef: {name: s}}
+---
+apiVersion: codis.io/v1alpha1
+kind: CodisGroup
+metadata: {name: plain}
+spec: {dashboardRef: {name: none}, id: 1}
+---
+apiVersion: codis.io/v1alpha1
+kind: CodisGroup
+metadata: {name: stored}
+spec: {dashboardRef: {name: none}, id: 2, storage: {size: 1Gi}}
+---
+apiVersion: codis.io/v1alpha1
+kind: CodisProxy
+metadata: {name: plain}
+spec: {dashboardRef: {name: none}}
+`
+
+type badChange struct{ kind, name, patch, want string }
+
+func badChanges() map[string]badChange {
+	return map[string]badChange{
+		"another number of groups":              {"CodisCluster", "c", "{groups: {count: 3}}", `CodisCluster.codis.io "c" is invalid: spec.groups.count: Invalid value: 3: groups.count cannot be changed yet: slots are not moved between groups; create a new cluster of the wanted size`},
+		"a cluster's groups on smaller volumes": {"CodisCluster", "c", "{groups: {storage: {size: 500Mi}}}", `CodisCluster.codis.io "c" is invalid: spec.groups.storage: Invalid value: storage is immutable for now: create a new group instead`},
+		"a cluster's product name":              {"CodisCluster", "c", "{dashboard: {productName: x}}", `CodisCluster.codis.io "c" is invalid: spec.dashboard: Invalid value: productName is immutable: every server, proxy and stored key carries it; create a new dashboard instead`},
+		"a volume for a coordinator":            {"CodisCoordinator", "plain", "{storage: {size: 1Gi}}", `CodisCoordinator.codis.io "plain" is invalid: spec: Invalid value: storage cannot be added or removed later: create a new coordinator and cluster`},
+		"a larger volume for a coordinator":     {"CodisCoordinator", "stored", "{storage: {size: 2Gi}}", `CodisCoordinator.codis.io "stored" is invalid: spec.storage: Invalid value: storage is immutable: create a new coordinator instead`},
+		"no volume for a coordinator":           {"CodisCoordinator", "stored", "{storage: null}", `CodisCoordinator.codis.io "stored" is invalid: spec: Invalid value: storage cannot be added or removed later: create a new coordinator and cluster`},
+		"a product name":                        {"CodisDashboard", "plain", "{productName: x}", `CodisDashboard.codis.io "plain" is invalid: spec: Invalid value: productName is immutable: every server, proxy and stored key carries it; create a new dashboard instead`},
+		"another product name":                  {"CodisDashboard", "full", "{productName: x}", `CodisDashboard.codis.io "full" is invalid: spec.productName: Invalid value: "x": productName is immutable: every server, proxy and stored key carries it; create a new dashboard instead`},
+		"no product name":                       {"CodisDashboard", "full", "{productName: null}", `CodisDashboard.codis.io "full" is invalid: spec: Invalid value: productName is immutable: every server, proxy and stored key carries it; create a new dashboard instead`},
+		"a password":                            {"CodisDashboard", "plain", "{authSecretRef: {name: x}}", `CodisDashboard.codis.io "plain" is invalid: spec: Invalid value: authSecretRef cannot be added or removed later, since servers, proxies and dashboard must agree on the password: create a new dashboard instead`},
+		"another password":                      {"CodisDashboard", "full", "{authSecretRef: {name: x}}", `CodisDashboard.codis.io "full" is invalid: spec.authSecretRef: Invalid value: authSecretRef is immutable, since servers, proxies and dashboard must agree on the password: create a new dashboard instead`},
+		"another coordinator":                   {"CodisDashboard", "plain", "{coordinatorRef: {name: x}}", `CodisDashboard.codis.io "plain" is invalid: spec.coordinatorRef: Invalid value: coordinatorRef is immutable, since the topology would be left behind: create a new dashboard instead`},
+		"another id":                            {"CodisGroup", "plain", "{id: 3}", `CodisGroup.codis.io "plain" is invalid: spec.id: Invalid value: 3: id is immutable: slots are owned by id; create a new group instead`},
+		"another dashboard of a group":          {"CodisGroup", "plain", "{dashboardRef: {name: x}}", `CodisGroup.codis.io "plain" is invalid: spec.dashboardRef: Invalid value: dashboardRef is immutable: create a new group instead`},
+		"volumes for a group":                   {"CodisGroup", "plain", "{storage: {size: 1Gi}}", `CodisGroup.codis.io "plain" is invalid: spec: Invalid value: storage cannot be added or removed later: create a new group instead`},
+		"larger volumes for a group":            {"CodisGroup", "stored", "{storage: {size: 2Gi}}", `CodisGroup.codis.io "stored" is invalid: spec.storage: Invalid value: storage is immutable for now: create a new group instead`},
+		"no volumes for a group":                {"CodisGroup", "stored", "{storage: null}", `CodisGroup.codis.io "stored" is invalid: spec: Invalid value: storage cannot be added or removed later: create a new group instead`},
+		"no members":                            {"CodisGroup", "plain", "{replicas: 0}", `CodisGroup.codis.io "plain" is invalid: spec.replicas: Invalid value: 0: spec.replicas in body should be greater than or equal to 1`},
+		"a label of the operator":               {"CodisGroup", "plain", "{pod: {labels: {codis.io/dashboard: x}}}", `admission webhook "codisgroup.codis.io" denied the request: CodisGroup.codis.io "plain" is invalid: spec.pod.labels[codis.io/dashboard]: Forbidden: the operator selects pods by this label: use another key`},
+		"another dashboard of proxies":          {"CodisProxy", "plain", "{dashboardRef: {name: x}}", `CodisProxy.codis.io "plain" is invalid: spec.dashboardRef: Invalid value: dashboardRef is immutable: create a new CodisProxy instead`},
+		"a request above its limit":             {"CodisProxy", "plain", "{resources: {requests: {cpu: 2}, limits: {cpu: 1}}}", `admission webhook "codisproxy.codis.io" denied the request: CodisProxy.codis.io "plain" is invalid: spec.resources.requests[cpu]: Invalid value: "2": must not be more than the limit of 1: lower the request or raise the limit`},
+	}
+}

@@ -1,0 +1,66 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package envtest
+
+import (
+	"testing"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// What is good is taken, by the schema and by the webhooks.
+func TestGoodObjectsAreTaken(t *testing.T) {
+	t.Parallel()
+	namespace := newNamespace(t)
+	good := parse(t, namespace, everything)
+	for _, name := range []string{"sample-1.yml", "components/1-coordinator.yml", "components/2-dashboard.yml",
+		"components/3-groups.yml", "components/4-proxy.yml"} {
+		good = append(good, file(t, namespace, "examples/"+name)...)
+	}
+	for _, object := range good {
+		t.Run(object.GetKind()+" "+object.GetName(), func(t *testing.T) {
+			if err := user.Create(t.Context(), object, client.FieldValidation("Strict"), client.DryRunAll); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// everything is a cluster with all that can be set.
+const everything = `
+apiVersion: codis.io/v1alpha1
+kind: CodisCluster
+metadata: {name: a2345678901234567890123456789012345}
+spec:
+  image: registry.example.com/codis:3.2.2
+  imagePullPolicy: Always
+  coordinator: {type: Filesystem, storage: {size: 1Gi, storageClassName: ssd, reclaimPolicy: Delete}}
+  dashboard:
+    productName: my.product-1
+    authSecretRef: {name: product-auth}
+    fe: {replicas: 1, service: {type: LoadBalancer, annotations: {example.com/internal: "true"}}}
+  groups:
+    count: 512
+    replicas: 9
+    storage: {size: 53687091200, storageClassName: ssd}
+    resources: {requests: {cpu: "1", memory: 4Gi}, limits: {cpu: "1", memory: 4Gi}}
+    config: {maxmemory-policy: allkeys-lru, timeout: "0"}
+    pod:
+      labels: {team: cache}
+      nodeSelector: {dedicated: codis}
+      tolerations: [{key: dedicated, operator: Equal, value: codis, effect: NoSchedule}]
+      affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [
+        {matchExpressions: [{key: kubernetes.io/arch, operator: In, values: [amd64]}]}]}}}
+      topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: DoNotSchedule}]
+      containers: [{name: exporter, image: "exporter:1"}]
+      volumes: [{name: scratch, emptyDir: {}}]
+      volumeMounts: [{name: scratch, mountPath: /scratch}]
+  proxy:
+    replicas: 2
+    sessionAuthSecretRef: {name: session-auth}
+    service: {type: LoadBalancer}
+    config: {proxy_max_clients: "10000", backend_ping_period: 5s}
+    rollout: {maxSurge: 25%, maxUnavailable: 1}
+    pod: {env: [{name: TZ, value: UTC}], priorityClassName: high, imagePullSecrets: [{name: pull}]}
+`
