@@ -140,7 +140,9 @@ func (r *Reconciler) applyObjects(ctx context.Context, s *state) (time.Duration,
 	if s.invalid.Present() {
 		return 0, nil
 	}
-	objects := []client.Object{service(s.group), configMap(s.group), disruptionBudget(s.group), networkPolicy(s.group, r.Namespace)}
+	objects := []client.Object{
+		service(s.group), configMap(s.group), disruptionBudget(s.group), networkPolicy(s.group, r.Namespace),
+	}
 	if s.dashboard != nil {
 		set, err := statefulSet(s.group, product.AuthSecret(s.dashboard), r.replicas(s), r.Images, s.live)
 		if err != nil {

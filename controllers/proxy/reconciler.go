@@ -152,7 +152,7 @@ func (r *Reconciler) register(ctx context.Context, s *state) (time.Duration, err
 			observeProxy(ctx, view, r.probeTimeout())
 		}
 	}
-	if s.refused != nil || s.stats.Offline() > 0 {
+	if s.wasRefused() || s.stats.Offline() > 0 {
 		return reconcile.Later, nil // The dashboard's controller wakes this one, too.
 	}
 	for _, view := range s.proxies {

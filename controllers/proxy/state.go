@@ -51,6 +51,9 @@ type state struct {
 	refused error
 }
 
+// wasRefused tells whether the dashboard answered an act with an error.
+func (s *state) wasRefused() bool { return s.refused != nil }
+
 // observe finds out all that a pass is based on, asking proxies and dashboard
 // side by side.
 func (r *Reconciler) observe(ctx context.Context, s *state) (time.Duration, error) {

@@ -14,8 +14,10 @@ func TestGoodObjectsAreTaken(t *testing.T) {
 	t.Parallel()
 	namespace := newNamespace(t)
 	good := parse(t, namespace, everything)
-	for _, name := range []string{"sample-1.yml", "components/1-coordinator.yml", "components/2-dashboard.yml",
-		"components/3-groups.yml", "components/4-proxy.yml"} {
+	for _, name := range []string{
+		"sample-1.yml", "components/1-coordinator.yml", "components/2-dashboard.yml",
+		"components/3-groups.yml", "components/4-proxy.yml",
+	} {
 		good = append(good, file(t, namespace, "examples/"+name)...)
 	}
 	for _, object := range good {
