@@ -16,9 +16,9 @@ type Report struct {
 	// Acknowledged and Failed writes since the start.
 	Acknowledged int64 `json:"acknowledged"`
 	Failed       int64 `json:"failed"`
-	// Errors since the start, by kind, and the text of the last one.
-	Errors    map[string]int64 `json:"errors,omitempty"`
-	LastError string           `json:"lastError,omitempty"`
+	// Errors since the start, by kind, and the text of the last of each kind.
+	Errors map[string]int64  `json:"errors,omitempty"`
+	Texts  map[string]string `json:"texts,omitempty"`
 	// LongestStallMS is the longest time so far in which a writer that wanted to
 	// write got nothing acknowledged; StallMS is the longest one since the last
 	// report, going on ones included.
@@ -58,7 +58,7 @@ type journal struct {
 	acknowledged int64
 	failed       int64
 	errors       map[string]int64
-	lastError    string
+	texts        map[string]string
 	longest      time.Duration
 	longestAt    time.Time
 	recent       time.Duration
@@ -75,6 +75,7 @@ func newJournal(prefix string, writers, size int) *journal {
 		prefix: prefix, size: size,
 		writers: make([]writerJournal, writers),
 		errors:  map[string]int64{},
+		texts:   map[string]string{},
 	}
 }
 
@@ -91,7 +92,7 @@ func (j *journal) record(writer, number int, started, ended time.Time, err error
 		}
 		j.failed++
 		j.errors[kind(err)]++
-		j.lastError = err.Error()
+		j.texts[kind(err)] = err.Error()
 		return
 	}
 	j.acknowledged++
@@ -116,7 +117,7 @@ func (j *journal) report(now time.Time) Report {
 	defer j.mu.Unlock()
 	j.goingOn(now)
 	r := Report{
-		Time: now, Acknowledged: j.acknowledged, Failed: j.failed, Errors: maps.Clone(j.errors), LastError: j.lastError,
+		Time: now, Acknowledged: j.acknowledged, Failed: j.failed, Errors: maps.Clone(j.errors), Texts: maps.Clone(j.texts),
 		LongestStallMS: j.longest.Milliseconds(), StallMS: j.recent.Milliseconds(),
 	}
 	j.recent = 0
