@@ -70,7 +70,9 @@ func run(ctx context.Context, count int, file string, patience time.Duration) er
 }
 
 // trial creates the cluster, waits until it is ready, and removes it.
-func trial(ctx context.Context, cluster *framework.Cluster, namespace string, manifest []byte, patience time.Duration) (time.Duration, error) {
+func trial(
+	ctx context.Context, cluster *framework.Cluster, namespace string, manifest []byte, patience time.Duration,
+) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	object := &v1alpha1.CodisCluster{}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -58,18 +57,6 @@ func (l *Load) Report() (workload.Report, error) {
 		return workload.Report{}, err
 	}
 	return *lines[len(lines)-1].Report, err
-}
-
-// Since returns the reports after a moment.
-func (l *Load) Since(moment time.Time) ([]workload.Report, error) {
-	lines, err := l.follower.all()
-	var reports []workload.Report
-	for _, line := range lines {
-		if line.Report != nil && line.Report.Time.After(moment) {
-			reports = append(reports, *line.Report)
-		}
-	}
-	return reports, err
 }
 
 // Stop ends the writes, reads back what was acknowledged, and tells.
