@@ -47,7 +47,7 @@ func TestComponentsInAnyOrder(t *testing.T) {
 	if !strings.Contains(want, "0 slots without owner; 2 proxies") {
 		t.Fatalf("the reference is not a cluster:\n%s", want)
 	}
-	for seed := range uint64(orders) {
+	for seed := range few(orders) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()
 			w := parts(t, rand.New(rand.NewPCG(seed, 1)))

@@ -21,7 +21,7 @@ import (
 // namesake made afterwards is empty and healthy.
 func TestDeletionOfAClusterInAnyOrder(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(8) {
+	for seed := range few(8) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()
 			w := sample(t, nil)
@@ -42,7 +42,7 @@ func TestDeletionOfAClusterInAnyOrder(t *testing.T) {
 // once the whole lot is deleted.
 func TestDeletionOfTheComponentsInAnyOrder(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(8) {
+	for seed := range few(8) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()
 			random := rand.New(rand.NewPCG(seed, 5))

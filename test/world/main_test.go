@@ -12,9 +12,17 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// raceStride is how many crashes are left out for one that is tried under the
-// race detector.
-const raceStride = 16
+// raceStride is how many times less is tried under the race detector, which makes
+// everything that much slower.
+const raceStride = 8
+
+// few is how many of n variants are tried.
+func few(n uint64) uint64 {
+	if raceEnabled {
+		return (n + raceStride - 1) / raceStride
+	}
+	return n
+}
 
 // silence drops what the Redis client prints about servers that are down.
 type silence struct{}

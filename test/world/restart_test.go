@@ -88,7 +88,7 @@ func TestInvariant2RestartsLoseNothingThatAMemberHas(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for _, seen := range []bool{false, true} {
+			for _, seen := range []bool{false, true}[:few(2)] {
 				w := groupWithData(t, tt.members, tt.volumes)
 				w.killWith(tt.disks)
 				if !seen {
@@ -155,7 +155,7 @@ const restartSeeds = 12
 // the last one that has a whole copy: the data is never lost.
 func TestInvariant2RandomRestarts(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(restartSeeds) {
+	for seed := range few(restartSeeds) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()
 			random := rand.New(rand.NewPCG(seed, 2))

@@ -65,11 +65,12 @@ type world struct {
 	reconcilers []kind
 	timeout     time.Duration
 
-	mu    sync.Mutex
-	calls []fixture.Call // Those that a crash is interesting at.
-	// crashAt is the number of the call that goes wrong, 0 for none.
-	crashAt int
-	outcome fixture.Outcome
+	mu      sync.Mutex
+	calls   []fixture.Call // All but reads of objects.
+	changed int            // How many of them change anything, and how many do not.
+	looks   int
+	blind   bool // A look failed in this round.
+	trouble trouble
 	dead    bool
 	crashed string
 	faults  []string
@@ -121,12 +122,18 @@ func (w *world) startOperator() {
 	w.reconcilers = []kind{
 		{&cluster.Reconciler{Client: c, Reader: reader, Recorder: w.recorder}, &v1alpha1.CodisClusterList{}},
 		{&coordinator.Reconciler{Client: c, Recorder: w.recorder}, &v1alpha1.CodisCoordinatorList{}},
-		{&dashboard.Reconciler{Client: c, Reader: reader, Recorder: w.recorder, Images: images, Domain: domain},
-			&v1alpha1.CodisDashboardList{}},
-		{&group.Reconciler{Client: c, Reader: reader, Recorder: w.recorder, Clock: w.clock, Images: images, Domain: domain,
-			ProbeTimeout: w.timeout}, &v1alpha1.CodisGroupList{}},
-		{&proxy.Reconciler{Client: c, Reader: reader, Recorder: w.recorder, Clock: w.clock, Images: images, Domain: domain,
-			ProbeTimeout: w.timeout}, &v1alpha1.CodisProxyList{}},
+		{
+			&dashboard.Reconciler{Client: c, Reader: reader, Recorder: w.recorder, Images: images, Domain: domain},
+			&v1alpha1.CodisDashboardList{},
+		},
+		{&group.Reconciler{
+			Client: c, Reader: reader, Recorder: w.recorder, Clock: w.clock, Images: images, Domain: domain,
+			ProbeTimeout: w.timeout,
+		}, &v1alpha1.CodisGroupList{}},
+		{&proxy.Reconciler{
+			Client: c, Reader: reader, Recorder: w.recorder, Clock: w.clock, Images: images, Domain: domain,
+			ProbeTimeout: w.timeout,
+		}, &v1alpha1.CodisProxyList{}},
 	}
 	w.mu.Lock()
 	w.dead = false
@@ -152,13 +159,21 @@ func (w *world) decide(c fixture.Call) fixture.Outcome {
 		w.dead = outcome == fixture.PassAndFail && c.Changes()
 		return outcome
 	}
-	if w.crashAt == 0 || len(w.calls) != w.crashAt {
+	if !c.Changes() {
+		w.looks++
+		if tr := w.trouble; w.looks <= tr.first && w.looks%tr.every == tr.look%tr.every {
+			w.crashed, w.blind = c.String(), true
+			return fixture.Fail
+		}
+		return fixture.Pass
+	}
+	if w.changed++; w.changed != w.trouble.at {
 		return fixture.Pass
 	}
 	// Nothing happened: the operator goes on. Something did: it dies before it
 	// hears of it.
-	w.crashed, w.dead = c.String(), w.outcome == fixture.PassAndFail
-	return w.outcome
+	w.crashed, w.dead = c.String(), w.trouble.outcome == fixture.PassAndFail
+	return w.trouble.outcome
 }
 
 // round reconciles every object, once or more, lets the cluster go on, and
@@ -191,7 +206,7 @@ func (w *world) round() bool {
 		w.startOperator()
 		return true
 	}
-	moved = moved || w.api.Version() != before || w.changes() != calls
+	moved = moved || w.api.Version() != before || w.changes() != calls || w.wasBlind()
 	if w.lateNow /= 2; moved {
 		w.lateNow = w.late
 	}
@@ -235,13 +250,16 @@ func (w *world) isDead() bool {
 func (w *world) changes() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	n := 0
-	for _, c := range w.calls {
-		if c.Changes() {
-			n++
-		}
-	}
-	return n
+	return w.changed
+}
+
+// wasBlind tells whether a look failed since it was asked last.
+func (w *world) wasBlind() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	was := w.blind
+	w.blind = false
+	return was
 }
 
 // rest runs rounds until nothing moves any more.
@@ -306,7 +324,7 @@ func example(t *testing.T, file string) []client.Object {
 		t.Fatal(err)
 	}
 	var objects []client.Object
-	for _, document := range strings.Split(string(text), "\n---\n") {
+	for document := range strings.SplitSeq(string(text), "\n---\n") {
 		var meta struct {
 			Kind string `json:"kind"`
 		}
