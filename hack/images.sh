@@ -24,7 +24,8 @@ client() {
     bin/client:/client
 }
 
-# Every program of the release that is there, with the pages of codis-fe and the
+# codis-fe looks for its pages beside the name it was called by, which is in the
+# working directory. Every program of the release that is there, with the pages of codis-fe and the
 # libraries that the programs need.
 release() {
   local dir=$1 program files=()

@@ -135,6 +135,30 @@ func TestInvariant3AnEmptiedStoreAfterAFailover(t *testing.T) {
 	}
 }
 
+// A store that lost some slots gets back those, and no other slot is touched:
+// one that somebody gave to another group stays there.
+func TestInvariant3OnlySlotsWithoutOwnerAreAssigned(t *testing.T) {
+	t.Parallel()
+	w := sample(t, nil)
+	w.kill(dashboardPod)
+	for id := range 10 {
+		if err := w.stored().SaveSlot(&models.SlotMapping{ID: id}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.stored().SaveSlot(&models.SlotMapping{ID: 20, GroupID: 2}); err != nil {
+		t.Fatal(err)
+	}
+	w.rest()
+	w.mustBeReady()
+	topology := w.topology()
+	for _, want := range []string{"slots 0-19,21-511;", "slots 20,512-1023;", " 0 slots without owner"} {
+		if !strings.Contains(topology, want) {
+			t.Errorf("the world lacks %q:\n%s", want, topology)
+		}
+	}
+}
+
 func TestDashboardReplacedWithItsVolume(t *testing.T) {
 	t.Parallel()
 	w := sample(t, func(c *v1alpha1.CodisCluster) {
