@@ -24,9 +24,9 @@ client() {
     bin/client:/client
 }
 
-# codis-fe looks for its pages beside the name it was called by, which is in the
-# working directory. Every program of the release that is there, with the pages of codis-fe and the
-# libraries that the programs need.
+# Every program of the release that is there, with the pages of codis-fe and the
+# libraries that the programs need. codis-fe looks for its pages in the working
+# directory when it is called without a path.
 release() {
   local dir=$1 program files=()
   for program in codis-dashboard codis-proxy codis-fe codis-admin codis-server redis-cli redis-sentinel assets; do
@@ -34,7 +34,7 @@ release() {
       files+=("${dir}/${program}:/usr/local/bin/${program}")
     fi
   done
-  bin/image -o "${out}/codis-standin.tar" -name codis-standin:dev -user 65532 -ldd "${files[@]}"
+  bin/image -o "${out}/codis-standin.tar" -name codis-standin:dev -user 65532 -workdir /usr/local/bin -ldd "${files[@]}"
 }
 
 # The stand-in speaks for the dashboard, the proxy and the page; its servers are
