@@ -14,7 +14,7 @@ import (
 
 // raceStride is how many times less is tried under the race detector, which makes
 // everything that much slower.
-const raceStride = 8
+const raceStride = 16
 
 // few is how many of n variants are tried.
 func few(n uint64) uint64 {

@@ -123,6 +123,32 @@ func TestInvariant2HoldsWhileTheDataIsOutOfReach(t *testing.T) {
 	w.mustHold("small-1", "small-1-1", someData)
 }
 
+// Copies of data are costly for the master: one member copies at a time.
+func TestMembersCopyOneAfterTheOther(t *testing.T) {
+	t.Parallel()
+	w := groupWithData(t, 4, false)
+	seen := false
+	w.observe = func() {
+		var copying []string
+		for _, pod := range w.podsOf(naming.ComponentServer) {
+			if s := w.cluster.Server(namespace, pod.Name); s != nil && s.Copying() {
+				copying = append(copying, pod.Name)
+			}
+		}
+		seen = seen || len(copying) > 0
+		if len(copying) > 1 {
+			w.fault("%v copy at once", copying)
+		}
+	}
+	w.killWith(map[string]fixture.Dataset{"small-1-1": nil, "small-1-2": nil, "small-1-3": nil})
+	w.rest()
+	w.mustBeReady()
+	w.mustHold("small-1", "small-1-0", someData)
+	if !seen {
+		t.Error("nobody copied anything")
+	}
+}
+
 // What is held is released by a person who names the member whose data is kept.
 func TestInvariant2APersonReleasesAHold(t *testing.T) {
 	t.Parallel()
