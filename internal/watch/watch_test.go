@@ -139,14 +139,14 @@ func TestGroupWithSameID(t *testing.T) {
 		others []client.Object
 		want   string
 	}{
-		"alone":                                    {nil, ""},
-		"an older one has the id":                  {[]client.Object{group("ns", "z", "d", 7, -1)}, "z"},
-		"a younger one has the id":                 {[]client.Object{group("ns", "a", "d", 7, 1)}, ""},
-		"one of the same age whose name is first":  {[]client.Object{group("ns", "a", "d", 7, 0)}, "a"},
-		"one of the same age whose name is second": {[]client.Object{group("ns", "z", "d", 7, 0)}, ""},
-		"another id":                               {[]client.Object{group("ns", "a", "d", 8, -1)}, ""},
-		"another dashboard":                        {[]client.Object{group("ns", "a", "other", 7, -1)}, ""},
-		"another namespace":                        {[]client.Object{group("else", "a", "d", 7, -1)}, ""},
+		"none but me":           {nil, ""},
+		"older, same id":        {[]client.Object{group("ns", "z", "d", 7, -1)}, "z"},
+		"younger, same id":      {[]client.Object{group("ns", "a", "d", 7, 1)}, ""},
+		"same age, first name":  {[]client.Object{group("ns", "a", "d", 7, 0)}, "a"},
+		"same age, second name": {[]client.Object{group("ns", "z", "d", 7, 0)}, ""},
+		"another id":            {[]client.Object{group("ns", "a", "d", 8, -1)}, ""},
+		"another dashboard":     {[]client.Object{group("ns", "a", "other", 7, -1)}, ""},
+		"another namespace":     {[]client.Object{group("else", "a", "d", 7, -1)}, ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -6,6 +6,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -20,7 +21,7 @@ import (
 )
 
 var _ = Describe("The operator", func() {
-	DescribeTableSubtree("goes on where another one died", func(reached func(observer.Observation) bool) {
+	DescribeTableSubtree("goes on where another one died", func(bring func(ctx context.Context, namespace string) *product) {
 		for _, kill := range []bool{true, false} {
 			way := "its pod deleted"
 			if kill {
@@ -33,9 +34,7 @@ var _ = Describe("The operator", func() {
 				agent, err := cluster.StartAgent(ctx, namespace, victim.Spec.NodeName)
 				Expect(err).NotTo(HaveOccurred())
 				started := time.Now()
-				kubectl(ctx, "create", "-n", namespace, "-f", sampleManifest)
-				p := watchProduct(ctx, namespace, "sample")
-				Eventually(func() bool { return reached(p.seen()) }).WithPolling(20 * time.Millisecond).Should(BeTrue())
+				p := bring(ctx, namespace)
 				if kill {
 					_, err := agent.Signal(ctx, victim, "manager", "KILL", "")
 					Expect(err).NotTo(HaveOccurred())
@@ -54,13 +53,15 @@ var _ = Describe("The operator", func() {
 			}, SpecTimeout(4*time.Minute))
 		}
 	},
-		Entry("while groups are registered:", func(o observer.Observation) bool { return len(o.Groups) > 0 }),
-		Entry("while slots are assigned:", func(o observer.Observation) bool {
-			return len(o.Groups[1]) == 2 && len(o.Groups[2]) == 2
+		Entry("while groups are registered:", func(ctx context.Context, namespace string) *product {
+			return createUntil(ctx, namespace, func(o observer.Observation) bool { return len(o.Groups) > 0 })
 		}),
-		Entry("while proxies come online:", func(o observer.Observation) bool {
-			return o.Slots[1] != "" && o.Slots[0] == ""
+		Entry("while slots are assigned:", func(ctx context.Context, namespace string) *product {
+			return createUntil(ctx, namespace, func(o observer.Observation) bool {
+				return len(o.Groups[1]) == 2 && len(o.Groups[2]) == 2
+			})
 		}),
+		Entry("while proxies come online:", createUntilProxies),
 	)
 
 	It("is upgraded without touching Codis", func(ctx SpecContext) {
@@ -81,6 +82,32 @@ var _ = Describe("The operator", func() {
 		Expect(p.topology()).To(Equal(topology))
 	}, SpecTimeout(5*time.Minute))
 })
+
+// createUntil creates the sample and returns as soon as the witness sees it so far.
+func createUntil(ctx context.Context, namespace string, reached func(observer.Observation) bool) *product {
+	GinkgoHelper()
+	kubectl(ctx, "create", "-n", namespace, "-f", sampleManifest)
+	p := watchProduct(ctx, namespace, "sample")
+	Eventually(func() bool { return reached(p.seen()) }).WithPolling(20 * time.Millisecond).Should(BeTrue())
+	return p
+}
+
+// createUntilProxies creates the sample without proxies, adds them once slots
+// have owners, and returns when their pods are there.
+func createUntilProxies(ctx context.Context, namespace string) *product {
+	GinkgoHelper()
+	content, err := os.ReadFile(sampleManifest)
+	Expect(err).NotTo(HaveOccurred())
+	none := strings.Replace(string(content), "  proxy:\n    replicas: 2\n", "  proxy:\n    replicas: 0\n", 1)
+	Expect(none).NotTo(Equal(string(content)))
+	_, err = cluster.KubectlWith(ctx, none, "create", "-n", namespace, "-f", "-")
+	Expect(err).NotTo(HaveOccurred())
+	p := watchProduct(ctx, namespace, "sample")
+	Eventually(func() bool { return p.seen().Slots[1] != "" && p.seen().Slots[0] == "" }).Should(BeTrue())
+	kubectl(ctx, "patch", "codiscluster", "sample", "-n", namespace, "--type=merge", "-p", `{"spec":{"proxy":{"replicas":2}}}`)
+	Eventually(func() int { return len(p.pods(ctx, "proxy")) }).WithPolling(20 * time.Millisecond).Should(Equal(2))
+	return p
+}
 
 // waitOperator waits until every replica of the operator runs and one leads.
 func waitOperator(ctx context.Context) {
