@@ -25,6 +25,7 @@ import (
 	"github.com/codis-io/codis-operator/controllers/proxy"
 	"github.com/codis-io/codis-operator/internal/naming"
 	"github.com/codis-io/codis-operator/internal/podtemplate"
+	"github.com/codis-io/codis-operator/internal/prober"
 )
 
 // Options are what the operator was installed with.
@@ -57,6 +58,10 @@ func CacheOptions() cache.Options {
 
 // Setup registers every reconciler.
 func Setup(mgr ctrl.Manager, o Options) error {
+	probes := prober.New(clock.RealClock{})
+	if err := mgr.Add(probes); err != nil {
+		return fmt.Errorf("add prober: %w", err)
+	}
 	recorder := mgr.GetEventRecorder(naming.Operator)
 	reconcilers := map[string]interface{ SetupWithManager(ctrl.Manager) error }{
 		"cluster":     &cluster.Reconciler{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder},
@@ -67,7 +72,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		},
 		"group": &group.Reconciler{
 			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Clock: clock.RealClock{},
-			Images: o.Images, Domain: o.Domain, Namespace: o.Namespace,
+			Images: o.Images, Domain: o.Domain, Namespace: o.Namespace, Prober: probes,
 		},
 		"proxy": &proxy.Reconciler{
 			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Clock: clock.RealClock{},

@@ -76,6 +76,8 @@ const (
 	ReasonMasterUnreachable = "MasterUnreachable"
 	// ReasonPromotionHeld: no member can be made master without risking data.
 	ReasonPromotionHeld = "PromotionHeld"
+	// ReasonMasterFenced: the pod of a silent master was deleted.
+	ReasonMasterFenced = "MasterFenced"
 	// ReasonPromoted: a member became master.
 	ReasonPromoted = "Promoted"
 	// ReasonReplicaNotInSync: a replica does not follow the master.

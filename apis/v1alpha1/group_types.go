@@ -37,6 +37,37 @@ type CodisGroupTemplate struct {
 	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 64 && k.matches('^[a-z][a-z0-9-]*$'))",message="config keys are directives of redis.conf in lower case, for example maxmemory-policy"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['requirepass','masterauth','slaveof','replicaof','port','bind','protected-mode','daemonize','dir','dbfilename','pidfile','logfile','include','loadmodule','rename-command','supervised','unixsocket','min-slaves-to-write','min-replicas-to-write','slave-read-only','replica-read-only']))",message="config must not set requirepass, masterauth, slaveof, replicaof, port, bind, protected-mode, daemonize, dir, dbfilename, pidfile, logfile, include, loadmodule, rename-command, supervised, unixsocket, min-slaves-to-write or slave-read-only: the operator decides these; passwords come from the dashboard's authSecretRef"
 	Config map[string]RedisValue `json:"config,omitempty"`
+
+	// failover tells how the loss of a master is noticed. The defaults suit most networks.
+	// +optional
+	Failover *Failover `json:"failover,omitempty"`
+}
+
+// Failover tells how the loss of a master is noticed. Smaller values notice it
+// sooner and take a stall of the network, or of a server, for a loss sooner.
+type Failover struct {
+	// probeIntervalMilliseconds between two questions to a codis-server. A process
+	// that ends is noticed at once; the interval matters for those that hang and
+	// for networks that drop packets. Default: 250.
+	// +optional
+	// +kubebuilder:validation:Minimum=100
+	// +kubebuilder:validation:Maximum=10000
+	ProbeIntervalMilliseconds *int32 `json:"probeIntervalMilliseconds,omitempty"`
+
+	// probeTimeoutMilliseconds after which a question counts as not answered. Default: 500.
+	// +optional
+	// +kubebuilder:validation:Minimum=100
+	// +kubebuilder:validation:Maximum=10000
+	ProbeTimeoutMilliseconds *int32 `json:"probeTimeoutMilliseconds,omitempty"`
+
+	// silenceMilliseconds is how long a master must not have answered, and its
+	// replicas must have heard nothing from it either, before it is replaced. A
+	// command that runs longer than this on the master (KEYS on millions of keys, a
+	// DEL of a huge value) costs a failover. Default: 1500.
+	// +optional
+	// +kubebuilder:validation:Minimum=1200
+	// +kubebuilder:validation:Maximum=60000
+	SilenceMilliseconds *int32 `json:"silenceMilliseconds,omitempty"`
 }
 
 // CodisGroupSpec is the wanted state of a CodisGroup.
@@ -105,6 +136,65 @@ type MemberStatus struct {
 	// node that the pod runs on.
 	// +optional
 	Node string `json:"node,omitempty"`
+	// runID of the process, new with each start, as it was last seen.
+	// +optional
+	RunID string `json:"runID,omitempty"`
+}
+
+// FailoverCause says why a member took the place of the master.
+// +kubebuilder:validation:Enum=MasterDead;MasterSilent;MasterRestarted;DataLossAccepted;FoundMaster
+type FailoverCause string
+
+// Causes of failovers.
+const (
+	// CauseMasterDead: the process of the master had ended.
+	CauseMasterDead FailoverCause = "MasterDead"
+	// CauseMasterSilent: the master answered neither the operator nor its replicas.
+	CauseMasterSilent FailoverCause = "MasterSilent"
+	// CauseMasterRestarted: the master had been started again and may have lost writes.
+	CauseMasterRestarted FailoverCause = "MasterRestarted"
+	// CauseDataLossAccepted: a person named the member whose data is kept.
+	CauseDataLossAccepted FailoverCause = "DataLossAccepted"
+	// CauseFoundMaster: the member took writes already, the dashboard did not know.
+	CauseFoundMaster FailoverCause = "FoundMaster"
+)
+
+// Promotion is a change of master that has been decided and is being carried out.
+type Promotion struct {
+	// member that becomes master.
+	// +required
+	Member string `json:"member"`
+	// runID of the process that was chosen; another one of that member is not.
+	// +required
+	RunID string `json:"runID"`
+	// from is the master that is replaced; empty for the first of its group.
+	// +optional
+	From string `json:"from,omitempty"`
+	// cause of the change; empty where the member is the first master, or still is it.
+	// +optional
+	Cause FailoverCause `json:"cause,omitempty"`
+	// startTime of the change.
+	// +required
+	StartTime metav1.MicroTime `json:"startTime"`
+}
+
+// FailoverRecord is a change of master that is over.
+type FailoverRecord struct {
+	// from is the member that was master.
+	// +required
+	From string `json:"from"`
+	// to is the member that became master.
+	// +required
+	To string `json:"to"`
+	// cause of the change.
+	// +required
+	Cause FailoverCause `json:"cause"`
+	// time when the new master was seen to take writes.
+	// +required
+	Time metav1.MicroTime `json:"time"`
+	// durationMilliseconds from the decision until then.
+	// +optional
+	DurationMilliseconds int64 `json:"durationMilliseconds"`
 }
 
 // CodisGroupStatus is what the operator saw last.
@@ -123,6 +213,20 @@ type CodisGroupStatus struct {
 	// master is the pod that the dashboard calls master.
 	// +optional
 	Master string `json:"master,omitempty"`
+
+	// masterRunID is the process that took writes, as the operator made or found
+	// it. A process that somebody else made master over members with other data
+	// is not copied to them.
+	// +optional
+	MasterRunID string `json:"masterRunID,omitempty"`
+
+	// promotion that is being carried out.
+	// +optional
+	Promotion *Promotion `json:"promotion,omitempty"`
+
+	// lastFailover is the last change of master that was not the first.
+	// +optional
+	LastFailover *FailoverRecord `json:"lastFailover,omitempty"`
 
 	// members of the group.
 	// +optional
@@ -152,6 +256,12 @@ type CodisGroupStatus struct {
 	// twice a minute.
 	// +optional
 	Keys int64 `json:"keys"`
+
+	// keySlots are the slots whose keys the master holds, as ranges: "0-511".
+	// Looked at only while no slot of the product has an owner, so that the first
+	// layout gives each group the slots whose keys it has.
+	// +optional
+	KeySlots string `json:"keySlots,omitempty"`
 
 	// memory used on the master, of its maxmemory: "1.2Gi/4Gi". Refreshed with keys.
 	// +optional

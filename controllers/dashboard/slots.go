@@ -25,6 +25,8 @@ type groupView struct {
 	inSync bool
 	// leaving tells that the group is being deleted.
 	leaving bool
+	// keySlots are the slots whose keys the group holds, while no slot has an owner.
+	keySlots string
 }
 
 // assignment is what shall be done about slots that nobody owns.
@@ -65,7 +67,31 @@ func decideAssignment(stats *codis.Stats, recorded layout.Layout, initial []int,
 			return assignment{waiting: fmt.Sprintf("waiting for group %d to be registered and in sync", id)}
 		}
 	}
-	return assignment{slots: layout.Missing(stats, layout.Even(initial))}
+	return firstLayout(stats, initial, groups)
+}
+
+// firstLayout shares the slots evenly, but for those whose keys a group holds
+// from an earlier life of the product: it owns them again, since an assignment
+// moves no data.
+func firstLayout(stats *codis.Stats, initial []int, groups []groupView) assignment {
+	plan := layout.Even(initial)
+	if stats.Offline() < codis.Slots {
+		return assignment{slots: layout.Missing(stats, plan)} // Begun: clients may write by now.
+	}
+	keys := layout.Layout{}
+	for _, g := range groups {
+		slots, err := layout.Parse(g.keySlots)
+		if err != nil || len(slots) > 0 && !hasServer(stats, g.id) {
+			return assignment{waiting: fmt.Sprintf("waiting for group %d, which has keys, to tell of which slots", g.id)}
+		}
+		keys[g.id] = slots
+	}
+	plan, err := plan.WithKeys(keys)
+	if err != nil {
+		return assignment{waiting: fmt.Sprintf("%s, from an earlier layout that is lost, and only one can own it: "+
+			"remove the copy that is not wanted (SLOTSDEL on that master)", err)}
+	}
+	return assignment{slots: layout.Missing(stats, plan)}
 }
 
 func restore(stats *codis.Stats, recorded layout.Layout) assignment {

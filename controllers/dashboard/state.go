@@ -90,7 +90,8 @@ func viewOf(g *v1alpha1.CodisGroup) groupView {
 		inSync: meta.IsStatusConditionTrue(list, v1alpha1.ConditionRegistered) &&
 			meta.IsStatusConditionTrue(list, v1alpha1.ConditionReplicasInSync) &&
 			meta.IsStatusConditionTrue(list, v1alpha1.ConditionMasterReachable),
-		leaving: g.DeletionTimestamp != nil,
+		leaving:  g.DeletionTimestamp != nil,
+		keySlots: g.Status.KeySlots,
 	}
 }
 

@@ -11,10 +11,12 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/codis"
+	"github.com/codis-io/codis-operator/internal/layout"
 	"github.com/codis-io/codis-operator/internal/reconcile"
 	"github.com/codis-io/codis-operator/internal/redis"
 )
@@ -48,10 +50,52 @@ func (r *Reconciler) assignRoles(ctx context.Context, s *state) (time.Duration, 
 		return r.promote(ctx, s, s.decision.master)
 	case keep:
 		return r.settle(ctx, s)
-	case wait, hold:
+	case fence:
+		return r.fence(ctx, s)
+	case wait:
+		return reconcile.Soon, nil
+	case hold:
 		return reconcile.Later, nil
 	}
 	return 0, nil
+}
+
+// fence deletes the pod of a silent master with the shortest grace that lets
+// the API server wait for kubelet: the object goes when the process has ended.
+// The promotion is recorded first, with the cause that is known only now.
+func (r *Reconciler) fence(ctx context.Context, s *state) (time.Duration, error) {
+	m := s.decision.master
+	if err := r.intend(ctx, s, *s.decision.heir, m.name, v1alpha1.CauseMasterSilent); err != nil {
+		return 0, err
+	}
+	pod := &corev1.Pod{}
+	pod.Namespace, pod.Name = s.group.Namespace, m.name
+	err := r.Client.Delete(ctx, pod, client.Preconditions{UID: &m.uid}, client.GracePeriodSeconds(1))
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return 0, fmt.Errorf("fence %s: %w", m.name, err)
+	}
+	r.event(s, corev1.EventTypeWarning, v1alpha1.ReasonMasterFenced, "Fence",
+		"Deleted pod %s: it is master and answers neither the operator nor its replicas", m.name)
+	return reconcile.Soon, nil
+}
+
+// intend records who is about to become master, before it does: whoever finds
+// it takes writes later knows that it was meant to. The write fails when the
+// status changed since it was read, by another operator or by a pass that this
+// one's cache has not seen.
+func (r *Reconciler) intend(ctx context.Context, s *state, m member, from string, cause v1alpha1.FailoverCause) error {
+	if p := s.group.Status.Promotion; p != nil && p.Member == m.name && p.RunID == m.redis.RunID {
+		return nil
+	}
+	before := s.group.DeepCopy()
+	s.group.Status.Promotion = &v1alpha1.Promotion{
+		Member: m.name, RunID: m.redis.RunID, From: from, Cause: cause, StartTime: metav1.NewMicroTime(r.Clock.Now()),
+	}
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Status().Patch(ctx, s.group, patch); err != nil {
+		return fmt.Errorf("record the promotion of %s: %w", m.name, err)
+	}
+	return nil
 }
 
 func (r *Reconciler) finishPromotion(ctx context.Context, s *state, known *codis.Group) (time.Duration, error) {
@@ -65,6 +109,11 @@ func (r *Reconciler) finishPromotion(ctx context.Context, s *state, known *codis
 	if held := finishHeld(s.world, known.Servers[known.Promoting.Index].Addr); held != "" {
 		s.decision.verb, s.decision.reason, s.decision.message = hold, v1alpha1.ReasonPromotionHeld, held
 		return reconcile.Later, nil
+	}
+	if candidate := s.world.byAddr(known.Servers[known.Promoting.Index].Addr); candidate != nil && candidate.known() {
+		if err := r.intend(ctx, s, *candidate, s.group.Status.Master, v1alpha1.CauseFoundMaster); err != nil {
+			return 0, err
+		}
 	}
 	if !s.try("finish the promotion", s.api.Promote(ctx, known.ID, known.Servers[known.Promoting.Index].Addr)) {
 		return reconcile.Later, nil
@@ -98,6 +147,9 @@ func (r *Reconciler) lift(ctx context.Context, s *state) (time.Duration, error) 
 		s.decision.verb = keep
 		return r.settle(ctx, s)
 	}
+	if err := r.intend(ctx, s, *m, "", ""); err != nil {
+		return 0, err
+	}
 	if err := r.makeMaster(ctx, s, *m); err != nil {
 		s.decision = decision{
 			verb: wait, reason: v1alpha1.ReasonProgressing,
@@ -120,6 +172,9 @@ func (r *Reconciler) promote(ctx context.Context, s *state, m *member) (time.Dur
 	if old := s.world.byAddr(from); old != nil {
 		from = old.name
 	}
+	if err := r.intend(ctx, s, *m, from, s.decision.cause); err != nil {
+		return 0, err
+	}
 	// The dashboard would make a master of whatever process has the address by
 	// then. This way it is the one that was compared, or nobody.
 	if err := r.makeMaster(ctx, s, *m); err != nil {
@@ -129,7 +184,7 @@ func (r *Reconciler) promote(ctx context.Context, s *state, m *member) (time.Dur
 		return reconcile.Soon, nil
 	}
 	r.event(s, corev1.EventTypeWarning, v1alpha1.ReasonPromoted, "Promote",
-		"%s is master instead of %s, with %d keys", m.name, from, m.redis.Keys)
+		"%s is master instead of %s, with %d keys: %s", m.name, from, m.redis.Keys, s.group.Status.Promotion.Cause)
 	// The dashboard does not fail when the server could not be made master: the
 	// next pass looks, and lifts it.
 	return reconcile.Soon, nil
@@ -141,6 +196,9 @@ func (r *Reconciler) settle(ctx context.Context, s *state) (time.Duration, error
 	master := s.decision.master
 	follows, held := decideFollowers(s.world, *master)
 	s.held = held
+	if err := r.observeKeySlots(ctx, s, *master); err != nil {
+		return reconcile.Later, err
+	}
 	for _, m := range follows {
 		if err := r.follow(ctx, s, m, master.addr); err != nil {
 			return reconcile.Soon, redis.Unexpected(fmt.Errorf("point %s at %s: %w", m.name, master.name, err))
@@ -153,6 +211,22 @@ func (r *Reconciler) settle(ctx context.Context, s *state) (time.Duration, error
 		return reconcile.Soon, nil
 	}
 	return reconcile.Steady, nil
+}
+
+// observeKeySlots finds out of which slots the group holds keys while no slot of
+// the product has an owner: the dashboard may have lost its store.
+func (r *Reconciler) observeKeySlots(ctx context.Context, s *state, master member) error {
+	s.group.Status.KeySlots = ""
+	if s.stats.Offline() < codis.Slots || !master.redis.HasData() {
+		return nil
+	}
+	slots, err := s.servers.SlotsWithKeys(ctx, redisAddr(master))
+	if err != nil {
+		s.group.Status.KeySlots = "unknown"
+		return redis.Unexpected(err)
+	}
+	s.group.Status.KeySlots = layout.Format(slots)
+	return nil
 }
 
 // makeMaster ends the replication of a member, if it is what was observed.

@@ -6,6 +6,7 @@ package group
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -42,6 +43,7 @@ func report(s *state, now time.Time) {
 	available := conditions.Summarize(v1alpha1.ConditionAvailable, "the master takes writes", specCondition(s), master)
 	conditions.Set(&status.Conditions, g.Generation, ready, available, workload, master, replicas, registered)
 	reportMembers(s)
+	reportFailover(s, now)
 	if s.stats != nil {
 		status.Slots = int32(s.stats.SlotsOf(int(g.Spec.ID))) //nolint:gosec // At most 1024.
 	}
@@ -105,7 +107,7 @@ func masterCondition(s *state) conditions.Condition {
 			return conditions.False(t, v1alpha1.ReasonDashboardRefused, message+"; the dashboard refused to "+s.refused.Error())
 		}
 		return conditions.False(t, v1alpha1.ReasonProgressing, message)
-	case wait, hold:
+	case fence, wait, hold:
 		return conditions.False(t, s.decision.reason, s.decision.message)
 	}
 	if m := s.world.byName(s.group.Status.Master); m != nil && m.redis.IsMaster() {
@@ -198,7 +200,7 @@ func reportMembers(s *state) {
 	status.Members = nil
 	inRole, replicas := 0, int32(0)
 	for _, m := range s.world.members {
-		ms := v1alpha1.MemberStatus{Name: m.name, Node: m.node, Role: roleOf(m), Link: linkOf(m)}
+		ms := v1alpha1.MemberStatus{Name: m.name, Node: m.node, Role: roleOf(m), Link: linkOf(m), RunID: s.runIDOf(m)}
 		if m.ip != "" {
 			replicas++
 		}
@@ -212,10 +214,12 @@ func reportMembers(s *state) {
 	status.Ready = fmt.Sprintf("%d/%d", inRole, s.wanted())
 }
 
-// reportInSync records who is in sync while the master answers, and leaves the
-// record alone while it does not: it tells who may take over.
+// reportInSync records who is in sync while the master answers. While it does
+// not, the record tells who may take over: only who was started again is dropped.
 func reportInSync(s *state) {
 	if s.decision.verb != keep {
+		s.group.Status.InSync = slices.DeleteFunc(s.group.Status.InSync,
+			func(name string) bool { return !s.world.inSync[name] })
 		return
 	}
 	s.group.Status.InSync = nil
@@ -224,6 +228,39 @@ func reportInSync(s *state) {
 			s.group.Status.InSync = append(s.group.Status.InSync, m.name)
 		}
 	}
+}
+
+// runIDOf is the process of a member, the last one known while it does not answer.
+func (s *state) runIDOf(m member) string {
+	if m.redis.RunID == "" {
+		return s.world.runIDs[m.name]
+	}
+	return m.redis.RunID
+}
+
+// reportFailover ends the promotion that was under way, once the member takes
+// writes and the dashboard knows, and remembers it.
+func reportFailover(s *state, now time.Time) {
+	status := &s.group.Status
+	if s.decision.verb != keep || s.held != "" {
+		return
+	}
+	master := s.decision.master
+	status.MasterRunID = master.redis.RunID
+	p := status.Promotion
+	if p == nil {
+		return
+	}
+	status.Promotion = nil
+	if p.Member != master.name || p.From == "" || p.From == p.Member {
+		return
+	}
+	took := now.Sub(p.StartTime.Time)
+	status.LastFailover = &v1alpha1.FailoverRecord{
+		From: p.From, To: p.Member, Cause: p.Cause, Time: metav1.NewMicroTime(now), DurationMilliseconds: took.Milliseconds(),
+	}
+	failovers.WithLabelValues(string(p.Cause)).Inc()
+	failoverSeconds.Observe(took.Seconds())
 }
 
 func roleOf(m member) v1alpha1.Role {

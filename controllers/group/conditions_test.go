@@ -238,11 +238,11 @@ func TestReportMembers(t *testing.T) {
 	s.world.members[5].ip = ""
 	report(s, now)
 	want := []v1alpha1.MemberStatus{
-		{Name: "g-0", Role: v1alpha1.RoleMaster, Link: v1alpha1.LinkNone},
-		{Name: "g-1", Role: v1alpha1.RoleReplica, Link: v1alpha1.LinkUp, Node: "node-a"},
-		{Name: "g-2", Role: v1alpha1.RoleReplica, Link: v1alpha1.LinkSyncing},
-		{Name: "g-3", Role: v1alpha1.RoleReplica, Link: v1alpha1.LinkDown},
-		{Name: "g-4", Role: v1alpha1.RoleFenced, Link: v1alpha1.LinkDown},
+		{Name: "g-0", Role: v1alpha1.RoleMaster, Link: v1alpha1.LinkNone, RunID: "run"},
+		{Name: "g-1", Role: v1alpha1.RoleReplica, Link: v1alpha1.LinkUp, Node: "node-a", RunID: "run"},
+		{Name: "g-2", Role: v1alpha1.RoleReplica, Link: v1alpha1.LinkSyncing, RunID: "run"},
+		{Name: "g-3", Role: v1alpha1.RoleReplica, Link: v1alpha1.LinkDown, RunID: "run"},
+		{Name: "g-4", Role: v1alpha1.RoleFenced, Link: v1alpha1.LinkDown, RunID: "run"},
 		{Name: "g-5", Role: v1alpha1.RoleUnknown, Link: v1alpha1.LinkUnknown},
 	}
 	status := s.group.Status

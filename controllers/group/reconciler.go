@@ -15,17 +15,21 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/apply"
 	"github.com/codis-io/codis-operator/internal/conditions"
 	"github.com/codis-io/codis-operator/internal/naming"
 	"github.com/codis-io/codis-operator/internal/podtemplate"
+	"github.com/codis-io/codis-operator/internal/prober"
 	"github.com/codis-io/codis-operator/internal/product"
 	"github.com/codis-io/codis-operator/internal/reconcile"
 	"github.com/codis-io/codis-operator/internal/watch"
@@ -43,6 +47,8 @@ type Reconciler struct {
 	Domain   naming.Domain
 	// Namespace that the operator runs in; empty for any.
 	Namespace string
+	// Prober asks the servers over and over; nil for passes of the reconciler alone.
+	Prober *prober.Prober
 	// ProbeTimeout bounds each dial and command to a server. Default: 1 s.
 	ProbeTimeout time.Duration
 }
@@ -61,8 +67,10 @@ type Reconciler struct {
 
 // SetupWithManager registers the reconciler.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	changes := source.Channel(r.Prober.Changes(), &handler.EnqueueRequestForObject{})
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.CodisGroup{}).
+		WatchesRawSource(changes).
 		Owns(&appsv1.StatefulSet{}).
 		Owns(&corev1.Service{}).
 		Owns(&corev1.ConfigMap{}).
@@ -80,6 +88,9 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	group := &v1alpha1.CodisGroup{}
 	if err := r.Client.Get(ctx, req.NamespacedName, group); err != nil {
+		if apierrors.IsNotFound(err) && r.Prober != nil {
+			r.Prober.Forget(req.NamespacedName)
+		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	s := &state{group: group.DeepCopy()}

@@ -6,6 +6,7 @@ package group
 import (
 	"fmt"
 	"sort"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -26,6 +27,12 @@ type member struct {
 	leaving bool
 	// redis is what the server said; not reachable claims nothing.
 	redis redis.Observation
+	// dead tells that the process has ended: nobody listens at its address.
+	dead bool
+	// silent is how long the member has not answered, 0 where that is not known.
+	silent time.Duration
+	// deaf is how long a replica that answers has heard nothing from its master.
+	deaf time.Duration
 }
 
 // known tells whether the member's dataset can be judged.
@@ -47,6 +54,15 @@ type world struct {
 	accepted string
 	// inSync names the members that were in sync when the master last answered.
 	inSync map[string]bool
+	// masterRunID is the process that was master when the operator last looked, and
+	// promotedRunID the one that it was about to make master.
+	masterRunID, promotedRunID string
+	// runIDs of the members, as they were last seen.
+	runIDs map[string]string
+	// window is how long a master must be silent before that means anything.
+	window time.Duration
+	// sinceFailover is how long ago the last failover was.
+	sinceFailover time.Duration
 	// persistent tells that every write reaches a volume within a second.
 	persistent bool
 }
@@ -61,6 +77,8 @@ const (
 	lift verb = "Lift"
 	// promote: the dashboard shall make the member master.
 	promote verb = "Promote"
+	// fence: the master shall be killed, since it may take writes unseen.
+	fence verb = "Fence"
 	// wait: something is on its way; look again.
 	wait verb = "Wait"
 	// hold: nothing safe can be chosen; a person has to look.
@@ -71,7 +89,11 @@ const (
 type decision struct {
 	verb   verb
 	master *member
-	// reason and message for wait and hold.
+	// cause of a promotion.
+	cause v1alpha1.FailoverCause
+	// heir takes the place of a master that is to be fenced.
+	heir *member
+	// reason and message for fence, wait and hold.
 	reason, message string
 }
 
@@ -92,7 +114,7 @@ func decideMaster(w world) decision {
 	if chosen := w.byName(w.accepted); chosen != nil && chosen.known() {
 		switch {
 		case chosen != current:
-			return decision{verb: promote, master: chosen}
+			return decision{verb: promote, master: chosen, cause: v1alpha1.CauseDataLossAccepted}
 		case !chosen.redis.IsMaster():
 			return decision{verb: lift, master: chosen}
 		}
@@ -101,10 +123,7 @@ func decideMaster(w world) decision {
 	case current.redis.IsMaster():
 		return decision{verb: keep, master: current}
 	case !current.redis.Reachable:
-		return decision{
-			verb: wait, reason: v1alpha1.ReasonMasterUnreachable,
-			message: fmt.Sprintf("master %s does not answer: %s", current.name, problem(*current)),
-		}
+		return decideFailover(w, current)
 	case current.redis.Loading:
 		return decision{
 			verb: wait, reason: v1alpha1.ReasonMasterUnreachable,
@@ -182,14 +201,14 @@ func decideAfterRestart(w world, current *member) decision {
 	unknown := w.firstUnknown(current)
 	masters := w.where(func(m member) bool { return m.known() && m.redis.IsMaster() })
 	if len(masters) == 1 && w.goesOn(masters[0], current) {
-		return decision{verb: promote, master: masters[0]}
+		return decision{verb: promote, master: masters[0], cause: v1alpha1.CauseFoundMaster}
 	}
 	// A replica that was in sync until the master went has everything that was
 	// acknowledged, but for what was in flight; the disk may be older. One whose
 	// link was down before that is older than a disk that gets every write.
 	if survivor := w.bestSurvivor(current); survivor != nil &&
 		(w.inSync[survivor.name] || !w.persistent || !current.hasWholeData()) {
-		return decision{verb: promote, master: survivor}
+		return decision{verb: promote, master: survivor, cause: v1alpha1.CauseMasterRestarted}
 	}
 	if current.hasWholeData() && (unknown == nil || w.persistent) {
 		return decision{verb: lift, master: current}
@@ -201,7 +220,7 @@ func decideAfterRestart(w world, current *member) decision {
 			current.name, unknown.name, problem(*unknown), v1alpha1.AnnotationAcceptDataLoss)}
 	}
 	if best := w.mostKeys(); best != nil && best.redis.HasData() {
-		return decision{verb: promote, master: best}
+		return decision{verb: promote, master: best, cause: v1alpha1.CauseMasterRestarted}
 	}
 	if w.anyData() {
 		return waitForCopy()
@@ -241,9 +260,8 @@ func decideFollowers(w world, master member) (follows []member, held string) {
 		if m.addr == master.addr || !m.known() || m.leaving || m.redis.Follows(master.addr) {
 			continue
 		}
-		if m.redis.HasData() && !master.redis.HasData() && w.accepted != master.name {
-			held = fmt.Sprintf("%s has data and would lose it by copying %s, which is empty: "+
-				"annotate the group with %s=<pod whose data is kept>", m.name, master.name, v1alpha1.AnnotationAcceptDataLoss)
+		if reason := w.heldBack(m, master); reason != "" {
+			held = reason
 			continue
 		}
 		if syncing && master.redis.HasData() {
@@ -253,6 +271,21 @@ func decideFollowers(w world, master member) (follows []member, held string) {
 		syncing = true
 	}
 	return follows, held
+}
+
+// heldBack says why a member must not copy a master, "" if it may.
+func (w world) heldBack(m, master member) string {
+	const wayOut = "annotate the group with " + v1alpha1.AnnotationAcceptDataLoss + "=<pod whose data is kept>"
+	switch {
+	case !m.redis.HasData() || w.accepted == master.name:
+		return ""
+	case !master.redis.HasData():
+		return fmt.Sprintf("%s has data and would lose it by copying %s, which is empty: %s", m.name, master.name, wayOut)
+	case !w.trusted(master):
+		return fmt.Sprintf("somebody made %s master, and %s would lose its data by copying it: %s",
+			master.name, m.name, wayOut)
+	}
+	return ""
 }
 
 // bestSurvivor returns the member that followed the given one, in sync, without

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/redis"
 )
 
@@ -38,6 +39,8 @@ func emptyMemberNeverMaster(w world, d decision) string {
 	for _, m := range w.members {
 		switch {
 		case m.name == d.master.name:
+		case !m.known() && d.cause == v1alpha1.CauseMasterDead && w.inSync[d.master.name]:
+			// What the master had, the member has: it was in sync until the end.
 		case m.redis.HasData():
 			return d.master.name + " has no whole dataset while " + m.name + " has keys"
 		case !m.known():
@@ -65,8 +68,30 @@ func silenceMovesNobody(w world, d decision) string {
 	if len(w.order) == 0 || !d.moves() || chosenByPerson(w, d) {
 		return ""
 	}
-	if current := w.byAddr(w.order[0]); !current.redis.Reachable {
+	if current := w.byAddr(w.order[0]); !current.redis.Reachable && !current.dead {
 		return current.name + " only does not answer"
+	}
+	return ""
+}
+
+// A master that has ended is replaced by a member that certainly has its data.
+func deadMasterIsReplacedByItsCopy(w world, d decision) string {
+	if d.cause != v1alpha1.CauseMasterDead && d.cause != v1alpha1.CauseMasterSilent {
+		return ""
+	}
+	current := w.byAddr(w.order[0])
+	switch {
+	case current.redis.Reachable || !current.dead:
+		return current.name + " lives"
+	case !w.inSync[d.master.name]:
+		return d.master.name + " was not in sync"
+	case !d.master.redis.Follows(current.addr) && !d.master.redis.IsMaster() || d.master.redis.Syncing:
+		return d.master.name + " is no copy of " + current.name
+	}
+	for _, m := range w.members {
+		if m.redis.Follows(current.addr) && m.redis.LinkUp {
+			return m.name + " hears the master"
+		}
 	}
 	return ""
 }
@@ -134,6 +159,7 @@ var rules = map[string]rule{
 	"an empty member never becomes master":      emptyMemberNeverMaster,
 	"an unknown member never becomes master":    unknownMemberNeverMaster,
 	"silence moves nobody":                      silenceMovesNobody,
+	"a dead master is replaced by its copy":     deadMasterIsReplacedByItsCopy,
 	"the first master waits for everybody":      firstMasterWaitsForEverybody,
 	"the master is the dashboard's":             masterIsTheDashboards,
 	"only a master is kept":                     keepIsForMasters,
@@ -181,6 +207,10 @@ func TestInvariant5UnknownMemberNeverMaster(t *testing.T) {
 }
 
 func TestInvariant5SilenceMovesNobody(t *testing.T) { checkRule(t, "silence moves nobody") }
+
+func TestInvariant4DeadMasterIsReplacedByItsCopy(t *testing.T) {
+	checkRule(t, "a dead master is replaced by its copy")
+}
 
 func TestInvariant5FirstMasterWaitsForEverybody(t *testing.T) {
 	checkRule(t, "the first master waits for everybody")

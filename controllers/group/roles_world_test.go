@@ -32,12 +32,13 @@ const (
 	masterEmpty   // takes writes, without keys
 	masterData    // takes writes, with keys
 	masterLoading // is master and reads its disk
+	ended         // its process is gone
 	situations
 )
 
 var situationNames = [situations]string{
 	"unreachable", "loading", "loading+keys", "fenced", "fenced+keys", "synced+keys", "synced", "cut-off+keys",
-	"syncing+keys", "syncing", "never-synced+keys", "stray", "stray+keys", "master", "master+keys", "master-loading",
+	"syncing+keys", "syncing", "never-synced+keys", "stray", "stray+keys", "master", "master+keys", "master-loading", "ended",
 }
 
 const strayAddr = "elsewhere:6379"
@@ -57,7 +58,7 @@ func (s situation) observed(master string) redis.Observation {
 		up.LinkUp, up.Offset = true, 200
 	case cutOffData:
 		up.Offset = 100
-	case unreachable:
+	case unreachable, ended:
 		return redis.Observation{Problem: "no answer in time"}
 	}
 	up.Syncing = s == syncingData || s == syncingEmpty
@@ -74,10 +75,12 @@ func memberAddr(ordinal int) string { return memberName(ordinal) + ".g:6379" }
 // smallWorld builds a world. current is the ordinal of the dashboard's master,
 // or -1 where the dashboard does not know the group.
 func smallWorld(in []situation, current int) world {
-	var w world
+	w := world{window: defaultSilence, sinceFailover: coolDown}
 	followed := max(current, 0)
 	for ordinal, s := range in {
-		m := member{name: memberName(ordinal), addr: memberAddr(ordinal), ip: fmt.Sprintf("10.0.0.%d", ordinal)}
+		m := member{
+			name: memberName(ordinal), addr: memberAddr(ordinal), ip: fmt.Sprintf("10.0.0.%d", ordinal), dead: s == ended,
+		}
 		master := memberAddr(followed)
 		if ordinal == followed { // Nobody follows himself.
 			master = memberAddr((followed + 1) % len(in))

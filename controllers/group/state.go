@@ -103,14 +103,33 @@ func (r *Reconciler) observe(ctx context.Context, s *state) (time.Duration, erro
 		order:      addressesOf(s.known()),
 		lastMaster: s.group.Status.Master,
 		accepted:   s.group.Annotations[v1alpha1.AnnotationAcceptDataLoss],
-		inSync:     map[string]bool{},
 		persistent: s.group.Spec.Storage != nil,
 	}
-	for _, name := range s.group.Status.InSync {
-		s.world.inSync[name] = true
-	}
+	s.world.recall(&s.group.Status, r.Clock.Now())
+	s.world.window = probingOf(s.group.Spec.Failover).window
+	r.setTargets(s)
 	s.observed = true
 	return 0, nil
+}
+
+// recall fills in what the status remembers of earlier passes.
+func (w *world) recall(status *v1alpha1.CodisGroupStatus, now time.Time) {
+	w.masterRunID, w.sinceFailover = status.MasterRunID, coolDown
+	if status.Promotion != nil {
+		w.promotedRunID = status.Promotion.RunID
+	}
+	if last := status.LastFailover; last != nil {
+		w.sinceFailover = now.Sub(last.Time.Time)
+	}
+	w.runIDs, w.inSync = map[string]string{}, map[string]bool{}
+	for _, m := range status.Members {
+		w.runIDs[m.Name] = m.RunID
+	}
+	for _, name := range status.InSync {
+		m := w.byName(name)
+		// A process that was started again is not the one that was in sync.
+		w.inSync[name] = m == nil || m.redis.RunID == "" || w.runIDs[name] == "" || m.redis.RunID == w.runIDs[name]
+	}
 }
 
 func (r *Reconciler) observeObjects(ctx context.Context, s *state) error {
@@ -184,6 +203,7 @@ func (r *Reconciler) observeMember(ctx context.Context, s *state, ordinal int) m
 	name := naming.Member(s.group.Name, ordinal)
 	m := member{name: name, addr: r.Domain.MemberAddr(s.group.Namespace, s.group.Name, name)}
 	if ordinal >= len(s.pods) || s.pods[ordinal] == nil {
+		m.dead = true // The object of a pod goes when its processes have ended.
 		return m
 	}
 	pod := s.pods[ordinal]
@@ -192,8 +212,9 @@ func (r *Reconciler) observeMember(ctx context.Context, s *state, ordinal int) m
 		m.ip = pod.Status.PodIP
 	}
 	if m.ip != "" && s.servers != nil {
-		m.redis = s.servers.Observe(ctx, redisAddr(m))
+		r.ask(ctx, s, &m, r.probe(s, m))
 	}
+	m.dead = !m.redis.Reachable && (m.dead || podtemplate.Dead(pod))
 	return m
 }
 

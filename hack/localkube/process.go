@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -129,19 +130,38 @@ func (l *launcher) watch(cmd *exec.Cmd, name, logPath string) {
 
 // killAll ends every process of a cluster: those in its cgroups and those its state file names.
 func (c *cluster) killAll(ctx context.Context, h hierarchies) error {
-	return poll(ctx, 20*time.Second, 20*time.Millisecond, func(context.Context) error {
+	killed := map[int]bool{}
+	err := poll(ctx, 20*time.Second, 20*time.Millisecond, func(context.Context) error {
 		var left []int
 		for _, pid := range append(h.processes(c.cgroup()), c.recorded()...) {
 			if _, state := procStat(pid); state == "" || state == "Z" || slices.Contains(left, pid) {
 				continue
 			}
 			left = append(left, pid)
+			killed[pid] = true
 			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 				return fmt.Errorf("kill %d: %w", pid, err)
 			}
 		}
 		if len(left) > 0 {
 			return fmt.Errorf("processes %v do not end", left)
+		}
+		return nil
+	})
+	if err == nil {
+		awaitReaped(ctx, slices.Collect(maps.Keys(killed)))
+	}
+	return err
+}
+
+// awaitReaped waits until the machine's init has collected processes that have
+// ended: until then a list of processes shows them. Nothing depends on it.
+func awaitReaped(ctx context.Context, pids []int) {
+	_ = poll(ctx, 5*time.Second, 20*time.Millisecond, func(context.Context) error {
+		for _, pid := range pids {
+			if _, state := procStat(pid); state == "Z" {
+				return fmt.Errorf("process %d is not collected", pid)
+			}
 		}
 		return nil
 	})

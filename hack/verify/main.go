@@ -28,6 +28,7 @@ func checks() []check {
 		{"go.mod files are tidy", "run `make tidy` and commit the result", tidyModules},
 		{"CRDs are small enough for kubectl apply", "shorten descriptions or use fewer embedded types", crdSizes},
 		{"docs/conditions.md names what the code does", "edit it or apis/v1alpha1/conditions.go", conditionNames},
+		{"docs/failover.md names the guards of the code", "edit it or controllers/group/failover.go", guardNames},
 		{"source files carry the SPDX header", "put the two lines of hack/boilerplate.go.txt on top", spdxHeaders},
 		{"no paths or hosts of this machine", "write the text without them", machineNames},
 	}

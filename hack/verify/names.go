@@ -36,6 +36,29 @@ func conditionNames(_ context.Context, t tree) error {
 	return compare("docs/conditions.md", tableNames(string(doc)), "the code", inCode)
 }
 
+// guardName is a guard in the list of them.
+var guardName = regexp.MustCompile(`(?m)^\t\{"([A-Z][A-Za-z]+)", [a-z][A-Za-z]*\},$`)
+
+// guardNames compares the guards of a failover with the table of docs/failover.md.
+func guardNames(_ context.Context, t tree) error {
+	source, err := os.ReadFile(t.path("controllers/group/failover.go"))
+	if err != nil {
+		return err
+	}
+	doc, err := os.ReadFile(t.path("docs/failover.md"))
+	if err != nil {
+		return err
+	}
+	inCode := map[string]bool{}
+	for _, guard := range guardName.FindAllStringSubmatch(string(source), -1) {
+		inCode[guard[1]] = true
+	}
+	if len(inCode) == 0 {
+		return errors.New("no guards found in controllers/group/failover.go")
+	}
+	return compare("docs/failover.md", tableNames(string(doc)), "the code", inCode)
+}
+
 // constants returns the values of the string constants whose names have one of
 // the prefixes.
 func constants(source []byte, prefixes ...string) (map[string]bool, error) {

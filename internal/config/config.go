@@ -148,6 +148,9 @@ func Server(
 		// A replica that asks for a copy gets it at once, not after the five
 		// seconds that newer servers wait for others to join in.
 		"repl-diskless-sync-delay": "0",
+		// A replica hears something of an idle master every second. Silence is then
+		// a sign of a lost master within two, not within ten as by default.
+		"repl-ping-slave-period": "1",
 		// A copy for a replica must not be left on the master's disk: after a
 		// restart it would pass for the master's own data, hours old.
 		"repl-diskless-sync": "yes",

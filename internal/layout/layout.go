@@ -45,6 +45,38 @@ func Even(groups []int) Layout {
 	return layout
 }
 
+// WithKeys returns the layout changed so that each group owns the slots whose
+// keys it holds. It fails where two groups hold keys of the same slot.
+func (l Layout) WithKeys(keys Layout) (Layout, error) {
+	owners := l.owners()
+	holders := map[int]int{}
+	for _, group := range keys.Groups() {
+		for _, slot := range keys[group] {
+			if other, held := holders[slot]; held {
+				return nil, fmt.Errorf("groups %d and %d both hold keys of slot %d", other, group, slot)
+			}
+			holders[slot], owners[slot] = group, group
+		}
+	}
+	changed := Layout{}
+	for slot := range codis.Slots {
+		if group, owned := owners[slot]; owned {
+			changed[group] = append(changed[group], slot)
+		}
+	}
+	return changed, nil
+}
+
+func (l Layout) owners() map[int]int {
+	owners := map[int]int{}
+	for group, slots := range l {
+		for _, slot := range slots {
+			owners[slot] = group
+		}
+	}
+	return owners
+}
+
 // Groups returns the ids of the groups that own slots, in ascending order.
 func (l Layout) Groups() []int {
 	var groups []int
@@ -61,12 +93,7 @@ func (l Layout) Groups() []int {
 // and that are not on their way anywhere: the only ones that may be assigned,
 // since an assignment moves no data.
 func Missing(stats *codis.Stats, wanted Layout) []codis.SlotMapping {
-	owner := map[int]int{}
-	for group, slots := range wanted {
-		for _, slot := range slots {
-			owner[slot] = group
-		}
-	}
+	owner := wanted.owners()
 	var missing []codis.SlotMapping
 	for _, slot := range stats.Slots {
 		group, planned := owner[slot.ID]

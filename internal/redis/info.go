@@ -5,6 +5,7 @@ package redis
 
 import (
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -37,6 +38,19 @@ func (i Info) Int(key string) int64 {
 	return n
 }
 
+// Databases lists the numbers of the databases that hold keys, in ascending order.
+func (i Info) Databases() []int {
+	var numbers []int
+	for key := range i {
+		db, isDB := strings.CutPrefix(key, "db")
+		if number, err := strconv.Atoi(db); isDB && err == nil {
+			numbers = append(numbers, number)
+		}
+	}
+	slices.Sort(numbers)
+	return numbers
+}
+
 // Keys adds up the keys of all databases (lines such as "db0:keys=7,expires=0").
 func (i Info) Keys() int64 {
 	var total int64
@@ -59,14 +73,17 @@ func (i Info) Keys() int64 {
 
 // observation translates INFO into what decisions are made from.
 func (i Info) observation() Observation {
+	// Redis shows this key only while writes are guarded.
+	_, guarded := i["min_slaves_good_slaves"]
 	o := Observation{
-		Reachable:  true,
-		RunID:      i["run_id"],
-		Loading:    i["loading"] == "1",
-		Keys:       i.Keys(),
-		UsedMemory: i.Int("used_memory"),
-		MaxMemory:  i.Int("maxmemory"),
-		Replicas:   int(i.Int("connected_slaves")),
+		Reachable:     true,
+		RunID:         i["run_id"],
+		Loading:       i["loading"] == "1",
+		Keys:          i.Keys(),
+		UsedMemory:    i.Int("used_memory"),
+		MaxMemory:     i.Int("maxmemory"),
+		Replicas:      int(i.Int("connected_slaves")),
+		WritesGuarded: guarded,
 	}
 	switch i["role"] {
 	case "master":

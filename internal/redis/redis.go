@@ -12,7 +12,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -83,6 +85,9 @@ type Observation struct {
 	UsedMemory, MaxMemory int64
 	// Replicas that are connected to a master.
 	Replicas int
+	// WritesGuarded tells that the server takes writes only while enough replicas
+	// keep up: min-slaves-to-write and min-slaves-max-lag are both set.
+	WritesGuarded bool
 }
 
 // Fenced tells whether the server waits for a role since it was started.
@@ -144,6 +149,47 @@ func (c Client) Follow(ctx context.Context, addr string, seen Observation, maste
 		return fmt.Errorf("follow %q: %w", master, err)
 	}
 	return c.slaveOf(ctx, addr, seen, host, port)
+}
+
+// SlotsWithKeys lists the slots of which a server holds keys, in any database.
+func (c Client) SlotsWithKeys(ctx context.Context, addr string) ([]int, error) {
+	conn, closeConn := c.connect(addr)
+	defer closeConn()
+	info, err := info(ctx, conn)
+	if err != nil {
+		return nil, fmt.Errorf("ask %s: %w", addr, err)
+	}
+	held := map[int]bool{}
+	for _, db := range info.Databases() {
+		if err := conn.Select(ctx, db).Err(); err != nil {
+			return nil, fmt.Errorf("select %d on %s: %w", db, addr, err)
+		}
+		pairs, err := conn.Do(ctx, "SLOTSINFO", 0, slots).Slice()
+		if err != nil {
+			return nil, fmt.Errorf("slotsinfo of %s: %w", addr, err)
+		}
+		for _, pair := range pairs {
+			slot, ok := slotOf(pair)
+			if !ok {
+				return nil, fmt.Errorf("slotsinfo of %s: cannot read %v", addr, pair)
+			}
+			held[slot] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(held)), nil
+}
+
+// slots is how many slots Codis has.
+const slots = 1024
+
+// slotOf reads an element of the answer to SLOTSINFO: slot and number of keys.
+func slotOf(pair any) (int, bool) {
+	fields, ok := pair.([]any)
+	if !ok || len(fields) != 2 {
+		return 0, false
+	}
+	slot, ok := fields[0].(int64)
+	return int(slot), ok && slot >= 0 && slot < slots
 }
 
 // slaveOf compares what was seen and sends SLAVEOF on one and the same

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -37,8 +38,41 @@ type Outcome struct {
 
 // StartLoad starts a client of the given proxies.
 func (c *Cluster) StartLoad(ctx context.Context, namespace, proxy string) (*Load, error) {
-	pod := clientPod(namespace, "load", proxy,
-		"load", "-addr", proxy+"-proxy:19000", "-rate", "200", "-report", "200ms", "-verify", "-patience", "5m")
+	return c.startLoad(ctx, clientPod(namespace, "load", proxy, loadArgs(proxy, "-rate", "200")...))
+}
+
+// Pinned tells where a load comes from and goes to.
+type Pinned struct {
+	// Node that the client runs on.
+	Node string
+	// Proxies are the addresses of proxies that connections are spread over.
+	Proxies []string
+	// Connections of the client, all proxies together, and what it writes a
+	// second on each of them.
+	Connections, Rate int
+	// Slots that are written to.
+	Slots string
+	// Prefix of the keys, which no other load shares.
+	Prefix string
+}
+
+// StartPinnedLoad starts a client whose connections are each to one proxy. What
+// it wrote is read back through the Service in the end.
+func (c *Cluster) StartPinnedLoad(ctx context.Context, namespace, proxy string, p Pinned) (*Load, error) {
+	pod := clientPod(namespace, "load", proxy, loadArgs(proxy,
+		"-pin", strings.Join(p.Proxies, ","), "-writers", strconv.Itoa(p.Connections),
+		"-rate", strconv.Itoa(p.Rate*p.Connections), "-slots", p.Slots, "-prefix", p.Prefix)...)
+	pod.Spec.NodeName = p.Node
+	return c.startLoad(ctx, pod)
+}
+
+func loadArgs(proxy string, more ...string) []string {
+	return append([]string{
+		"load", "-addr", proxy + "-proxy:19000", "-report", "200ms", "-verify", "-patience", "5m",
+	}, more...)
+}
+
+func (c *Cluster) startLoad(ctx context.Context, pod *corev1.Pod) (*Load, error) {
 	f, err := follow[loadLine](ctx, c, pod)
 	if err != nil {
 		return nil, fmt.Errorf("start load: %w", err)
@@ -59,13 +93,11 @@ func (l *Load) Report() (workload.Report, error) {
 	return *lines[len(lines)-1].Report, err
 }
 
-// Stop ends the writes, reads back what was acknowledged, and tells.
+// Stop ends the writes, reads back what was acknowledged, and tells; after an
+// error it tells what is known.
 func (l *Load) Stop(ctx context.Context) (Outcome, error) {
 	stopErr := l.follower.stop(ctx, l.cluster)
 	lines, err := l.follower.all()
-	if err := errors.Join(stopErr, err); err != nil {
-		return Outcome{}, err
-	}
 	var outcome Outcome
 	verified := false
 	for _, line := range lines {
@@ -75,6 +107,9 @@ func (l *Load) Stop(ctx context.Context) (Outcome, error) {
 		if line.Verification != nil {
 			outcome.Verification, verified = *line.Verification, true
 		}
+	}
+	if err := errors.Join(stopErr, err); err != nil {
+		return outcome, err
 	}
 	if !verified {
 		return outcome, errors.New("the load ended without reading back what it wrote")

@@ -38,15 +38,26 @@ func (c *Cluster) StartAgent(ctx context.Context, namespace, node string) (*Agen
 // when. Where a directory is given, the process is stopped and the directory
 // emptied just before.
 func (a *Agent) Signal(ctx context.Context, pod *corev1.Pod, container, signal, empty string) (time.Time, error) {
+	return a.signal(ctx, pod, container, "-signal", signal, "-empty", empty)
+}
+
+// SignalAt sends a signal at a moment, so that several agents strike at once.
+// Where a length is given, it sends CONT after that time.
+func (a *Agent) SignalAt(
+	ctx context.Context, pod *corev1.Pod, container, signal string, moment time.Time, length time.Duration,
+) (time.Time, error) {
+	return a.signal(ctx, pod, container,
+		"-signal", signal, "-at", moment.Format(time.RFC3339Nano), "-for", length.String())
+}
+
+func (a *Agent) signal(ctx context.Context, pod *corev1.Pod, container string, args ...string) (time.Time, error) {
 	id := containerID(pod, container)
 	if id == "" {
 		return time.Time{}, fmt.Errorf("container %s of pod %s does not run", container, pod.Name)
 	}
-	args := []string{
-		"exec", "-n", a.pod.Namespace, a.pod.Name, "--",
-		"/client", "signal", "-container-id", id, "-signal", signal, "-empty", empty,
-	}
-	said, err := a.cluster.Kubectl(ctx, args...)
+	said, err := a.cluster.Kubectl(ctx, append([]string{
+		"exec", "-n", a.pod.Namespace, a.pod.Name, "--", "/client", "signal", "-container-id", id,
+	}, args...)...)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("signal container %s of pod %s: %w", container, pod.Name, err)
 	}

@@ -21,8 +21,14 @@ type Witness struct {
 // StartWitness starts a witness of a dashboard; the Secret holds the product's
 // password.
 func (c *Cluster) StartWitness(ctx context.Context, namespace, dashboard, secret string) (*Witness, error) {
+	return c.StartWitnessOn(ctx, "", namespace, dashboard, secret)
+}
+
+// StartWitnessOn starts a witness on a node.
+func (c *Cluster) StartWitnessOn(ctx context.Context, node, namespace, dashboard, secret string) (*Witness, error) {
 	address := fmt.Sprintf("%[1]s-dashboard-0.%[1]s-dashboard.%[2]s.svc:18080", dashboard, namespace)
 	pod := clientPod(namespace, "witness", dashboard, "observe", "-dashboard", address)
+	pod.Spec.NodeName = node
 	addPassword(pod, secret)
 	f, err := follow[observer.Observation](ctx, c, pod)
 	if err != nil {

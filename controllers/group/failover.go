@@ -1,0 +1,146 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package group
+
+import (
+	"fmt"
+	"slices"
+	"sort"
+	"time"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+)
+
+// coolDown is how long after a failover another one is not started on silence
+// alone: a network that drops packets would move the master back and forth.
+const coolDown = 10 * time.Second
+
+// failover is what guards look at: a master that does not answer, and who would
+// take its place.
+type failover struct {
+	world     world
+	master    *member
+	candidate *member // nil where nobody can
+}
+
+// guard is a named condition that a failover must meet.
+type guard struct {
+	name string
+	// stops returns what is done instead, nil to let the failover pass.
+	stops func(f failover) *decision
+}
+
+// guards are asked in order; the first that stops a failover decides. They are
+// documented by name in docs/failover.md.
+var guards = []guard{
+	{"Evidence", evidence},
+	{"Candidate", candidateKnown},
+	{"Witness", witness},
+	{"CoolDown", cooledDown},
+	{"Fence", fenced},
+}
+
+// decideFailover decides about a master that does not answer. It is pure.
+func decideFailover(w world, master *member) decision {
+	f := failover{world: w, master: master, candidate: w.candidate(master)}
+	for _, g := range guards {
+		if instead := g.stops(f); instead != nil {
+			return *instead
+		}
+	}
+	cause := v1alpha1.CauseMasterDead
+	if !master.dead {
+		cause = v1alpha1.CauseMasterSilent
+	}
+	return decision{verb: promote, master: f.candidate, cause: cause}
+}
+
+// waits words a decision to wait for a master that does not answer.
+func (f failover) waits(format string, args ...any) *decision {
+	message := fmt.Sprintf("master %s does not answer (%s); ", f.master.name, problem(*f.master))
+	return &decision{verb: wait, reason: v1alpha1.ReasonMasterUnreachable, message: message + fmt.Sprintf(format, args...)}
+}
+
+// evidence: the process has ended, or it has been silent for the whole window.
+func evidence(f failover) *decision {
+	if f.master.dead || f.master.silent >= f.world.window {
+		return nil
+	}
+	return f.waits("waiting whether it does again")
+}
+
+// candidateKnown: a member that can be asked was in sync with the master when
+// that one last answered, and has not been started again since.
+func candidateKnown(f failover) *decision {
+	if f.candidate != nil {
+		return nil
+	}
+	return f.waits("no member that was in sync with it can take its place: bring it back, "+
+		"or annotate the group with %s=<pod whose data is kept>", v1alpha1.AnnotationAcceptDataLoss)
+}
+
+// witness: no member that can be asked hears the master. One that does means
+// that the master lives, and that the operator is the one who is cut off.
+func witness(f failover) *decision {
+	for _, m := range f.world.members {
+		hears := m.redis.Follows(f.master.addr) && m.redis.LinkUp && m.deaf < f.world.window
+		if hears {
+			return f.waits("%s still hears it", m.name)
+		}
+	}
+	return nil
+}
+
+// cooledDown: silence is believed once in a while only.
+func cooledDown(f failover) *decision {
+	if f.master.dead || f.world.sinceFailover >= coolDown {
+		return nil
+	}
+	return f.waits("it was promoted a moment ago, waiting for the network to settle")
+}
+
+// fenced: a master that is only silent may still take writes, from clients that
+// reach it. Its pod is deleted: kubelet kills the process, whose end also frees
+// the requests that hang in proxies. The promotion waits for that.
+func fenced(f failover) *decision {
+	switch {
+	case f.master.dead:
+		return nil
+	case !f.master.leaving:
+		return &decision{
+			verb: fence, master: f.master, heir: f.candidate, reason: v1alpha1.ReasonMasterUnreachable,
+			message: fmt.Sprintf("master %s answers neither the operator nor its replicas: its pod is deleted", f.master.name),
+		}
+	}
+	return f.waits("waiting for its node %q to end it: "+
+		"if the node is lost, delete the Node object or annotate the group with %s=%s",
+		f.master.node, v1alpha1.AnnotationAcceptDataLoss, f.candidate.name)
+}
+
+// candidate returns the member that takes the place of a master that does not
+// answer: one that was in sync with it by the record, is the same process still,
+// and has received most. One that takes writes already comes first: a promotion
+// that stopped halfway left it so.
+func (w world) candidate(master *member) *member {
+	candidates := w.where(func(m member) bool {
+		return m.addr != master.addr && w.inSync[m.name] && m.known() && !m.redis.Syncing && !m.leaving &&
+			(m.redis.Follows(master.addr) || m.redis.IsMaster()) && (m.redis.HasData() || !w.anyData())
+	})
+	sort.SliceStable(candidates, func(i, j int) bool {
+		a, b := candidates[i].redis, candidates[j].redis
+		if a.IsMaster() != b.IsMaster() {
+			return a.IsMaster()
+		}
+		return a.Offset > b.Offset
+	})
+	return first(candidates)
+}
+
+// trusted tells whether a server that takes writes may be copied to members that
+// hold other data: the operator made it master, it was promoted while in sync,
+// or a person chose it.
+func (w world) trusted(master member) bool {
+	return w.masterRunID == "" || slices.Contains([]string{w.masterRunID, w.promotedRunID}, master.redis.RunID) ||
+		w.inSync[master.name] || w.accepted == master.name
+}

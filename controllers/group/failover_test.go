@@ -1,0 +1,189 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package group
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/redis"
+)
+
+// lostMaster is a group of three whose master g-0 has ended a moment ago.
+func lostMaster() world {
+	w := smallWorld([]situation{ended, cutOffData, cutOffData}, 0)
+	w.inSync = map[string]bool{memberName(1): true, memberName(2): true}
+	return w
+}
+
+// silentMaster is the same group with a master that hangs, and whose pod is
+// being deleted.
+func silentMaster() world {
+	w := lostMaster()
+	w.members[0].dead, w.members[0].silent, w.members[0].leaving = false, defaultSilence, true
+	for i := range w.members[1:] {
+		m := &w.members[i+1]
+		m.redis.LinkUp, m.deaf = true, defaultSilence
+	}
+	return w
+}
+
+func TestFailover(t *testing.T) {
+	waitsForMaster := waits(v1alpha1.ReasonMasterUnreachable)
+	tests := map[string]struct {
+		in      world
+		change  func(w *world)
+		want    outcome
+		message string
+	}{
+		"dead":                                {lostMaster(), func(*world) {}, promotes(1), ""},
+		"dead, who received most takes over":  {lostMaster(), func(w *world) { w.members[2].redis.Offset++ }, promotes(2), ""},
+		"dead, who leaves does not take over": {lostMaster(), func(w *world) { w.members[1].leaving = true }, promotes(2), ""},
+		"dead, who was started again does not": {
+			lostMaster(), func(w *world) { w.members[1].redis = fencedData.observed("") }, promotes(2), "",
+		},
+		"dead, who is being copied to does not": {
+			lostMaster(), func(w *world) { w.members[1].redis.Syncing = true }, promotes(2), "",
+		},
+		"dead, nobody was in sync": {
+			lostMaster(), func(w *world) { w.inSync = nil }, waitsForMaster, "no member that was in sync",
+		},
+		"dead, the others do not answer": {
+			lostMaster(), func(w *world) {
+				w.members[1].redis, w.members[2].redis = redis.Observation{}, redis.Observation{}
+			}, waitsForMaster, "no member that was in sync",
+		},
+		"dead, and so soon again": {lostMaster(), func(w *world) { w.sinceFailover = 0 }, promotes(1), ""},
+		"refused, and a replica hears it": {
+			lostMaster(), func(w *world) { w.members[2].redis.LinkUp = true }, waitsForMaster, "g-2 still hears it",
+		},
+		"dead, and one emptied copy": {
+			lostMaster(), func(w *world) { w.members[1].redis.Keys = 0 }, promotes(2), "",
+		},
+		"dead, and never any data": {lostMaster(), func(w *world) {
+			w.members[1].redis.Keys, w.members[2].redis.Keys = 0, 0
+		}, promotes(1), ""},
+		"silent, not long enough": {
+			silentMaster(), func(w *world) { w.members[0].silent-- }, waitsForMaster, "waiting whether it does again",
+		},
+		"silent, and a replica hears it": {
+			silentMaster(), func(w *world) { w.members[1].deaf-- }, waitsForMaster, "g-1 still hears it",
+		},
+		"silent, and so soon again": {
+			silentMaster(), func(w *world) { w.sinceFailover = coolDown - 1 }, waitsForMaster, "a moment ago",
+		},
+		"silent, nobody can take over": {
+			silentMaster(), func(w *world) { w.inSync = nil }, waitsForMaster, "no member that was in sync",
+		},
+		"silent, its pod is killed first": {
+			silentMaster(), func(w *world) { w.members[0].leaving = false }, outcome{fence, memberName(0), v1alpha1.ReasonMasterUnreachable}, "its pod is deleted",
+		},
+		"silent, being killed": {silentMaster(), func(*world) {}, waitsForMaster, "waiting for its node"},
+		"silent, then killed": {silentMaster(), func(w *world) {
+			w.members[0].dead = true
+			w.members[1].redis.LinkUp, w.members[2].redis.LinkUp = false, false
+		}, promotes(1), ""},
+		"nobody knows for how long": {
+			silentMaster(), func(w *world) { w.members[0].silent = 0 }, waitsForMaster, "waiting whether it does again",
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			tt.change(&tt.in)
+			situationCheck(t, tt.in, tt.want, tt.message)
+		})
+	}
+}
+
+// Each guard stops a failover that all the others let pass.
+func TestEveryGuardIsNeeded(t *testing.T) {
+	ready := func() world { // A silent master that nothing stops but the fence.
+		w := silentMaster()
+		w.members[0].leaving = false
+		return w
+	}
+	breaks := map[string]func(w *world){
+		"Evidence":  func(w *world) { w.members[0].silent = time.Millisecond },
+		"Candidate": func(w *world) { w.inSync = nil },
+		"Witness":   func(w *world) { w.members[2].deaf = 0 },
+		"CoolDown":  func(w *world) { w.sinceFailover = 0 },
+		"Fence":     func(*world) {},
+	}
+	for _, g := range guards {
+		w := ready()
+		breaks[g.name](&w)
+		var stopping []string
+		for _, other := range guards {
+			if other.stops(failover{world: w, master: &w.members[0], candidate: w.candidate(&w.members[0])}) != nil {
+				stopping = append(stopping, other.name)
+			}
+		}
+		want := []string{g.name, "Fence"}
+		if g.name == "Fence" {
+			want = want[:1]
+		}
+		if diff := cmp.Diff(want, stopping); diff != "" {
+			t.Errorf("%s: %s", g.name, diff)
+		}
+	}
+}
+
+func TestWhoMayBeCopied(t *testing.T) {
+	tests := map[string]struct {
+		change func(w *world)
+		want   bool
+	}{
+		"made master by the operator":          {func(w *world) { w.masterRunID = "run" }, true},
+		"about to be made master":              {func(w *world) { w.masterRunID, w.promotedRunID = "before", "run" }, true},
+		"never recorded":                       {func(*world) {}, true},
+		"made master by somebody":              {func(w *world) { w.masterRunID = "before" }, false},
+		"made master by somebody when in sync": {func(w *world) { w.masterRunID, w.inSync = "before", map[string]bool{"g-0": true} }, true},
+		"chosen by a person":                   {func(w *world) { w.masterRunID, w.accepted = "before", "g-0" }, true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := smallWorld([]situation{masterData, strayData, fencedEmpty}, 0)
+			tt.change(&w)
+			follows, held := decideFollowers(w, w.members[0])
+			if got := held == ""; got != tt.want {
+				t.Errorf("held %q", held)
+			}
+			wantFirst := memberName(1)
+			if !tt.want {
+				wantFirst = memberName(2) // Who has nothing has nothing to lose.
+			}
+			if len(follows) != 1 || follows[0].name != wantFirst {
+				t.Errorf("followers %v, want %s", follows, wantFirst)
+			}
+		})
+	}
+}
+
+func TestWhatTheStatusRemembers(t *testing.T) {
+	now := time.Unix(1000, 0)
+	w := smallWorld([]situation{masterData, syncedData, fencedData}, 0)
+	w.members[2].redis.RunID = "new"
+	status := &v1alpha1.CodisGroupStatus{
+		InSync:      []string{"g-1", "g-2", "g-3"},
+		MasterRunID: "master",
+		Promotion:   &v1alpha1.Promotion{RunID: "promoted"},
+		Members:     []v1alpha1.MemberStatus{{Name: "g-1", RunID: "run"}, {Name: "g-2", RunID: "old"}},
+	}
+	w.recall(status, now)
+	want := map[string]bool{"g-1": true, "g-2": false, "g-3": true}
+	if diff := cmp.Diff(want, w.inSync); diff != "" {
+		t.Errorf("a process that was started again is not in sync: %s", diff)
+	}
+	if w.masterRunID != "master" || w.promotedRunID != "promoted" || w.sinceFailover != coolDown {
+		t.Errorf("recalled %q, %q, %s", w.masterRunID, w.promotedRunID, w.sinceFailover)
+	}
+	status.LastFailover = &v1alpha1.FailoverRecord{}
+	status.LastFailover.Time.Time = now.Add(-time.Second)
+	if w.recall(status, now); w.sinceFailover != time.Second {
+		t.Errorf("since the last failover %s", w.sinceFailover)
+	}
+}
