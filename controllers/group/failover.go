@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"strings"
 	"time"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
@@ -15,6 +16,10 @@ import (
 // coolDown is how long after a failover another one is not started on silence
 // alone: a network that drops packets would move the master back and forth.
 const coolDown = 10 * time.Second
+
+// killTime is what kubelet gets to end a master whose pod was deleted. A node that
+// takes longer is lost.
+const killTime = 2 * time.Second
 
 // failover is what guards look at: a master that does not answer, and who would
 // take its place.
@@ -39,6 +44,7 @@ var guards = []guard{
 	{"Witness", witness},
 	{"CoolDown", cooledDown},
 	{"Fence", fenced},
+	{"Routes", routed},
 }
 
 // decideFailover decides about a master that does not answer. It is pure.
@@ -102,7 +108,8 @@ func cooledDown(f failover) *decision {
 
 // fenced: a master that is only silent may still take writes, from clients that
 // reach it. Its pod is deleted: kubelet kills the process, whose end also frees
-// the requests that hang in proxies. The promotion waits for that.
+// the requests that hang in proxies. The promotion waits for that, but not for a
+// node that is lost: there the routes are the fence.
 func fenced(f failover) *decision {
 	switch {
 	case f.master.dead:
@@ -112,10 +119,21 @@ func fenced(f failover) *decision {
 			verb: fence, master: f.master, heir: f.candidate, reason: v1alpha1.ReasonMasterUnreachable,
 			message: fmt.Sprintf("master %s answers neither the operator nor its replicas: its pod is deleted", f.master.name),
 		}
+	case f.master.silent < f.world.window+killTime:
+		return f.waits("waiting for its node %q to end it", f.master.node)
 	}
-	return f.waits("waiting for its node %q to end it: "+
-		"if the node is lost, delete the Node object or annotate the group with %s=%s",
-		f.master.node, v1alpha1.AnnotationAcceptDataLoss, f.candidate.name)
+	return nil
+}
+
+// routed: every registered proxy answers the dashboard, so that none goes on
+// sending writes to a master that may live where nobody else sees it.
+func routed(f failover) *decision {
+	if f.master.dead || len(f.world.deafProxies) == 0 {
+		return nil
+	}
+	return f.waits("its node may be cut off, and %s with it, which may go on writing to it: bring the node back, "+
+		"delete the Node object if it is lost, or annotate the group with %s=%s",
+		strings.Join(f.world.deafProxies, ", "), v1alpha1.AnnotationAcceptDataLoss, f.candidate.name)
 }
 
 // candidate returns the member that takes the place of a master that does not

@@ -4,6 +4,7 @@
 package group
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -83,6 +84,13 @@ func TestFailover(t *testing.T) {
 			silentMaster(), func(w *world) { w.members[0].leaving = false }, outcome{fence, memberName(0), v1alpha1.ReasonMasterUnreachable}, "its pod is deleted",
 		},
 		"silent, being killed": {silentMaster(), func(*world) {}, waitsForMaster, "waiting for its node"},
+		"silent, its node does not kill it": {
+			silentMaster(), func(w *world) { w.members[0].silent = defaultSilence + killTime }, promotes(1), "",
+		},
+		"silent, and a proxy with it": {silentMaster(), func(w *world) {
+			w.members[0].silent, w.deafProxies = defaultSilence+killTime, []string{"p-1"}
+		}, waitsForMaster, "p-1 with it"},
+		"dead, and a proxy does not answer": {lostMaster(), func(w *world) { w.deafProxies = []string{"p-1"} }, promotes(1), ""},
 		"silent, then killed": {silentMaster(), func(w *world) {
 			w.members[0].dead = true
 			w.members[1].redis.LinkUp, w.members[2].redis.LinkUp = false, false
@@ -101,20 +109,21 @@ func TestFailover(t *testing.T) {
 
 // Each guard stops a failover that all the others let pass.
 func TestEveryGuardIsNeeded(t *testing.T) {
-	ready := func() world { // A silent master that nothing stops but the fence.
-		w := silentMaster()
-		w.members[0].leaving = false
-		return w
-	}
 	breaks := map[string]func(w *world){
-		"Evidence":  func(w *world) { w.members[0].silent = time.Millisecond },
+		// Who has been silent for a moment only was not killed in that moment either.
+		"Evidence":  func(w *world) { w.members[0].silent, w.members[0].dead = time.Millisecond, false },
 		"Candidate": func(w *world) { w.inSync = nil },
 		"Witness":   func(w *world) { w.members[2].deaf = 0 },
 		"CoolDown":  func(w *world) { w.sinceFailover = 0 },
-		"Fence":     func(*world) {},
+		"Fence":     func(w *world) { w.members[0].leaving = false },
+		"Routes":    func(w *world) { w.deafProxies = []string{"p-1"} },
 	}
 	for _, g := range guards {
-		w := ready()
+		w := silentMaster()
+		w.members[0].silent += killTime
+		if d := decideFailover(w, &w.members[0]); d.verb != promote {
+			t.Fatalf("nothing is broken and it is %s", d.text())
+		}
 		breaks[g.name](&w)
 		var stopping []string
 		for _, other := range guards {
@@ -122,11 +131,10 @@ func TestEveryGuardIsNeeded(t *testing.T) {
 				stopping = append(stopping, other.name)
 			}
 		}
-		want := []string{g.name, "Fence"}
-		if g.name == "Fence" {
-			want = want[:1]
+		if g.name == "Evidence" {
+			stopping = slices.DeleteFunc(stopping, func(name string) bool { return name == "Fence" })
 		}
-		if diff := cmp.Diff(want, stopping); diff != "" {
+		if diff := cmp.Diff([]string{g.name}, stopping); diff != "" {
 			t.Errorf("%s: %s", g.name, diff)
 		}
 	}

@@ -63,6 +63,8 @@ type world struct {
 	window time.Duration
 	// sinceFailover is how long ago the last failover was.
 	sinceFailover time.Duration
+	// deafProxies are registered proxies that do not answer the dashboard.
+	deafProxies []string
 	// persistent tells that every write reaches a volume within a second.
 	persistent bool
 }

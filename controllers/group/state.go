@@ -106,6 +106,9 @@ func (r *Reconciler) observe(ctx context.Context, s *state) (time.Duration, erro
 		persistent: s.group.Spec.Storage != nil,
 	}
 	s.world.recall(&s.group.Status, r.Clock.Now())
+	if s.stats != nil {
+		s.world.deafProxies = s.stats.DeafProxies()
+	}
 	s.world.window = probingOf(s.group.Spec.Failover).window
 	r.setTargets(s)
 	s.observed = true

@@ -92,6 +92,18 @@ func (s *Stats) GroupByID(id int) *Group {
 	return nil
 }
 
+// DeafProxies names the hosts of registered proxies that did not answer the
+// dashboard when it last looked, about once a second, or were not looked at yet.
+func (s *Stats) DeafProxies() []string {
+	var hosts []string
+	for _, proxy := range s.Proxy.Models {
+		if s.Proxy.Stats[proxy.Token].Stats == nil {
+			hosts = append(hosts, proxy.Hostname)
+		}
+	}
+	return hosts
+}
+
 // SlotsOf counts the slots that a group owns or is about to own.
 func (s *Stats) SlotsOf(group int) int {
 	count := 0
