@@ -78,6 +78,8 @@ const (
 	ReasonPromotionHeld = "PromotionHeld"
 	// ReasonMasterFenced: the pod of a silent master was deleted.
 	ReasonMasterFenced = "MasterFenced"
+	// ReasonSwitchoverHeld: a switchover that was asked for waits.
+	ReasonSwitchoverHeld = "SwitchoverHeld"
 	// ReasonPromoted: a member became master.
 	ReasonPromoted = "Promoted"
 	// ReasonReplicaNotInSync: a replica does not follow the master.

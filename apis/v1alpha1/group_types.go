@@ -142,7 +142,7 @@ type MemberStatus struct {
 }
 
 // FailoverCause says why a member took the place of the master.
-// +kubebuilder:validation:Enum=MasterDead;MasterSilent;MasterRestarted;DataLossAccepted;FoundMaster
+// +kubebuilder:validation:Enum=MasterDead;MasterSilent;MasterRestarted;DataLossAccepted;FoundMaster;Switchover
 type FailoverCause string
 
 // Causes of failovers.
@@ -157,6 +157,8 @@ const (
 	CauseDataLossAccepted FailoverCause = "DataLossAccepted"
 	// CauseFoundMaster: the member took writes already, the dashboard did not know.
 	CauseFoundMaster FailoverCause = "FoundMaster"
+	// CauseSwitchover: it was planned, by a person or to replace the master's pod.
+	CauseSwitchover FailoverCause = "Switchover"
 )
 
 // Promotion is a change of master that has been decided and is being carried out.

@@ -37,6 +37,10 @@ const (
 	// AnnotationAcceptDataLoss on a CodisGroup names the member (a pod) that
 	// shall become master although a safer choice may exist; it releases a hold.
 	AnnotationAcceptDataLoss = "codis.io/accept-data-loss"
+	// AnnotationSwitchOverTo on a CodisGroup names the member (a pod) that shall
+	// become master at the next moment when that costs no client an error and
+	// loses no write. It is removed when it is done.
+	AnnotationSwitchOverTo = "codis.io/switch-over-to"
 )
 
 // Finalizer keeps an object until what it left in a dashboard is cleaned.

@@ -185,15 +185,24 @@ func (r *Reconciler) promote(ctx context.Context, s *state, m *member) (time.Dur
 	}
 	r.event(s, corev1.EventTypeWarning, v1alpha1.ReasonPromoted, "Promote",
 		"%s is master instead of %s, with %d keys: %s", m.name, from, m.redis.Keys, s.group.Status.Promotion.Cause)
-	// The dashboard does not fail when the server could not be made master: the
-	// next pass looks, and lifts it.
+	s.promoted(m)
 	return reconcile.Soon, nil
+}
+
+// promoted takes down that a member takes writes and that the dashboard and the
+// proxies know. The next pass looks whether it is so.
+func (s *state) promoted(m *member) {
+	m.redis.Role, m.redis.MasterAddr, m.redis.LinkUp = redis.RoleMaster, "", false
+	s.decision = decision{verb: keep, master: m}
 }
 
 // settle points the other members at the master and clears what a person
 // accepted once it is so.
 func (r *Reconciler) settle(ctx context.Context, s *state) (time.Duration, error) {
 	master := s.decision.master
+	if s.interrupted() {
+		return reconcile.Soon, r.undoSwitchover(ctx, s)
+	}
 	follows, held := decideFollowers(s.world, *master)
 	s.held = held
 	if err := r.observeKeySlots(ctx, s, *master); err != nil {
@@ -205,7 +214,10 @@ func (r *Reconciler) settle(ctx context.Context, s *state) (time.Duration, error
 		}
 	}
 	if len(follows) == 0 && held == "" && s.world.accepted == master.name && s.world.allFollow(*master) {
-		return reconcile.Soon, r.clearAccepted(ctx, s)
+		return reconcile.Soon, r.clearAnnotation(ctx, s, v1alpha1.AnnotationAcceptDataLoss)
+	}
+	if after, err := r.requested(ctx, s); after != 0 || err != nil {
+		return after, err
 	}
 	if !r.inSync(s) {
 		return reconcile.Soon, nil
@@ -277,10 +289,11 @@ func (r *Reconciler) inSync(s *state) bool {
 	})
 }
 
-func (r *Reconciler) clearAccepted(ctx context.Context, s *state) error {
+// clearAnnotation removes what a person asked for once it is done.
+func (r *Reconciler) clearAnnotation(ctx context.Context, s *state, name string) error {
 	before := s.group.DeepCopy()
 	after := before.DeepCopy()
-	delete(after.Annotations, v1alpha1.AnnotationAcceptDataLoss)
+	delete(after.Annotations, name)
 	if err := r.Client.Patch(ctx, after, client.MergeFrom(before)); err != nil {
 		return fmt.Errorf("remove annotation: %w", err)
 	}

@@ -121,6 +121,9 @@ func replicasCondition(s *state) conditions.Condition {
 	if s.held != "" {
 		return conditions.False(t, v1alpha1.ReasonPromotionHeld, s.held)
 	}
+	if s.switchHeld != "" {
+		return conditions.False(t, v1alpha1.ReasonSwitchoverHeld, s.switchHeld)
+	}
 	master := s.world.byName(masterName(s))
 	if master == nil {
 		return conditions.Unknown(t, unknownReason(s), unknownMessage(s))
@@ -248,7 +251,7 @@ func reportFailover(s *state, now time.Time) {
 	master := s.decision.master
 	status.MasterRunID = master.redis.RunID
 	p := status.Promotion
-	if p == nil {
+	if p == nil || s.interrupted() {
 		return
 	}
 	status.Promotion = nil
@@ -289,6 +292,10 @@ func linkOf(m member) v1alpha1.LinkState {
 	return v1alpha1.LinkDown
 }
 
+// memoryFloor, in MiB, is what memory must move by to be told: an empty server
+// gains and loses a few with the connections that come and go.
+const memoryFloor = 8
+
 // reportUsage refreshes keys and memory when they moved enough to matter, so
 // that a steady group is not written over and over.
 func reportUsage(s *state, now time.Time) {
@@ -307,7 +314,8 @@ func reportUsage(s *state, now time.Time) {
 	// Compared in the unit that is shown: memory that wavers about the middle of
 	// two units must not be written over and over.
 	before, used := s.usedBefore()>>20, roundToMi(master.redis.UsedMemory)>>20
-	if !usage.Moved(status.Keys, master.redis.Keys) && !usage.Moved(before, used) {
+	grew := usage.Moved(before, used) && max(before-used, used-before) >= memoryFloor
+	if !usage.Moved(status.Keys, master.redis.Keys) && !grew && status.UsageTime != nil {
 		return
 	}
 	status.Keys, status.Memory, status.UsageTime = master.redis.Keys, memory, &metav1.Time{Time: now}

@@ -9,6 +9,7 @@ package group
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -49,6 +50,8 @@ type Reconciler struct {
 	Namespace string
 	// Prober asks the servers over and over; nil for passes of the reconciler alone.
 	Prober *prober.Prober
+	// givenUp is when a switchover of a group, by UID, was given up last.
+	givenUp sync.Map
 	// ProbeTimeout bounds each dial and command to a server. Default: 1 s.
 	ProbeTimeout time.Duration
 }

@@ -6,7 +6,6 @@ package group
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -18,9 +17,11 @@ import (
 	"github.com/codis-io/codis-operator/internal/reconcile"
 )
 
-// replacement names the pod to replace next, and why none can be.
+// replacement names the pod to replace next, or the member to switch over to
+// before that, or says why neither can be.
 type replacement struct {
 	pod  *corev1.Pod
+	to   *member
 	held string
 }
 
@@ -28,9 +29,10 @@ type replacement struct {
 // Replicas go first, and only while every member is in its role, so that a
 // whole copy is never further away than the next member. A pod that does not
 // run at all is replaced at any time: it holds nothing that is in use. The
-// master goes only when it is alone.
+// master hands over to a replica before it goes, unless it is alone.
 func decideReplacement(s *state, inSync bool) replacement {
-	var outdated []*corev1.Pod
+	outdated := map[string]*corev1.Pod{}
+	var replica *corev1.Pod
 	for _, pod := range s.pods {
 		if pod == nil || pod.DeletionTimestamp != nil || s.live == nil || !podtemplate.Outdated(pod, s.live) {
 			continue
@@ -38,22 +40,37 @@ func decideReplacement(s *state, inSync bool) replacement {
 		if !podtemplate.Started(pod) {
 			return replacement{pod: pod}
 		}
-		outdated = append(outdated, pod)
-	}
-	if len(outdated) == 0 || !inSync {
-		return replacement{}
-	}
-	for _, pod := range slices.Backward(outdated) {
-		if pod.Name != s.decision.master.name {
-			return replacement{pod: pod}
+		outdated[pod.Name] = pod
+		if s.decision.master != nil && pod.Name != s.decision.master.name {
+			replica = pod
 		}
 	}
-	if len(s.world.members) == 1 && s.world.persistent {
-		return replacement{pod: outdated[0]}
+	switch {
+	case len(outdated) == 0 || !inSync:
+		return replacement{}
+	case replica != nil:
+		return replacement{pod: replica}
 	}
-	return replacement{held: fmt.Sprintf(
-		"every replica runs the new template; master %s still runs the old one: delete that pod at a quiet moment, "+
-			"a replica that is in sync then takes over", outdated[0].Name)}
+	return s.replaceMaster(outdated[s.decision.master.name])
+}
+
+// replaceMaster decides about the master's own pod, the last one of its group
+// that is outdated.
+func (s *state) replaceMaster(pod *corev1.Pod) replacement {
+	master := s.decision.master
+	if len(s.world.members) == 1 {
+		if s.world.persistent {
+			return replacement{pod: pod}
+		}
+		return replacement{held: fmt.Sprintf("%s runs an old template and holds the only copy of its data: "+
+			"delete that pod when its data may go, or set replicas to 2", pod.Name)}
+	}
+	to := s.world.successor(master)
+	if held := switchoverHeld(s.world, s.stats, int(s.group.Spec.ID), master, to); held != "" {
+		return replacement{held: fmt.Sprintf("every replica runs the new template; master %s waits to hand over: %s",
+			pod.Name, held)}
+	}
+	return replacement{to: to}
 }
 
 // rollOut replaces at most one outdated pod in a pass.
@@ -63,6 +80,9 @@ func (r *Reconciler) rollOut(ctx context.Context, s *state) (time.Duration, erro
 	}
 	chosen := decideReplacement(s, r.inSync(s) && r.allReady(s))
 	s.rolloutHeld = chosen.held
+	if chosen.to != nil {
+		return r.switchOver(ctx, s, chosen.to)
+	}
 	if chosen.pod == nil {
 		return 0, nil
 	}

@@ -9,6 +9,8 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/codis-io/codis-operator/internal/codis"
 )
 
 func TestDecideReplacement(t *testing.T) {
@@ -24,6 +26,7 @@ func TestDecideReplacement(t *testing.T) {
 		prepare   func(s *state)
 		notInSync bool
 		want      string
+		to        string
 		held      string
 	}{
 		"replaces nothing where nothing is outdated": {in: three, prepare: func(*state) {}},
@@ -41,15 +44,27 @@ func TestDecideReplacement(t *testing.T) {
 				s.decision = decideMaster(s.world)
 			},
 		},
-		"leaves the master to a person": {
-			in: three, prepare: func(s *state) { outdated(s, 0) }, held: "master g-0 still runs the old one",
+		"hands the master over before it goes": {
+			in: three, prepare: func(s *state) { outdated(s, 0) }, to: "g-1",
+		},
+		"hands over to who received most": {
+			in: three, prepare: func(s *state) { outdated(s, 0); s.world.members[2].redis.Offset++ }, to: "g-2",
+		},
+		"does not hand over while a proxy is deaf": {
+			in: three, prepare: func(s *state) { outdated(s, 0); s.world.deafProxies = []string{"p-1"} }, held: "p-1",
+		},
+		"does not hand over while slots move": {
+			in: three, prepare: func(s *state) {
+				outdated(s, 0)
+				s.stats.Slots = []codis.SlotMapping{{GroupID: int(s.group.Spec.ID), Action: codis.SlotAction{State: "migrating"}}}
+			}, held: "on their way",
 		},
 		"replaces a lone master with a volume": {
 			in: []situation{masterData}, want: "g-0",
 			prepare: func(s *state) { outdated(s, 0); s.world.persistent = true },
 		},
 		"leaves a lone master without a volume to a person": {
-			in: []situation{masterData}, prepare: func(s *state) { outdated(s, 0) }, held: "master g-0",
+			in: []situation{masterData}, prepare: func(s *state) { outdated(s, 0) }, held: "g-0 runs an old template",
 		},
 		"waits until all are in sync": {
 			in: three, prepare: func(s *state) { outdated(s, 0, 1, 2) }, notInSync: true,
@@ -83,6 +98,13 @@ func TestDecideReplacement(t *testing.T) {
 			}
 			if name != tt.want {
 				t.Errorf("replaces %q, want %q", name, tt.want)
+			}
+			to := ""
+			if got.to != nil {
+				to = got.to.name
+			}
+			if to != tt.to {
+				t.Errorf("hands over to %q, want %q", to, tt.to)
 			}
 			if (got.held != "") != (tt.held != "") || !strings.Contains(got.held, tt.held) {
 				t.Errorf("held %q, want %q", got.held, tt.held)

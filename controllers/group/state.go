@@ -58,6 +58,8 @@ type state struct {
 	registration registration
 	// scaleHeld says why members cannot be removed.
 	scaleHeld string
+	// switchHeld says why a switchover waits.
+	switchHeld string
 	// rolloutHeld says why an outdated pod is not replaced.
 	rolloutHeld string
 	// applied is the error of applying objects.

@@ -115,6 +115,16 @@ func (s *Stats) SlotsOf(group int) int {
 	return count
 }
 
+// Moving tells whether a slot of a group is on its way from or to it.
+func (s *Stats) Moving(group int) bool {
+	for _, slot := range s.Slots {
+		if slot.Action.State != "" && (slot.GroupID == group || slot.Action.TargetID == group) {
+			return true
+		}
+	}
+	return false
+}
+
 // Offline counts the slots that nobody owns.
 func (s *Stats) Offline() int {
 	count := 0

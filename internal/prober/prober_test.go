@@ -62,14 +62,19 @@ func start(tb testing.TB, p *Prober) (stop func()) {
 		case <-time.After(patience):
 			tb.Error("the prober does not end")
 		}
-		stacks := make([]byte, 4<<20)
-		eventually(tb, "all goroutines end", func() bool {
-			text := string(stacks[:runtime.Stack(stacks, true)])
-			return !strings.Contains(text, "prober.(*probe)") && !strings.Contains(text, "redis.(*wire)")
-		})
+		if runs("prober.(*probe)") {
+			tb.Error("a probe outlives the prober")
+		}
+		eventually(tb, "all connections end", func() bool { return !runs("redis.(*wire)") })
 	}
 	tb.Cleanup(stop)
 	return stop
+}
+
+// runs tells whether a goroutine runs a function of that name.
+func runs(name string) bool {
+	stacks := make([]byte, 4<<20)
+	return strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), name)
 }
 
 func started(t *testing.T, settings Settings, targets ...Target) *Prober {
@@ -509,7 +514,7 @@ func TestSetIsSafeToRepeat(t *testing.T) {
 	before := p.result()
 	second := Target{Name: "g1-1", UID: "other", Addr: other.addr}
 	for range 3 {
-		p.Set(group, often, []Target{second, target(s), target(s)})
+		p.Set(group, often, []Target{second, target(s), second, target(s)})
 	}
 	p.expectChange(t) // The second one.
 	p.expectQuiet(t, s)
@@ -646,6 +651,47 @@ func TestChangesWaitForTheReaderAsOne(t *testing.T) {
 	})
 	p.expectChange(t)
 	p.expectQuiet(t, s)
+}
+
+func TestNoGroupIsLostWhileNobodyReads(t *testing.T) {
+	s := newServer(t, masterInfo)
+	p := New(clock.RealClock{})
+	start(t, p)
+	want := map[string]bool{}
+	for i := range 5 {
+		name := types.NamespacedName{Namespace: "ns", Name: fmt.Sprint(i)}
+		want[name.Name] = true
+		p.Set(name, often, []Target{target(s)})
+		eventually(t, "up", func() bool { return p.Results(name)["g1-0"].State == Up })
+	}
+	got := map[string]bool{}
+	for range want {
+		select {
+		case told := <-p.Changes():
+			got[told.Object.GetName()] = true
+		case <-time.After(patience):
+			t.Fatalf("told only %v", got)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAProbeWaitsForTheOneThatItReplaces(t *testing.T) {
+	s := newServer(t, masterInfo)
+	before := &probe{done: make(chan struct{})}
+	after := newProbe(New(clock.RealClock{}), group, often, target(s), before)
+	ctx, cancel := context.WithCancel(t.Context())
+	go after.run(ctx)
+	<-time.After(50 * time.Millisecond)
+	if accepted, _, _ := s.counts(); accepted != 0 {
+		t.Error("a server has two connections")
+	}
+	close(before.done)
+	eventually(t, "a connection", func() bool { _, open, _ := s.counts(); return open == 1 })
+	cancel()
+	<-after.done
 }
 
 // held returns a prober with a clock that is moved by hand, past the moment at

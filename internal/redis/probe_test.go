@@ -148,6 +148,13 @@ func TestALineTellsItsEndWithoutAQuestion(t *testing.T) {
 	expectBroken(t, line.wire)
 }
 
+func TestALineThatWasNeverAskedIsClosed(t *testing.T) {
+	line := open(t, Client{}, newServer(t, nil).addr)
+	line.Close()
+	expectBroken(t, line.wire)
+	line.Close()
+}
+
 // sockets returns both ends of a connection.
 func sockets(t *testing.T) (socket, peer net.Conn) {
 	t.Helper()

@@ -1,0 +1,214 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package group
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sort"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/codis"
+	"github.com/codis-io/codis-operator/internal/reconcile"
+	"github.com/codis-io/codis-operator/internal/redis"
+)
+
+// Bounds of a switchover. Clients of the group wait from the lock to the end.
+const (
+	// lockTimeout bounds the lock, which waits for requests that are under way.
+	lockTimeout = 500 * time.Millisecond
+	// catchUpTimeout bounds how long the replica may take to receive the last writes.
+	catchUpTimeout = 300 * time.Millisecond
+	// catchUpPoll is the time between two looks at the offsets.
+	catchUpPoll = 5 * time.Millisecond
+)
+
+// errNotCaughtUp tells that the replica did not receive the last writes in time.
+var errNotCaughtUp = errors.New("the replica did not catch up in time")
+
+// switchoverHeld says why the master cannot be switched to a member now, "" if
+// it can. It is pure. Everything has to be in order: there is no hurry.
+func switchoverHeld(w world, stats *codis.Stats, group int, master, to *member) string {
+	switch {
+	case to == nil:
+		return "no such member"
+	case to.name == master.name:
+		return ""
+	case !to.redis.Follows(master.addr) || !to.redis.LinkUp || to.redis.Syncing || to.leaving:
+		return to.name + " is not in sync with " + master.name
+	case len(w.deafProxies) > 0:
+		return "proxies do not answer the dashboard: " + fmt.Sprint(w.deafProxies)
+	case stats.Moving(group):
+		return "slots of the group are on their way"
+	}
+	return ""
+}
+
+// successor returns the member that the master is switched to when its own pod
+// has to be replaced: in sync, and ahead of the others.
+func (w world) successor(master *member) *member {
+	candidates := w.where(func(m member) bool {
+		return m.redis.Follows(master.addr) && m.redis.LinkUp && !m.leaving
+	})
+	sort.SliceStable(candidates, func(i, j int) bool { return candidates[i].redis.Offset > candidates[j].redis.Offset })
+	return first(candidates)
+}
+
+// switchOver makes another member the master, without an error for any client
+// and without a lost write.
+//
+// Phases: the intent is recorded; the group's slots are locked on every proxy,
+// which then holds requests; the replica receives the last writes; it is made
+// master, and the dashboard promotes it, which unlocks the slots with the new
+// route. Whatever fails before that unlocks them with the old one. After a crash
+// the next pass finds the intent and unlocks first (undoSwitchover).
+func (r *Reconciler) switchOver(ctx context.Context, s *state, to *member) (time.Duration, error) {
+	if r.justGivenUp(s) {
+		s.switchHeld = fmt.Sprintf("the switchover to %s was given up a moment ago and is tried again", to.name)
+		return reconcile.Later, nil
+	}
+	master := s.decision.master
+	if err := r.intend(ctx, s, *to, master.name, v1alpha1.CauseSwitchover); err != nil {
+		return 0, err
+	}
+	err := r.lockSlots(ctx, s)
+	if err == nil {
+		err = r.catchUp(ctx, s, *master, *to)
+	}
+	if err == nil {
+		err = r.makeMaster(ctx, s, *to)
+	}
+	if err == nil && s.try("promote "+to.name, s.api.Promote(ctx, int(s.group.Spec.ID), to.addr)) {
+		r.event(s, corev1.EventTypeNormal, v1alpha1.ReasonPromoted, "SwitchOver",
+			"%s is master instead of %s, as asked for", to.name, master.name)
+		s.promoted(to)
+		return reconcile.Soon, nil
+	}
+	if err != nil {
+		s.switchHeld = fmt.Sprintf("the switchover to %s was given up and is tried again: %s", to.name, cause(err))
+	}
+	r.givenUp.Store(s.group.UID, r.Clock.Now())
+	return reconcile.Later, r.undoSwitchover(ctx, s)
+}
+
+// retryAfter is how long clients are left alone after a switchover that was given up.
+const retryAfter = 10 * time.Second
+
+// justGivenUp tells whether a switchover was given up a moment ago. It is kept
+// in memory: another operator may try at once, which costs a short stall.
+func (r *Reconciler) justGivenUp(s *state) bool {
+	last, tried := r.givenUp.Load(s.group.UID)
+	at, ok := last.(time.Time)
+	return tried && ok && r.Clock.Since(at) < retryAfter
+}
+
+// cause words an error so that it stays the same from one try to the next.
+func cause(err error) string {
+	switch {
+	case errors.Is(err, errNotCaughtUp), errors.Is(err, redis.ErrRestarted):
+		return err.Error()
+	case errors.Is(err, context.DeadlineExceeded):
+		return "a proxy took too long to lock the slots"
+	}
+	return "a proxy, or a member, did not answer"
+}
+
+// lockSlots makes every registered proxy hold the requests of the group. A proxy
+// that came meanwhile does not know of the lock, so that it is given up.
+func (r *Reconciler) lockSlots(ctx context.Context, s *state) error {
+	routes, err := s.api.Routes(ctx)
+	if err != nil {
+		return err
+	}
+	routes = slices.DeleteFunc(routes, func(route codis.Route) bool { return route.Group != int(s.group.Spec.ID) })
+	for i := range routes {
+		routes[i].Locked = true
+	}
+	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
+	defer cancel()
+	proxies := s.stats.Proxy.Models
+	failed := make([]error, len(proxies))
+	var wg sync.WaitGroup
+	for i, proxy := range proxies {
+		wg.Go(func() { failed[i] = codis.FillSlots(ctx, proxy, s.servers.Password, routes) })
+	}
+	wg.Wait()
+	if err := errors.Join(failed...); err != nil {
+		return fmt.Errorf("lock slots: %w", err)
+	}
+	now, err := s.api.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(now.Proxy.Models, proxies) {
+		return fmt.Errorf("lock slots: the proxies changed")
+	}
+	return nil
+}
+
+// catchUp waits until the replica has received all that the master has sent.
+func (r *Reconciler) catchUp(ctx context.Context, s *state, master, to member) error {
+	ctx, cancel := context.WithTimeout(ctx, catchUpTimeout)
+	defer cancel()
+	for {
+		sent := s.servers.Observe(ctx, redisAddr(master))
+		received := s.servers.Observe(ctx, redisAddr(to))
+		if sent.RunID != master.redis.RunID || received.RunID != to.redis.RunID {
+			return redis.ErrRestarted
+		}
+		if received.LinkUp && received.Offset >= sent.Offset {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errNotCaughtUp
+		case <-time.After(catchUpPoll):
+		}
+	}
+}
+
+// undoSwitchover unlocks the slots of the group with the route that the
+// dashboard knows, and forgets the intent.
+func (r *Reconciler) undoSwitchover(ctx context.Context, s *state) error {
+	if !s.try("resync the group", s.api.ResyncGroup(ctx, int(s.group.Spec.ID))) {
+		return nil
+	}
+	before := s.group.DeepCopy()
+	s.group.Status.Promotion = nil
+	if err := r.Client.Status().Patch(ctx, s.group, client.MergeFrom(before)); err != nil {
+		return fmt.Errorf("forget the switchover: %w", err)
+	}
+	return nil
+}
+
+// interrupted tells whether a switchover was recorded and the old master still
+// is the dashboard's: slots may be locked.
+func (s *state) interrupted() bool {
+	p := s.group.Status.Promotion
+	return p != nil && p.Cause == v1alpha1.CauseSwitchover && p.Member != s.decision.master.name
+}
+
+// requested switches over to the member that a person named.
+func (r *Reconciler) requested(ctx context.Context, s *state) (time.Duration, error) {
+	name, asked := s.group.Annotations[v1alpha1.AnnotationSwitchOverTo]
+	if !asked {
+		return 0, nil
+	}
+	to := s.world.byName(name)
+	if held := switchoverHeld(s.world, s.stats, int(s.group.Spec.ID), s.decision.master, to); held != "" {
+		s.switchHeld = fmt.Sprintf("the switchover to %q waits: %s", name, held)
+		return reconcile.Later, nil
+	}
+	if to.name == s.decision.master.name {
+		return reconcile.Soon, r.clearAnnotation(ctx, s, v1alpha1.AnnotationSwitchOverTo)
+	}
+	return r.switchOver(ctx, s, to)
+}

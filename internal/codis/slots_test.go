@@ -1,0 +1,68 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package codis
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestRoutesKeepWhatTheyDoNotName(t *testing.T) {
+	const given = `{"backend_addr":"a:6379","backend_addr_group_id":2,"id":7,"replica_groups":[["b:6379"]]}`
+	var route Route
+	if err := json.Unmarshal([]byte(given), &route); err != nil {
+		t.Fatal(err)
+	}
+	if route.ID != 7 || route.Group != 2 || route.Locked {
+		t.Errorf("%+v", route)
+	}
+	route.Locked = true
+	told, err := json.Marshal(route)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := strings.Replace(given, `"replica_groups"`, `"locked":true,"replica_groups"`, 1)
+	if diff := cmp.Diff(want, string(told)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestRoutesOfADashboard(t *testing.T) {
+	list, err := json.Marshal(make([]map[string]int, Slots))
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr, got := serve(t, http.StatusOK, string(list))
+	routes, err := Dashboard{Addr: addr, Product: "demo"}.Routes(t.Context())
+	if err != nil || len(routes) != Slots {
+		t.Fatalf("%d routes, %v", len(routes), err)
+	}
+	if diff := cmp.Diff([]request{{Method: "GET", Path: "/api/topom/slots/" + XAuth("demo")}}, *got); diff != "" {
+		t.Error(diff)
+	}
+	addr, _ = serve(t, http.StatusOK, `[{"id":1}]`)
+	if _, err := (Dashboard{Addr: addr}).Routes(t.Context()); err == nil {
+		t.Error("one route is taken for all")
+	}
+}
+
+func TestFillSlots(t *testing.T) {
+	addr, got := serve(t, http.StatusOK, `"OK"`)
+	proxy := Proxy{Product: "demo", Token: "token", AdminAddr: addr}
+	if err := FillSlots(t.Context(), proxy, "password", []Route{{Locked: true}}); err != nil {
+		t.Fatal(err)
+	}
+	want := request{Method: "PUT", Path: "/api/proxy/fillslots/" + XAuth("demo", "password", "token"), Body: `[{"locked":true}]`}
+	if diff := cmp.Diff([]request{want}, *got); diff != "" {
+		t.Error(diff)
+	}
+	proxy.AdminAddr, _ = serve(t, http.StatusOK, `""`)
+	if err := FillSlots(t.Context(), proxy, "password", nil); err == nil {
+		t.Error("an empty answer is taken for OK")
+	}
+}
