@@ -125,6 +125,74 @@ func TestDecideAssignment(t *testing.T) {
 	}
 }
 
+// withKeys is the view of groups that may get slots, of which some hold keys.
+func withKeys(keys map[int]string, ids ...int) []groupView {
+	views := ready(ids...)
+	for i := range views {
+		views[i].keySlots = keys[views[i].id]
+	}
+	return views
+}
+
+func TestFirstLayoutFollowsKeys(t *testing.T) {
+	tests := map[string]struct {
+		stats    *codis.Stats
+		recorded layout.Layout
+		initial  []int
+		groups   []groupView
+		assigns  string
+		waiting  string
+	}{
+		"each group gets the slots whose keys it has": {
+			stats: stats(nil, 1, 2), groups: withKeys(map[int]string{1: "600-601", 2: "0,700"}, 1, 2),
+			assigns: "1-511,600-601 to group 1; 0,512-599,602-1023 to group 2",
+		},
+		"a group that is not named gets those, and no more": {
+			stats: stats(nil, 1, 2, 3), initial: []int{1, 2}, groups: withKeys(map[int]string{3: "7-8"}, 1, 2, 3),
+			assigns: "0-6,9-511 to group 1; 512-1023 to group 2; 7-8 to group 3",
+		},
+		"a group whose keys nobody could look at is waited for": {
+			stats: stats(nil, 1, 2), groups: withKeys(map[int]string{2: "unknown"}, 1, 2),
+			waiting: "waiting for group 2, which has keys, to tell of which slots",
+		},
+		"one that is not named, too": {
+			stats: stats(nil, 1, 2), initial: []int{1}, groups: withKeys(map[int]string{1: "5", 2: "unknown"}, 1, 2),
+			waiting: "waiting for group 2, which has keys, to tell of which slots",
+		},
+		"a group with keys that has no server yet is waited for": {
+			stats: stats(nil, 1, 2), initial: []int{1, 2}, groups: withKeys(map[int]string{3: "7"}, 1, 2, 3),
+			waiting: "waiting for group 3, which has keys, to tell of which slots",
+		},
+		"one without keys that has no server yet is not": {
+			stats: stats(nil, 1), initial: []int{1}, groups: withKeys(nil, 1, 3), assigns: "0-1023 to group 1",
+		},
+		"two groups with keys of a slot need a person": {
+			stats: stats(nil, 1, 2), groups: withKeys(map[int]string{1: "5-9", 2: "9-12"}, 1, 2),
+			waiting: "groups 1 and 2 both hold keys of slot 9, from an earlier layout that is lost, and only one can own it: " +
+				"remove the copy that is not wanted (SLOTSDEL on that master)",
+		},
+		"a layout that was begun goes on as planned": {
+			stats: stats(layout.Layout{1: {0}}, 1, 2), groups: withKeys(map[int]string{1: "600", 2: "unknown"}, 1, 2),
+			assigns: "1-511 to group 1; 512-1023 to group 2",
+		},
+		"a recorded layout knows better": {
+			stats: stats(nil, 1, 2), recorded: layout.Even([]int{1, 2}), groups: withKeys(map[int]string{1: "600", 2: "unknown"}, 1, 2),
+			assigns: "0-511 to group 1; 512-1023 to group 2",
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got := decideAssignment(tt.stats, tt.recorded, tt.initial, tt.groups)
+			if diff := cmp.Diff(tt.assigns, shares(got.slots)); diff != "" {
+				t.Error(diff)
+			}
+			if diff := cmp.Diff(tt.waiting, got.waiting); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
 // situation is a random dashboard and what is known of its groups.
 type situation struct {
 	stats    *codis.Stats

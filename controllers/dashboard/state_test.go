@@ -158,6 +158,8 @@ func TestViewOfAGroup(t *testing.T) {
 	}
 	leaving := group("True", "True", "True")
 	leaving.DeletionTimestamp = &metav1.Time{}
+	withKeys := group("False", "True", "True")
+	withKeys.Status.KeySlots = "0-511"
 	tests := map[string]struct {
 		group *v1alpha1.CodisGroup
 		want  groupView
@@ -168,6 +170,7 @@ func TestViewOfAGroup(t *testing.T) {
 		"the master is not reached": {group("True", "True", "False"), groupView{id: 3}},
 		"never looked at":           {&v1alpha1.CodisGroup{}, groupView{}},
 		"being deleted":             {leaving, groupView{id: 3, inSync: true, leaving: true}},
+		"with keys and no slots":    {withKeys, groupView{id: 3, keySlots: "0-511"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

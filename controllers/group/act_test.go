@@ -4,10 +4,26 @@
 package group
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/codis"
+	"github.com/codis-io/codis-operator/internal/fixture"
+	"github.com/codis-io/codis-operator/internal/reconcile"
+	"github.com/codis-io/codis-operator/test/standin/proxy"
 )
 
 // g-1 is to become master.
@@ -95,5 +111,276 @@ func TestEveryMemberThatAnswersFollows(t *testing.T) {
 				t.Errorf("got %t", got)
 			}
 		})
+	}
+}
+
+// offline takes the owners of slots away, from the first on.
+func offline(s *state, slots int) {
+	for i := range s.stats.Slots[:slots] {
+		s.stats.Slots[i].GroupID = 0
+	}
+}
+
+func TestKeySlotsAreLookedAtWhileNoSlotHasAnOwner(t *testing.T) {
+	wrongPassword := func(_ *lab, s *state) { s.servers.Password = "wrong" }
+	tests := map[string]struct {
+		in      situation
+		offline int
+		prepare func(l *lab, s *state)
+		want    string
+		asked   int
+		fails   bool
+	}{
+		"no slot has an owner":       {in: masterData, offline: codis.Slots, want: "103,300", asked: 1},
+		"one slot has an owner":      {in: masterData, offline: codis.Slots - 1},
+		"every slot has an owner":    {in: masterData},
+		"the master is empty":        {in: masterEmpty, offline: codis.Slots},
+		"the master is gone":         {masterData, codis.Slots, func(l *lab, _ *state) { l.end(0) }, "unknown", 0, false},
+		"the master breaks off":      {masterData, codis.Slots, func(l *lab, _ *state) { l.outcome["SLOTSINFO"] = fixture.Fail }, "unknown", 1, false},
+		"the master does not let in": {masterData, codis.Slots, wrongPassword, "unknown", 0, true},
+	}
+	a, b := keyOf(103), keyOf(300)
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t, 1)
+			l.server(0).Set(fixture.Dataset{a: "1", b: "2"})
+			s := l.state(tt.in)
+			s.group.Status.KeySlots = "0-1023" // Of an earlier pass.
+			offline(s, tt.offline)
+			if tt.prepare != nil {
+				tt.prepare(l, s)
+			}
+			if err := l.r.observeKeySlots(t.Context(), s, s.world.members[0]); (err != nil) != tt.fails {
+				t.Errorf("got %v", err)
+			}
+			if diff := cmp.Diff(tt.want, s.group.Status.KeySlots); diff != "" {
+				t.Error(diff)
+			}
+			if got := l.count("SLOTSINFO"); got != tt.asked {
+				t.Errorf("asked %d times, want %d", got, tt.asked)
+			}
+		})
+	}
+}
+
+// keyOf returns a key of a slot.
+func keyOf(slot int) string {
+	for i := 0; ; i++ {
+		if key := fmt.Sprintf("k%d", i); proxy.SlotOf([]byte(key)) == slot {
+			return key
+		}
+	}
+}
+
+// writer is a reconciler whose API server knows a group and counts the writes of
+// its status.
+func writer(t *testing.T, s *state) (r *Reconciler, writes *int) {
+	t.Helper()
+	writes = new(int)
+	count := func(
+		ctx context.Context, c client.Client, _ string, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption,
+	) error {
+		*writes++
+		return c.Status().Patch(ctx, o, p, opts...)
+	}
+	c := fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(s.group).WithStatusSubresource(s.group).
+		WithInterceptorFuncs(interceptor.Funcs{SubResourcePatch: count}).Build()
+	s.group = stored(t, c)
+	return &Reconciler{Client: c, Reader: c, Recorder: &said{}, Clock: clocktesting.NewFakePassiveClock(now)}, writes
+}
+
+func TestIntentIsWrittenOnceForEachProcess(t *testing.T) {
+	s := stateOfWorld(ended, cutOffData)
+	r, writes := writer(t, s)
+	m := s.world.members[1]
+	intend := func(from string, wantWrites int) {
+		t.Helper()
+		if err := r.intend(t.Context(), s, m, from, v1alpha1.CauseMasterDead); err != nil {
+			t.Fatal(err)
+		}
+		want := &v1alpha1.Promotion{
+			Member: m.name, RunID: m.redis.RunID, From: "g-0", Cause: v1alpha1.CauseMasterDead, StartTime: metav1.NewMicroTime(now),
+		}
+		if diff := cmp.Diff(want, stored(t, r.Client).Status.Promotion); diff != "" {
+			t.Errorf("after %d writes: %s", *writes, diff)
+		}
+		if *writes != wantWrites {
+			t.Errorf("%d writes, want %d", *writes, wantWrites)
+		}
+	}
+	intend("g-0", 1)
+	intend("another", 1) // The first one stands.
+	m.redis.RunID = "restarted"
+	intend("g-0", 2)
+	m.name = "g-2"
+	intend("g-0", 3)
+}
+
+func TestIntentFailsWhereTheGroupChangedMeanwhile(t *testing.T) {
+	s := stateOfWorld(ended, cutOffData)
+	r, _ := writer(t, s)
+	other := stored(t, r.Client)
+	other.Status.State = "seen by another operator"
+	if err := r.Client.Status().Update(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	err := r.intend(t.Context(), s, s.world.members[1], "g-0", v1alpha1.CauseMasterDead)
+	if !apierrors.IsConflict(err) || !strings.Contains(err.Error(), "record the promotion of g-1") {
+		t.Errorf("got %v", err)
+	}
+	if got := stored(t, r.Client).Status.Promotion; got != nil {
+		t.Errorf("recorded %+v", got)
+	}
+}
+
+// Nobody is made master before it is recorded who shall be.
+func TestNothingIsDoneThatIsNotRecorded(t *testing.T) {
+	acts := map[string]struct {
+		in  []situation
+		act func(r *Reconciler, s *state) (time.Duration, error)
+	}{
+		"lift": {[]situation{fencedData, fencedEmpty}, func(r *Reconciler, s *state) (time.Duration, error) { return r.lift(t.Context(), s) }},
+		"promote": {[]situation{fencedEmpty, cutOffData}, func(r *Reconciler, s *state) (time.Duration, error) {
+			return r.promote(t.Context(), s, s.decision.master)
+		}},
+	}
+	for name, tt := range acts {
+		t.Run(name, func(t *testing.T) {
+			s := stateOfWorld(tt.in...)
+			if string(s.decision.verb) != strings.ToUpper(name[:1])+name[1:] {
+				t.Fatalf("decided to %s", s.decision.text())
+			}
+			refused := errors.New("refused")
+			c := fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(s.group).WithInterceptorFuncs(interceptor.Funcs{
+				SubResourcePatch: func(context.Context, client.Client, string, client.Object, client.Patch, ...client.SubResourcePatchOption) error {
+					return refused
+				},
+			}).Build()
+			// Without servers and a dashboard to call, going on would be a panic.
+			if _, err := tt.act(&Reconciler{Client: c, Clock: clocktesting.NewFakePassiveClock(now)}, s); !errors.Is(err, refused) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+// watched is a client that tells what is written, in order.
+type watched struct {
+	client.Client
+
+	got *[]string
+}
+
+func (w watched) Delete(ctx context.Context, o client.Object, opts ...client.DeleteOption) error {
+	options := (&client.DeleteOptions{}).ApplyOptions(opts)
+	grace, uid := int64(-1), ""
+	if options.GracePeriodSeconds != nil {
+		grace = *options.GracePeriodSeconds
+	}
+	if p := options.Preconditions; p != nil && p.UID != nil {
+		uid = string(*p.UID)
+	}
+	*w.got = append(*w.got, fmt.Sprintf("delete %s with uid %s and grace %d", o.GetName(), uid, grace))
+	return w.Client.Delete(ctx, o, opts...)
+}
+
+func (w watched) Status() client.SubResourceWriter { return watchedStatus{w.Client.Status(), w.got} }
+
+type watchedStatus struct {
+	client.SubResourceWriter
+
+	got *[]string
+}
+
+func (w watchedStatus) Patch(ctx context.Context, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
+	*w.got = append(*w.got, "write the status of "+o.GetName())
+	return w.SubResourceWriter.Patch(ctx, o, p, opts...)
+}
+
+// silentInLab is a pass that decided to fence g-0, in favour of g-1.
+func silentInLab(t *testing.T) (l *lab, s *state, got *[]string) {
+	t.Helper()
+	l = newLab(t, 2)
+	s = l.state(unreachable, syncedData)
+	if err := l.r.Client.Create(t.Context(), s.group); err != nil {
+		t.Fatal(err)
+	}
+	got = new([]string)
+	l.r.Client = watched{l.r.Client, got}
+	s.world.members[0].silent, s.world.members[1].deaf = defaultSilence, defaultSilence
+	s.world.inSync = map[string]bool{memberName(1): true}
+	if s.decision = decideMaster(s.world); s.decision.verb != fence {
+		t.Fatalf("decided to %s", s.decision.text())
+	}
+	return l, s, got
+}
+
+func TestFenceRecordsThePromotionAndDeletesThePod(t *testing.T) {
+	l, s, got := silentInLab(t)
+	uid := l.pod(0).UID
+	after, err := l.r.fence(t.Context(), s)
+	if err != nil || after != reconcile.Soon {
+		t.Fatalf("got %s, %v", after, err)
+	}
+	want := []string{"write the status of g", fmt.Sprintf("delete g-0 with uid %s and grace 1", uid)}
+	if diff := cmp.Diff(want, *got); diff != "" {
+		t.Error(diff)
+	}
+	promotion := &v1alpha1.Promotion{
+		Member: "g-1", RunID: "run", From: "g-0", Cause: v1alpha1.CauseMasterSilent, StartTime: metav1.NewMicroTime(now),
+	}
+	if diff := cmp.Diff(promotion, stored(t, l.r.Client).Status.Promotion); diff != "" {
+		t.Error(diff)
+	}
+	if l.pod(0).DeletionTimestamp == nil || l.pod(1).DeletionTimestamp != nil {
+		t.Error("another pod than that of the master was deleted")
+	}
+	if len(l.events) != 1 || !strings.HasPrefix(l.events[0], "MasterFenced Fence: Deleted pod g-0") {
+		t.Errorf("events %q", l.events)
+	}
+}
+
+func TestFenceLeavesAnotherPodAlone(t *testing.T) {
+	tests := map[string]func(t *testing.T, l *lab){
+		"another pod of that name": func(t *testing.T, l *lab) {
+			if err := l.r.Client.Delete(t.Context(), l.pod(0), client.GracePeriodSeconds(0)); err != nil {
+				t.Fatal(err)
+			}
+			l.makePod(0)
+		},
+		"a group that changed meanwhile": func(_ *testing.T, l *lab) { l.r.Client = refusing{l.r.Client} },
+	}
+	for name, change := range tests {
+		t.Run(name, func(t *testing.T) {
+			l, s, _ := silentInLab(t)
+			change(t, l)
+			if _, err := l.r.fence(t.Context(), s); err != nil && !apierrors.IsConflict(err) {
+				t.Errorf("got %v", err)
+			}
+			if p := l.pod(0); p.DeletionTimestamp != nil {
+				t.Errorf("pod %s was deleted", p.UID)
+			}
+		})
+	}
+}
+
+// refusing is a client whose writes of a status come too late.
+type refusing struct{ client.Client }
+
+func (r refusing) Status() client.SubResourceWriter { return refusingStatus{r.Client.Status()} }
+
+type refusingStatus struct{ client.SubResourceWriter }
+
+func (refusingStatus) Patch(_ context.Context, o client.Object, _ client.Patch, _ ...client.SubResourcePatchOption) error {
+	return apierrors.NewConflict(v1alpha1.GroupVersion.WithResource("codisgroups").GroupResource(), o.GetName(), errors.New("changed"))
+}
+
+func TestFenceOfAPodThatIsGone(t *testing.T) {
+	l, s, _ := silentInLab(t)
+	if err := l.r.Client.Delete(t.Context(), l.pod(0), client.GracePeriodSeconds(0)); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := l.r.fence(t.Context(), s); err != nil || after != reconcile.Soon {
+		t.Errorf("got %s, %v", after, err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/apply"
@@ -302,6 +303,125 @@ func TestReportUsage(t *testing.T) {
 			o.Keys, o.UsedMemory, o.MaxMemory = tt.keys, tt.used, tt.max
 			reportUsage(s, tt.at)
 			if diff := cmp.Diff(tt.want, fmt.Sprintf("%d %s", s.group.Status.Keys, s.group.Status.Memory)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// counted returns how many failovers of a cause, and how many durations, were
+// told to Prometheus so far.
+func counted(t *testing.T, cause v1alpha1.FailoverCause) (failovers, durations int) {
+	t.Helper()
+	families, err := metrics.Registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			switch {
+			case family.GetName() == "codis_operator_failover_duration_seconds":
+				durations += int(m.GetHistogram().GetSampleCount())
+			case family.GetName() == "codis_operator_failovers_total" && m.GetLabel()[0].GetValue() == string(cause):
+				failovers += int(m.GetCounter().GetValue())
+			}
+		}
+	}
+	return failovers, durations
+}
+
+func TestReportFailover(t *testing.T) {
+	promotion := func(member, from string, cause v1alpha1.FailoverCause) *v1alpha1.Promotion {
+		return &v1alpha1.Promotion{
+			Member: member, RunID: "run", From: from, Cause: cause, StartTime: metav1.NewMicroTime(now.Add(-1500 * time.Millisecond)),
+		}
+	}
+	record := func(cause v1alpha1.FailoverCause) *v1alpha1.FailoverRecord {
+		return &v1alpha1.FailoverRecord{From: "g-1", To: "g-0", Cause: cause, Time: metav1.NewMicroTime(now), DurationMilliseconds: 1500}
+	}
+	running, stray := []situation{masterData, syncedData}, []situation{masterEmpty, strayData}
+	tests := map[string]struct {
+		in        []situation
+		promotion *v1alpha1.Promotion
+		left      bool
+		record    *v1alpha1.FailoverRecord
+		runID     string
+	}{
+		"nobody was to be promoted": {in: running, runID: "run"},
+		"a dead master was replaced": {
+			in: running, promotion: promotion("g-0", "g-1", v1alpha1.CauseMasterDead), record: record(v1alpha1.CauseMasterDead), runID: "run",
+		},
+		"a silent master was replaced": {
+			in: running, promotion: promotion("g-0", "g-1", v1alpha1.CauseMasterSilent), record: record(v1alpha1.CauseMasterSilent), runID: "run",
+		},
+		"it was planned": {
+			in: running, promotion: promotion("g-0", "g-1", v1alpha1.CauseSwitchover), record: record(v1alpha1.CauseSwitchover), runID: "run",
+		},
+		"the first master":                      {in: running, promotion: promotion("g-0", "", ""), runID: "run"},
+		"the master was lifted again":           {in: running, promotion: promotion("g-0", "g-0", v1alpha1.CauseFoundMaster), runID: "run"},
+		"another became master than was meant":  {in: running, promotion: promotion("g-1", "g-0", v1alpha1.CauseMasterDead), runID: "run"},
+		"the new master takes no writes yet":    {in: []situation{unreachable, syncedData}, promotion: promotion("g-0", "g-1", v1alpha1.CauseMasterDead), left: true, runID: "before"},
+		"a follower is held back":               {in: stray, promotion: promotion("g-0", "g-1", v1alpha1.CauseMasterDead), left: true, runID: "before"},
+		"a switchover that was not carried out": {in: running, promotion: promotion("g-1", "g-0", v1alpha1.CauseSwitchover), left: true, runID: "run"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := stateOfWorld(tt.in...)
+			status := &s.group.Status
+			status.Promotion, status.MasterRunID = tt.promotion, "before"
+			cause := v1alpha1.FailoverCause("")
+			if tt.promotion != nil {
+				cause = tt.promotion.Cause
+			}
+			failovers, durations := counted(t, cause)
+			reportFailover(s, now)
+			if diff := cmp.Diff(tt.record, status.LastFailover); diff != "" {
+				t.Error(diff)
+			}
+			if left := status.Promotion != nil; left != tt.left || status.MasterRunID != tt.runID {
+				t.Errorf("the promotion is left: %t, the master runs as %q; want %t and %q", left, status.MasterRunID, tt.left, tt.runID)
+			}
+			more := 0
+			if tt.record != nil {
+				more = 1
+			}
+			if f, d := counted(t, cause); f != failovers+more || d != durations+more {
+				t.Errorf("counted %d failovers and %d durations, want %d", f-failovers, d-durations, more)
+			}
+		})
+	}
+}
+
+func TestReportKeepsWhoMayTakeOver(t *testing.T) {
+	all := []string{"g-1", "g-2"}
+	restarted := func(s *state) { s.world.inSync["g-2"] = false }
+	tests := map[string]struct {
+		in      []situation
+		before  []string
+		prepare func(s *state)
+		want    []string
+	}{
+		"who follows is in sync":                     {in: []situation{masterData, syncedData, syncedData}, want: all},
+		"who is cut off from a master that is there": {in: []situation{masterData, cutOffData, syncedData}, before: all, want: all[1:]},
+		"who is cut off from one that is not":        {in: []situation{unreachable, cutOffData, cutOffData}, before: all, want: all},
+		"who does not answer, either":                {in: []situation{ended, unreachable, unreachable}, before: all, want: all},
+		"who was started again":                      {in: []situation{ended, cutOffData, fencedData}, before: all, prepare: restarted, want: all[:1]},
+		"who was not in sync before":                 {in: []situation{unreachable, cutOffData, syncedData}, before: all[:1], want: all[:1]},
+		"nobody knows the master":                    {in: []situation{masterData, syncedData, syncedData}, before: all[:1], prepare: unreachableDashboard, want: all[:1]},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := stateOfWorld(tt.in...)
+			s.world.inSync = map[string]bool{}
+			for _, name := range tt.before {
+				s.group.Status.InSync = append(s.group.Status.InSync, name)
+				s.world.inSync[name] = true
+			}
+			if tt.prepare != nil {
+				tt.prepare(s)
+			}
+			reportInSync(s)
+			if diff := cmp.Diff(tt.want, s.group.Status.InSync); diff != "" {
 				t.Error(diff)
 			}
 		})

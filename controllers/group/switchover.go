@@ -34,6 +34,9 @@ const (
 // errNotCaughtUp tells that the replica did not receive the last writes in time.
 var errNotCaughtUp = errors.New("the replica did not catch up in time")
 
+// errProxiesChanged tells that a proxy came or went during the lock.
+var errProxiesChanged = errors.New("a proxy came or went meanwhile")
+
 // switchoverHeld says why the master cannot be switched to a member now, "" if
 // it can. It is pure. Everything has to be in order: there is no hurry.
 func switchoverHeld(w world, stats *codis.Stats, group int, master, to *member) string {
@@ -79,13 +82,7 @@ func (r *Reconciler) switchOver(ctx context.Context, s *state, to *member) (time
 	if err := r.intend(ctx, s, *to, master.name, v1alpha1.CauseSwitchover); err != nil {
 		return 0, err
 	}
-	err := r.lockSlots(ctx, s)
-	if err == nil {
-		err = r.catchUp(ctx, s, *master, *to)
-	}
-	if err == nil {
-		err = r.makeMaster(ctx, s, *to)
-	}
+	err := r.handOver(ctx, s, *master, *to)
 	if err == nil && s.try("promote "+to.name, s.api.Promote(ctx, int(s.group.Spec.ID), to.addr)) {
 		r.event(s, corev1.EventTypeNormal, v1alpha1.ReasonPromoted, "SwitchOver",
 			"%s is master instead of %s, as asked for", to.name, master.name)
@@ -113,7 +110,7 @@ func (r *Reconciler) justGivenUp(s *state) bool {
 // cause words an error so that it stays the same from one try to the next.
 func cause(err error) string {
 	switch {
-	case errors.Is(err, errNotCaughtUp), errors.Is(err, redis.ErrRestarted):
+	case errors.Is(err, errNotCaughtUp), errors.Is(err, errProxiesChanged), errors.Is(err, redis.ErrRestarted):
 		return err.Error()
 	case errors.Is(err, context.DeadlineExceeded):
 		return "a proxy took too long to lock the slots"
@@ -121,9 +118,12 @@ func cause(err error) string {
 	return "a proxy, or a member, did not answer"
 }
 
-// lockSlots makes every registered proxy hold the requests of the group. A proxy
-// that came meanwhile does not know of the lock, so that it is given up.
-func (r *Reconciler) lockSlots(ctx context.Context, s *state) error {
+// handOver locks the slots of the group, waits until the member has received
+// everything, and makes it master. What can be asked before the lock is.
+func (r *Reconciler) handOver(ctx context.Context, s *state, master, to member) error {
+	if err := r.stillThere(ctx, s, to); err != nil {
+		return err
+	}
 	routes, err := s.api.Routes(ctx)
 	if err != nil {
 		return err
@@ -132,26 +132,41 @@ func (r *Reconciler) lockSlots(ctx context.Context, s *state) error {
 	for i := range routes {
 		routes[i].Locked = true
 	}
+	if err := s.lock(ctx, routes); err != nil {
+		return err
+	}
+	var wg sync.WaitGroup
+	var changed, behind error
+	wg.Go(func() { changed = s.sameProxies(ctx) })
+	wg.Go(func() { behind = r.catchUp(ctx, s, master, to) })
+	wg.Wait()
+	if err := errors.Join(changed, behind); err != nil {
+		return err
+	}
+	return s.servers.MakeMaster(ctx, redisAddr(to), to.redis)
+}
+
+// lock tells routes to every registered proxy, side by side.
+func (s *state) lock(ctx context.Context, routes []codis.Route) error {
 	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
 	defer cancel()
-	proxies := s.stats.Proxy.Models
-	failed := make([]error, len(proxies))
+	failed := make([]error, len(s.stats.Proxy.Models))
 	var wg sync.WaitGroup
-	for i, proxy := range proxies {
+	for i, proxy := range s.stats.Proxy.Models {
 		wg.Go(func() { failed[i] = codis.FillSlots(ctx, proxy, s.servers.Password, routes) })
 	}
 	wg.Wait()
-	if err := errors.Join(failed...); err != nil {
-		return fmt.Errorf("lock slots: %w", err)
-	}
+	return errors.Join(failed...)
+}
+
+// sameProxies fails if a proxy was registered since the pass began: it does not
+// know of the lock.
+func (s *state) sameProxies(ctx context.Context) error {
 	now, err := s.api.Stats(ctx)
-	if err != nil {
-		return err
+	if err == nil && !slices.Equal(now.Proxy.Models, s.stats.Proxy.Models) {
+		err = errProxiesChanged
 	}
-	if !slices.Equal(now.Proxy.Models, proxies) {
-		return fmt.Errorf("lock slots: the proxies changed")
-	}
-	return nil
+	return err
 }
 
 // catchUp waits until the replica has received all that the master has sent.

@@ -20,6 +20,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -40,6 +41,32 @@ type RemoteError struct {
 }
 
 func (e *RemoteError) Error() string { return e.Cause }
+
+// TransportError is a call that was not answered: whether it was carried out is
+// not known. Its text is the same each time: the port of a connection that broke
+// would make conditions change from one pass to the next.
+type TransportError struct {
+	// Addr that was called.
+	Addr string
+	err  error
+}
+
+func (e *TransportError) Error() string {
+	var network net.Error
+	switch {
+	case errors.Is(e.err, syscall.ECONNREFUSED):
+		return e.Addr + " refuses connections"
+	case errors.As(e.err, &network) && network.Timeout():
+		return e.Addr + " does not answer in time"
+	}
+	if dns, ok := errors.AsType[*net.DNSError](e.err); ok {
+		return dns.Name + " cannot be resolved"
+	}
+	return e.Addr + " broke the connection"
+}
+
+// Unwrap returns the cause.
+func (e *TransportError) Unwrap() error { return e.err }
 
 // transport is shared, so that connections to a dashboard are kept and reused.
 var transport = &http.Transport{
@@ -201,12 +228,12 @@ func call(ctx context.Context, method, addr, path string, body []byte, out any) 
 	}
 	resp, err := httpClient.Do(req)
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", method, addr, withoutURL(err))
+		return &TransportError{Addr: addr, err: withoutURL(err)}
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return fmt.Errorf("read answer of %s: %w", addr, err)
+		return &TransportError{Addr: addr, err: err}
 	}
 	if resp.StatusCode != http.StatusOK {
 		return remoteError(resp.StatusCode, answer)

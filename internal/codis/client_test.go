@@ -272,6 +272,45 @@ func TestStats(t *testing.T) {
 	}
 }
 
+func TestDeafProxies(t *testing.T) {
+	tests := map[string]struct {
+		models, stats string
+		want          []string
+	}{
+		"no proxies": {`[]`, `{}`, nil},
+		"all answer": {
+			`[{"token":"a","hostname":"p-1"},{"token":"b","hostname":"p-2"}]`, `{"a":{"stats":{"online":true}},"b":{"stats":{}}}`, nil,
+		},
+		"one answers with an error": {
+			`[{"token":"a","hostname":"p-1"},{"token":"b","hostname":"p-2"}]`,
+			`{"a":{"error":{"Cause":"refused"}},"b":{"stats":{"online":true}}}`,
+			[]string{"p-1"},
+		},
+		"one did not answer in time": {
+			`[{"token":"a","hostname":"p-1"},{"token":"b","hostname":"p-2"}]`, `{"a":{"stats":{}},"b":{"timeout":true}}`, []string{"p-2"},
+		},
+		"one was not looked at yet":           {`[{"token":"a","hostname":"p-1"}]`, `{"b":{"stats":{}}}`, []string{"p-1"}},
+		"nobody was looked at":                {`[{"token":"a","hostname":"p-1"},{"token":"b","hostname":"p-2"}]`, `null`, []string{"p-1", "p-2"}},
+		"one that is not registered any more": {`[{"token":"a","hostname":"p-1"}]`, `{"a":{"stats":{}},"b":{"timeout":true}}`, nil},
+	}
+	slots, err := json.Marshal(emptySlots())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			addr, _ := serve(t, http.StatusOK, `{"slots":`+string(slots)+`,"proxy":{"models":`+tt.models+`,"stats":`+tt.stats+`}}`)
+			stats, err := Dashboard{Addr: addr, Product: "demo"}.Stats(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, stats.DeafProxies()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
 func TestAnswersThatAreNoAnswerAreErrors(t *testing.T) {
 	tests := map[string]string{
 		"no JSON":           "<html>",

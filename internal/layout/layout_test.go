@@ -139,6 +139,98 @@ func TestMissing(t *testing.T) {
 	}
 }
 
+func TestWithKeys(t *testing.T) {
+	tests := map[string]struct {
+		plan, keys Layout
+		want       map[int]string
+	}{
+		"without keys the plan stays": {Even([]int{1, 2}), nil, map[int]string{1: "0-511", 2: "512-1023"}},
+		"without any in a group, too": {Even([]int{1, 2}), Layout{1: nil, 2: {}}, map[int]string{1: "0-511", 2: "512-1023"}},
+		"keys where they belong":      {Even([]int{1, 2}), Layout{1: {0, 511}, 2: {600}}, map[int]string{1: "0-511", 2: "512-1023"}},
+		"keys of the other's slots": {
+			Even([]int{1, 2}), Layout{1: {1023, 512}, 2: {5}}, map[int]string{1: "0-4,6-512,1023", 2: "5,513-1022"},
+		},
+		"a holder outside the plan": {
+			Even([]int{1, 2}), Layout{9: {7, 700}}, map[int]string{1: "0-6,8-511", 2: "512-699,701-1023", 9: "7,700"},
+		},
+		"a group that is left without slots": {Even([]int{1, 2}), Layout{1: Even([]int{1, 2})[2]}, map[int]string{1: "0-1023"}},
+		"no plan":                            {nil, Layout{3: {2, 1}}, map[int]string{3: "1-2"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			before, err := tt.plan.WithKeys(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			changed, err := tt.plan.WithKeys(tt.keys)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := map[int]string{}
+			for group, slots := range changed {
+				got[group] = Format(slots)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+			if diff := cmp.Diff(before, tt.plan, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("the plan itself was changed: %s", diff)
+			}
+		})
+	}
+}
+
+func TestWithKeysFailsWhereTwoHoldASlot(t *testing.T) {
+	got, err := Even([]int{1, 2}).WithKeys(Layout{1: {3, 8}, 7: {9, 8}, 2: {600}})
+	if err == nil || got != nil {
+		t.Fatalf("got %v", got)
+	}
+	if diff := cmp.Diff("groups 1 and 7 both hold keys of slot 8", err.Error()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Whatever groups there are and whoever holds keys: every slot has exactly one
+// owner, who holds its keys if anybody does, and else is who was planned.
+func TestWithKeysLeavesEverySlotWithOneOwner(t *testing.T) {
+	random := rand.New(rand.NewPCG(5, 6))
+	for range 500 {
+		plan, keys, holder := Even(ids(1+random.IntN(20))), Layout{}, map[int]int{}
+		density, holders := random.IntN(100), ids(1+random.IntN(30))
+		for slot := range codis.Slots {
+			if random.IntN(100) < density {
+				group := holders[random.IntN(len(holders))]
+				keys[group], holder[slot] = append(keys[group], slot), group
+			}
+		}
+		changed, err := plan.WithKeys(keys)
+		if err != nil {
+			t.Fatal(err)
+		}
+		planned, owners := plan.owners(), map[int]int{}
+		for group, slots := range changed {
+			if !slices.IsSorted(slots) || len(slots) == 0 {
+				t.Fatalf("group %d owns %v", group, slots)
+			}
+			for _, slot := range slots {
+				if other, taken := owners[slot]; taken {
+					t.Fatalf("slot %d belongs to %d and %d", slot, other, group)
+				}
+				owners[slot] = group
+			}
+		}
+		for slot := range codis.Slots {
+			want, held := holder[slot]
+			if !held {
+				want = planned[slot]
+			}
+			if owners[slot] != want {
+				t.Fatalf("slot %d belongs to %d, want %d (held: %t)", slot, owners[slot], want, held)
+			}
+		}
+	}
+}
+
 func TestFormat(t *testing.T) {
 	tests := map[string][]int{
 		"":                nil,

@@ -204,3 +204,25 @@ func FuzzParseInfo(f *testing.F) {
 		}
 	})
 }
+
+func TestDatabasesThatHoldKeys(t *testing.T) {
+	tests := map[string]struct {
+		info string
+		want []int
+	}{
+		"none":          {"# Keyspace\r\n", nil},
+		"one":           {"db0:keys=1,expires=0\r\n", []int{0}},
+		"in order":      {"db10:keys=1\r\ndb2:keys=1\r\ndb0:keys=1\r\n", []int{0, 2, 10}},
+		"no number":     {"db:keys=1\r\ndbx:keys=1\r\ndb1x:keys=1\r\ndatabases:16\r\n", nil},
+		"another key":   {"xdb0:keys=1\r\nrdb_bgsave_in_progress:0\r\n", nil},
+		"of a replica":  {recorded(t, "replica-3.2.11.txt"), []int{0}},
+		"of a newcomer": {recorded(t, "fenced-7.0.15.txt"), nil},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, ParseInfo(tt.info).Databases()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}

@@ -27,6 +27,8 @@ type server struct {
 	mu sync.Mutex
 	// answers by command in upper case; a command without one is unknown.
 	answers map[string]string
+	// inTurn are answers that are given once each, before the one above.
+	inTurn map[string][]string
 	// got are the commands that were received.
 	got []string
 }
@@ -79,7 +81,12 @@ func (s *server) answer(args []string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.got = append(s.got, strings.Join(args, " "))
-	answer, known := s.answers[strings.ToUpper(args[0])]
+	command := strings.ToUpper(args[0])
+	if next := s.inTurn[command]; len(next) > 0 {
+		s.inTurn[command] = next[1:]
+		return next[0]
+	}
+	answer, known := s.answers[command]
 	if !known {
 		return "-ERR unknown command\r\n"
 	}
@@ -284,5 +291,101 @@ func TestUnexpectedDropsWhatTheNextLookTells(t *testing.T) {
 				t.Errorf("got %v", got)
 			}
 		})
+	}
+}
+
+// slotCounts writes an answer to SLOTSINFO: slots with one key each.
+func slotCounts(slots ...int) string {
+	text := fmt.Sprintf("*%d\r\n", len(slots))
+	for _, slot := range slots {
+		text += fmt.Sprintf("*2\r\n:%d\r\n:1\r\n", slot)
+	}
+	return text
+}
+
+const infoOfTwoDatabases = "role:master\r\nrun_id:abc\r\ndb0:keys=2,expires=0\r\ndb12:keys=2,expires=0\r\n"
+
+func TestSlotsWithKeysOfEveryDatabase(t *testing.T) {
+	tests := map[string]struct {
+		info     string
+		answers  []string
+		want     []int
+		commands []string
+	}{
+		"no keys": {"role:master\r\nrun_id:abc\r\n", nil, nil, []string{"auth secret", "info"}},
+		"one database": {
+			infoOfMaster, []string{slotCounts(7)}, []int{7}, []string{"auth secret", "info", "select 0", "SLOTSINFO 0 1024"},
+		},
+		"several databases, with a slot in common": {
+			infoOfTwoDatabases,
+			[]string{slotCounts(0, 512), slotCounts(3, 512, 1023)},
+			[]int{0, 3, 512, 1023},
+			[]string{"auth secret", "info", "select 0", "SLOTSINFO 0 1024", "select 12", "SLOTSINFO 0 1024"},
+		},
+		"keys that have gone since": {
+			infoOfMaster, []string{slotCounts()}, nil, []string{"auth secret", "info", "select 0", "SLOTSINFO 0 1024"},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t, map[string]string{"AUTH": "+OK\r\n", "INFO": bulk(tt.info), "SELECT": "+OK\r\n"})
+			s.inTurn = map[string][]string{"SLOTSINFO": tt.answers}
+			got, err := Client{Password: "secret"}.SlotsWithKeys(t.Context(), s.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+			if diff := cmp.Diff(tt.commands, s.commands()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestSlotsWithKeysThatCannotBeTold(t *testing.T) {
+	tests := map[string]struct {
+		command, answer string
+		gone            bool
+		want            string
+	}{
+		"not a list":              {"SLOTSINFO", "+OK\r\n", false, "slotsinfo of"},
+		"a slot without a count":  {"SLOTSINFO", "*1\r\n*1\r\n:7\r\n", false, "cannot read [7]"},
+		"a number alone":          {"SLOTSINFO", "*1\r\n:7\r\n", false, "cannot read 7"},
+		"a slot that is text":     {"SLOTSINFO", "*1\r\n*2\r\n$1\r\n7\r\n:1\r\n", false, "cannot read [7 1]"},
+		"a slot that is too high": {"SLOTSINFO", slotCounts(5, 1024), false, "cannot read [1024 1]"},
+		"a slot below zero":       {"SLOTSINFO", slotCounts(-1), false, "cannot read [-1 1]"},
+		"no such command":         {"SLOTSINFO", "-ERR unknown command 'SLOTSINFO'\r\n", false, "unknown command"},
+		"no such database":        {"SELECT", "-ERR invalid DB index\r\n", false, "select 0"},
+		"another password":        {"INFO", "-NOAUTH Authentication required.\r\n", false, "NOAUTH"},
+		"gone when asked":         {"INFO", "", true, "ask "},
+		"gone when selected":      {"SELECT", "", true, "select 0"},
+		"gone while it counts":    {"SLOTSINFO", "", true, "slotsinfo of"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t, map[string]string{"INFO": bulk(infoOfTwoDatabases), "SELECT": "+OK\r\n", "SLOTSINFO": slotCounts(7)})
+			s.inTurn = map[string][]string{tt.command: {tt.answer}}
+			slots, err := Client{}.SlotsWithKeys(t.Context(), s.addr)
+			if err == nil || slots != nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), s.addr) {
+				t.Fatalf("got %v and %v, want an error with %q that names %s", slots, err, tt.want, s.addr)
+			}
+			if gone := Unexpected(err) == nil; gone != tt.gone {
+				t.Errorf("counts as gone: %t, want %t: %v", gone, tt.gone, err)
+			}
+		})
+	}
+}
+
+func TestSlotsWithKeysOfAServerThatIsGone(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener.Close()
+	slots, err := Client{}.SlotsWithKeys(t.Context(), listener.Addr().String())
+	if err == nil || slots != nil || Unexpected(err) != nil {
+		t.Errorf("got %v and %v", slots, err)
 	}
 }
