@@ -260,7 +260,7 @@ type CodisGroupStatus struct {
 	Keys int64 `json:"keys"`
 
 	// keySlots are the slots whose keys the master holds, as ranges: "0-511".
-	// Looked at only while no slot of the product has an owner, so that the first
+	// Looked at only while slots of the product have no owner, so that the first
 	// layout gives each group the slots whose keys it has.
 	// +optional
 	KeySlots string `json:"keySlots,omitempty"`

@@ -74,19 +74,15 @@ func decideAssignment(stats *codis.Stats, recorded layout.Layout, initial []int,
 // from an earlier life of the product: it owns them again, since an assignment
 // moves no data.
 func firstLayout(stats *codis.Stats, initial []int, groups []groupView) assignment {
-	plan := layout.Even(initial)
-	if stats.Offline() < codis.Slots {
-		return assignment{slots: layout.Missing(stats, plan)} // Begun: clients may write by now.
-	}
 	keys := layout.Layout{}
 	for _, g := range groups {
 		slots, err := layout.Parse(g.keySlots)
 		if err != nil || len(slots) > 0 && !hasServer(stats, g.id) {
 			return assignment{waiting: fmt.Sprintf("waiting for group %d, which has keys, to tell of which slots", g.id)}
 		}
-		keys[g.id] = slots
+		keys[g.id] = slices.DeleteFunc(slots, func(slot int) bool { return stats.Slots[slot].GroupID != 0 })
 	}
-	plan, err := plan.WithKeys(keys)
+	plan, err := layout.Even(initial).WithKeys(keys)
 	if err != nil {
 		return assignment{waiting: fmt.Sprintf("%s, from an earlier layout that is lost, and only one can own it: "+
 			"remove the copy that is not wanted (SLOTSDEL on that master)", err)}

@@ -172,8 +172,8 @@ func TestFirstLayoutFollowsKeys(t *testing.T) {
 				"remove the copy that is not wanted (SLOTSDEL on that master)",
 		},
 		"a layout that was begun goes on as planned": {
-			stats: stats(layout.Layout{1: {0}}, 1, 2), groups: withKeys(map[int]string{1: "600", 2: "unknown"}, 1, 2),
-			assigns: "1-511 to group 1; 512-1023 to group 2",
+			stats: stats(layout.Layout{1: {0}}, 1, 2), groups: withKeys(map[int]string{1: "0,600", 2: "0,3"}, 1, 2),
+			assigns: "1-2,4-511,600 to group 1; 3,512-599,601-1023 to group 2",
 		},
 		"a recorded layout knows better": {
 			stats: stats(nil, 1, 2), recorded: layout.Even([]int{1, 2}), groups: withKeys(map[int]string{1: "600", 2: "unknown"}, 1, 2),

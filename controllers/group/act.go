@@ -71,7 +71,10 @@ func (r *Reconciler) fence(ctx context.Context, s *state) (time.Duration, error)
 	pod := &corev1.Pod{}
 	pod.Namespace, pod.Name = s.group.Namespace, m.name
 	err := r.Client.Delete(ctx, pod, client.Preconditions{UID: &m.uid}, client.GracePeriodSeconds(1))
-	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return reconcile.Soon, nil // It is gone, or another one has its name.
+	}
+	if err != nil {
 		return 0, fmt.Errorf("fence %s: %w", m.name, err)
 	}
 	r.event(s, corev1.EventTypeWarning, v1alpha1.ReasonMasterFenced, "Fence",
@@ -87,14 +90,22 @@ func (r *Reconciler) intend(ctx context.Context, s *state, m member, from string
 	if p := s.group.Status.Promotion; p != nil && p.Member == m.name && p.RunID == m.redis.RunID {
 		return nil
 	}
-	before := s.group.DeepCopy()
-	s.group.Status.Promotion = &v1alpha1.Promotion{
+	return r.remember(ctx, s, &v1alpha1.Promotion{
 		Member: m.name, RunID: m.redis.RunID, From: from, Cause: cause, StartTime: metav1.NewMicroTime(r.Clock.Now()),
+	})
+}
+
+// remember writes what promotion is under way, nil for none, and nothing else.
+// The pass knows of it only when it is stored.
+func (r *Reconciler) remember(ctx context.Context, s *state, promotion *v1alpha1.Promotion) error {
+	stored := s.before.DeepCopy()
+	stored.Status.Promotion = promotion
+	patch := client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Status().Patch(ctx, stored, patch); err != nil {
+		return fmt.Errorf("record the promotion: %w", err)
 	}
-	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-	if err := r.Client.Status().Patch(ctx, s.group, patch); err != nil {
-		return fmt.Errorf("record the promotion of %s: %w", m.name, err)
-	}
+	s.before = stored
+	s.group.ResourceVersion, s.group.Status.Promotion = stored.ResourceVersion, promotion
 	return nil
 }
 
@@ -225,11 +236,11 @@ func (r *Reconciler) settle(ctx context.Context, s *state) (time.Duration, error
 	return reconcile.Steady, nil
 }
 
-// observeKeySlots finds out of which slots the group holds keys while no slot of
-// the product has an owner: the dashboard may have lost its store.
+// observeKeySlots finds out of which slots the group holds keys while slots of
+// the product have no owner: the dashboard may have lost its store.
 func (r *Reconciler) observeKeySlots(ctx context.Context, s *state, master member) error {
 	s.group.Status.KeySlots = ""
-	if s.stats.Offline() < codis.Slots || !master.redis.HasData() {
+	if s.stats.Offline() == 0 || !master.redis.HasData() {
 		return nil
 	}
 	slots, err := s.servers.SlotsWithKeys(ctx, redisAddr(master))

@@ -134,9 +134,9 @@ func (r *Reconciler) release(ctx context.Context, s *state) error {
 }
 
 func (r *Reconciler) reportDeleting(ctx context.Context, s *state, reason, message string) error {
-	before := s.group.DeepCopy()
+	s.before = s.group.DeepCopy()
 	conditions.Set(&s.group.Status.Conditions, s.group.Generation,
 		conditions.False(v1alpha1.ConditionReady, reason, "deleting: "+message))
 	s.group.Status.State = stateDeleting
-	return r.patch(ctx, before, s)
+	return r.patch(ctx, s)
 }

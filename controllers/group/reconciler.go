@@ -96,9 +96,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	s := &state{group: group.DeepCopy()}
+	s := &state{group: group.DeepCopy(), before: group}
 	if reconcile.Paused(group) && group.DeletionTimestamp == nil {
-		return ctrl.Result{}, r.reportPaused(ctx, group, s)
+		return ctrl.Result{}, r.reportPaused(ctx, s)
 	}
 	if group.DeletionTimestamp != nil {
 		return reconcile.Done(reconcile.Run(ctx,
@@ -108,7 +108,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		if err := r.Client.Patch(ctx, s.group, client.MergeFrom(group)); err != nil {
 			return ctrl.Result{}, fmt.Errorf("add finalizer: %w", err)
 		}
-		group = s.group.DeepCopy()
+		s.before = s.group.DeepCopy()
 	}
 	step := func(f func(context.Context, *state) (time.Duration, error)) reconcile.Step {
 		return func(ctx context.Context) (time.Duration, error) { return f(ctx, s) }
@@ -125,12 +125,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return reconcile.Done(result, err) // What could not be looked at is not reported as absent.
 	}
 	report(s, r.Clock.Now())
-	return reconcile.Done(result, err, r.patch(ctx, group, s))
+	return reconcile.Done(result, err, r.patch(ctx, s))
 }
 
-func (r *Reconciler) patch(ctx context.Context, before *v1alpha1.CodisGroup, s *state) error {
-	return conditions.Patch(ctx, r.Client, r.Recorder, before, s.group,
-		before.Status.Conditions, s.group.Status.Conditions)
+func (r *Reconciler) patch(ctx context.Context, s *state) error {
+	return conditions.Patch(ctx, r.Client, r.Recorder, s.before, s.group,
+		s.before.Status.Conditions, s.group.Status.Conditions)
 }
 
 // validate finds what only a look at other objects shows: the webhook may have
@@ -184,7 +184,7 @@ func (r *Reconciler) replicas(s *state) int {
 	}, running)
 }
 
-func (r *Reconciler) reportPaused(ctx context.Context, before *v1alpha1.CodisGroup, s *state) error {
+func (r *Reconciler) reportPaused(ctx context.Context, s *state) error {
 	conditions.Set(&s.group.Status.Conditions, s.group.Generation, conditions.Paused())
-	return r.patch(ctx, before, s)
+	return r.patch(ctx, s)
 }

@@ -28,6 +28,9 @@ import (
 // from top to bottom; a step that needs a fact checks that it is there.
 type state struct {
 	group *v1alpha1.CodisGroup
+	// before is the group as it is stored, as far as this pass knows: what the end
+	// of the pass compares with.
+	before *v1alpha1.CodisGroup
 
 	// dashboard that the group belongs to; nil if it does not exist.
 	dashboard *v1alpha1.CodisDashboard

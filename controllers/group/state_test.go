@@ -89,6 +89,7 @@ func stateOfWorld(in ...situation) *state {
 	for ordinal := range in {
 		s.pods = append(s.pods, pod(ordinal, newRevision))
 	}
+	s.before = s.group.DeepCopy()
 	s.decision = decideMaster(w)
 	if s.decision.verb == keep {
 		_, s.held = decideFollowers(w, *s.decision.master)

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/codis"
@@ -196,12 +195,7 @@ func (r *Reconciler) undoSwitchover(ctx context.Context, s *state) error {
 	if !s.try("resync the group", s.api.ResyncGroup(ctx, int(s.group.Spec.ID))) {
 		return nil
 	}
-	before := s.group.DeepCopy()
-	s.group.Status.Promotion = nil
-	if err := r.Client.Status().Patch(ctx, s.group, client.MergeFrom(before)); err != nil {
-		return fmt.Errorf("forget the switchover: %w", err)
-	}
-	return nil
+	return r.remember(ctx, s, nil)
 }
 
 // interrupted tells whether a switchover was recorded and the old master still

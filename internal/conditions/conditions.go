@@ -106,13 +106,20 @@ func Patch(ctx context.Context, c client.Client, recorder events.EventRecorder,
 	return nil
 }
 
-// write patches the status. The first status is written whole: a patch leaves
-// out what is zero, and columns would stay blank.
+// write patches the status, unless it changed since it was read, or since this
+// pass wrote it: a pass over an old copy must neither undo what a newer one found
+// nor tell it again. The first status is written whole: a patch leaves out what
+// is zero, and columns would stay blank.
 func write(ctx context.Context, c client.Client, before, after Object, first bool) error {
 	if first {
 		return c.Status().Update(ctx, after)
 	}
-	return c.Status().Patch(ctx, after, client.MergeFrom(before))
+	base, ok := before.DeepCopyObject().(client.Object)
+	if !ok {
+		return fmt.Errorf("%T is no object of the API", before)
+	}
+	base.SetResourceVersion(after.GetResourceVersion())
+	return c.Status().Patch(ctx, after, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
 }
 
 // announce tells of a headline that came true and of whatever stopped being

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -76,6 +77,25 @@ func stories() map[string]story {
 				func(w *world) { w.mustHold("small-1", "small-1-1", someData); w.kill("small-1-1") },
 			},
 			after: func(w *world) { w.mustBeReady(); w.mustHold("small-1", "small-1-0", someData) },
+		},
+		"failover from a master that stays away for a while": {
+			before: func(w *world) {
+				smallWithData(w)
+				w.clock.Step(time.Minute)
+				w.rest() // The keys are counted in the status: each telling makes the same calls.
+			},
+			chapters: []func(*world){
+				func(w *world) { w.stop("small-1-0") },
+				func(w *world) { w.mustTakeWrites("small-1-1"); w.release("small-1-0") },
+			},
+			after: func(w *world) { w.mustBeReady(); w.mustHold("small-1", "small-1-1", someData) },
+			again: func(w *world) {
+				w.stop("small-1-1")
+				w.rest()
+				w.release("small-1-1")
+				w.rest()
+				w.mustHold("small-1", "small-1-0", someData)
+			},
 		},
 		"loss of the dashboard's store": {
 			before:   smallWithData,
