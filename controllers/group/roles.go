@@ -232,8 +232,13 @@ func decideAfterRestart(w world, current *member) decision {
 
 // goesOn tells whether the only member that takes writes shall be what the
 // dashboard calls master. A promotion makes the server master before it tells
-// the dashboard, and may have stopped in between: who was in sync goes on.
+// the dashboard, and may have stopped in between: who was in sync goes on. So
+// does the process that the operator knows as the master, whatever the dashboard
+// was told since.
 func (w world) goesOn(m, current *member) bool {
+	if w.masterRunID != "" && m.redis.RunID == w.masterRunID {
+		return true
+	}
 	if !w.inSync[m.name] && current.hasWholeData() {
 		return false
 	}
