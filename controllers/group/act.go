@@ -53,6 +53,9 @@ func (r *Reconciler) assignRoles(ctx context.Context, s *state) (time.Duration, 
 	case fence:
 		return r.fence(ctx, s)
 	case wait:
+		if s.decision.reason == v1alpha1.ReasonMasterUnreachable {
+			return reconcile.Closely, nil
+		}
 		return reconcile.Soon, nil
 	case hold:
 		return reconcile.Later, nil
@@ -79,7 +82,7 @@ func (r *Reconciler) fence(ctx context.Context, s *state) (time.Duration, error)
 	}
 	r.event(s, corev1.EventTypeWarning, v1alpha1.ReasonMasterFenced, "Fence",
 		"Deleted pod %s: it is master and answers neither the operator nor its replicas", m.name)
-	return reconcile.Soon, nil
+	return reconcile.Closely, nil
 }
 
 // intend records who is about to become master, before it does: whoever finds
@@ -146,6 +149,11 @@ func finishHeld(w world, addr string) string {
 		return fmt.Sprintf("a promotion of %s was left half-done and it lost its data since: "+
 			"annotate the group with %s=%s to go on without the data of the others",
 			candidate.name, v1alpha1.AnnotationAcceptDataLoss, candidate.name)
+	}
+	unknown := w.firstUnknown(candidate)
+	if !candidate.redis.HasData() && !w.inSync[candidate.name] && unknown != nil {
+		return fmt.Sprintf("a promotion of %s was left half-done, it has no data, and %s, which may have some, "+
+			"cannot be asked (%s): bring it back", candidate.name, unknown.name, problem(*unknown))
 	}
 	return ""
 }

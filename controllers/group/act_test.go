@@ -33,9 +33,13 @@ func TestInvariant2PromotionThatLostItsDataIsNotFinished(t *testing.T) {
 		changes []change
 		held    string
 	}{
-		"the candidate is whole":               {in: []situation{fencedEmpty, cutOffData}},
-		"the candidate is master":              {in: []situation{fencedData, masterData}},
-		"nobody has data":                      {in: []situation{fencedEmpty, fencedEmpty}},
+		"the candidate is whole":                       {in: []situation{fencedEmpty, cutOffData}},
+		"the candidate is master":                      {in: []situation{fencedData, masterData}},
+		"nobody has data":                              {in: []situation{fencedEmpty, fencedEmpty}},
+		"the candidate is empty and another is silent": {in: []situation{unreachable, fencedEmpty}, held: "g-0, which may have some"},
+		"the candidate was in sync with an empty one": {
+			in: []situation{ended, cutOffData}, changes: []change{keys(1, 0), wasInSync(1)},
+		},
 		"the candidate lost its data":          {in: []situation{fencedData, fencedEmpty}, held: "it lost its data since"},
 		"the candidate is silent":              {in: []situation{fencedData, unreachable}, held: "no answer in time"},
 		"the candidate reads its disk":         {in: []situation{fencedData, loading}, held: "it is loading its data"},
@@ -325,7 +329,7 @@ func TestFenceRecordsThePromotionAndDeletesThePod(t *testing.T) {
 	l, s, got := silentInLab(t)
 	uid := l.pod(0).UID
 	after, err := l.r.fence(t.Context(), s)
-	if err != nil || after != reconcile.Soon {
+	if err != nil || after != reconcile.Closely {
 		t.Fatalf("got %s, %v", after, err)
 	}
 	want := []string{"write the status of g", fmt.Sprintf("delete g-0 with uid %s and grace 1", uid)}

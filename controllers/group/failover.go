@@ -17,9 +17,10 @@ import (
 // alone: a network that drops packets would move the master back and forth.
 const coolDown = 10 * time.Second
 
-// killTime is what kubelet gets to end a master whose pod was deleted. A node that
-// takes longer is lost.
-const killTime = 2 * time.Second
+// killTime is the head start of kubelet, which ends a master whose pod was deleted
+// after a second, before the promotion. With every proxy at hand the routes are the
+// fence: the kill only frees the requests that hang, and a promotion waits for those.
+const killTime = 500 * time.Millisecond
 
 // failover is what guards look at: a master that does not answer, and who would
 // take its place.
@@ -108,8 +109,8 @@ func cooledDown(f failover) *decision {
 
 // fenced: a master that is only silent may still take writes, from clients that
 // reach it. Its pod is deleted: kubelet kills the process, whose end also frees
-// the requests that hang in proxies. The promotion waits for that, but not for a
-// node that is lost: there the routes are the fence.
+// the requests that hang in proxies. The promotion gives it a head start and does
+// not wait for a node that is lost.
 func fenced(f failover) *decision {
 	switch {
 	case f.master.dead:
