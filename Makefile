@@ -166,6 +166,11 @@ bench-ready: export CLUSTER_NAME := bench
 bench-ready: deps ## Measure the time from creation to Ready of 2 groups of 2 with 2 proxies (COUNT trials)
 	hack/e2e.sh go run ./test/bench/ready -count $(or $(COUNT),10)
 
+.PHONY: bench-failover
+bench-failover: export CLUSTER_NAME := bench-failover
+bench-failover: deps ## Measure what clients feel when FAULT strikes (crash, replica, ...; COUNT trials)
+	hack/e2e.sh go run ./test/bench/failover -fault $(or $(FAULT),crash) -count $(or $(COUNT),10) $(BENCH_FLAGS)
+
 # Tools are built once for each version that hack/tools pins.
 $(CONTROLLER_GEN): TOOL := sigs.k8s.io/controller-tools/cmd/controller-gen
 $(KUSTOMIZE): TOOL := sigs.k8s.io/kustomize/kustomize/v5

@@ -82,6 +82,7 @@ type options struct {
 	verifyAfter  bool
 	passwordFile string
 	inputFile    string
+	pins         string
 }
 
 func parse(command string, args []string) (*options, error) {
@@ -93,6 +94,9 @@ func parse(command string, args []string) (*options, error) {
 	flags.StringVar(&o.Prefix, "prefix", "client", "prefix of all keys")
 	flags.DurationVar(&o.patience, "patience", time.Minute, "roundtrip, verify: give up after this time")
 	flags.IntVar(&o.keys, "keys", 1000, "roundtrip: number of keys")
+	flags.StringVar(&o.pins, "pin", "", "load: addresses of proxies, with commas between them, that writers\n"+
+		"connect to in turn; what they wrote is read back from -addr")
+	flags.StringVar(&o.Slots, "slots", "", "load: write to these slots only, for example 0-511,600")
 	flags.IntVar(&o.Writers, "writers", 4, "load: writers side by side")
 	flags.Float64Var(&o.Rate, "rate", 200, "load: writes a second, of all writers together")
 	flags.IntVar(&o.Size, "size", 0, "load: size of a value in bytes, at least")
@@ -105,6 +109,9 @@ func parse(command string, args []string) (*options, error) {
 	}
 	if flags.NArg() > 0 || o.keys < 1 || o.Writers < 1 || o.Rate <= 0 || o.Report <= 0 {
 		return nil, errUsage
+	}
+	if o.pins != "" {
+		o.Pins = strings.Split(o.pins, ",")
 	}
 	return o, o.readPassword()
 }
@@ -146,16 +153,20 @@ func load(ctx context.Context, o *options, _ io.Reader, out io.Writer) error {
 	}
 	lines := json.NewEncoder(out)
 	var printErr error
-	summary := o.Run(writing, func(r workload.Report) {
+	summary, err := o.Run(writing, func(r workload.Report) {
 		printErr = errors.Join(printErr, lines.Encode(line{Report: &r}))
 	})
+	if err != nil {
+		return err
+	}
 	if err := errors.Join(printErr, lines.Encode(line{Summary: &summary})); err != nil {
 		return err
 	}
 	if !o.verifyAfter {
 		return nil
 	}
-	return readBack(context.WithoutCancel(ctx), o, summary, out)
+	_, err = readBack(context.WithoutCancel(ctx), o, summary, out)
+	return err // whoever follows the load judges what is lost
 }
 
 func verify(ctx context.Context, o *options, in io.Reader, out io.Writer) error {
@@ -171,18 +182,19 @@ func verify(ctx context.Context, o *options, in io.Reader, out io.Writer) error 
 	if err != nil {
 		return err
 	}
-	return readBack(ctx, o, summary, out)
+	v, err := readBack(ctx, o, summary, out)
+	if err == nil && v.Lost > 0 {
+		err = fmt.Errorf("%w: %d of %d", errLost, v.Lost, v.Checked)
+	}
+	return err
 }
 
-func readBack(ctx context.Context, o *options, summary workload.Summary, out io.Writer) error {
+// readBack tells what became of what was acknowledged.
+func readBack(
+	ctx context.Context, o *options, summary workload.Summary, out io.Writer,
+) (workload.Verification, error) {
 	v, err := workload.Verify(ctx, o.Target, summary, o.patience)
-	if err := errors.Join(err, json.NewEncoder(out).Encode(map[string]any{"verification": v})); err != nil {
-		return err
-	}
-	if v.Lost > 0 {
-		return fmt.Errorf("%w: %d of %d", errLost, v.Lost, v.Checked)
-	}
-	return nil
+	return v, errors.Join(err, json.NewEncoder(out).Encode(map[string]any{"verification": v}))
 }
 
 // findSummary looks for the summary in what load printed.

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"time"
 
@@ -41,17 +42,27 @@ func observe(ctx context.Context, args []string, out io.Writer) error {
 
 // sendSignal signals the main process of a container, and tells when it did.
 // To empty a directory of it, it is stopped first: it must not write meanwhile.
-func sendSignal(_ context.Context, args []string, out io.Writer) error {
+// A signal may wait for its time, so that several nodes are struck at once.
+func sendSignal(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("client signal", flag.ContinueOnError)
 	proc := flags.String("proc", "/proc", "where the processes of the node are")
 	container := flags.String("container-id", "", "whole id of the container")
 	name := flags.String("signal", "KILL", "KILL, STOP, CONT or TERM")
 	empty := flags.String("empty", "", "directory of the container to empty before that")
+	at := flags.String("at", "", "when to send it, RFC 3339 (default: now)")
+	length := flags.Duration("for", 0, "with STOP: send CONT after this time")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
+	due, err := time.Parse(time.RFC3339Nano, *at)
+	if *at != "" && err != nil {
+		return fmt.Errorf("-at: %w", err)
+	}
 	pid, err := process.Find(*proc, *container)
 	if err != nil {
+		return err
+	}
+	if err := waitUntil(ctx, due); err != nil {
 		return err
 	}
 	if *empty != "" {
@@ -63,5 +74,23 @@ func sendSignal(_ context.Context, args []string, out io.Writer) error {
 	if err := process.Signal(pid, *name); err != nil {
 		return err
 	}
+	if *length > 0 {
+		waitErr := waitUntil(ctx, sent.Add(*length))
+		if err := errors.Join(waitErr, process.Signal(pid, "CONT")); err != nil {
+			return err
+		}
+	}
 	return json.NewEncoder(out).Encode(map[string]any{"pid": pid, "time": sent})
+}
+
+// waitUntil waits for a moment, or returns why it must not.
+func waitUntil(ctx context.Context, moment time.Time) error {
+	timer := time.NewTimer(time.Until(moment))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

@@ -23,21 +23,29 @@ type Observer struct {
 	// Heartbeat is the longest time without a word.
 	Heartbeat time.Duration
 
-	mu        sync.Mutex
-	current   Observation
-	told      Observation
-	witnesses map[string]*witness
+	mu      sync.Mutex
+	current Observation
+	told    Observation
 }
 
 // Run tells what it sees, whenever it differs from what it told last, until the
-// context ends. The dashboard and the members are looked at apart, so that one
+// context ends. The dashboard and each member are looked at apart, so that one
 // that hangs hides nothing of the others.
 func (o *Observer) Run(ctx context.Context, tell func(Observation)) {
 	o.current = Observation{Problem: "not asked yet", Members: map[string]Member{}}
-	o.witnesses = map[string]*witness{}
+	seen := map[string]bool{}
 	var loops sync.WaitGroup
-	loops.Go(func() { o.repeat(ctx, func() { o.lookAtDashboard(ctx, tell) }) })
-	loops.Go(func() { o.repeat(ctx, func() { o.lookAtMembers(ctx, tell) }) })
+	loops.Go(func() {
+		o.repeat(ctx, func() {
+			for _, addr := range o.lookAtDashboard(ctx, tell) {
+				if !seen[addr] {
+					seen[addr] = true
+					w := &witness{addr: addr, password: o.Password}
+					loops.Go(func() { o.repeat(ctx, func() { o.lookAtMember(ctx, tell, w) }) })
+				}
+			}
+		})
+	})
 	loops.Wait()
 }
 
@@ -57,8 +65,10 @@ func (o *Observer) repeat(ctx context.Context, look func()) {
 // client of the dashboard. A dashboard that takes longer is as good as none.
 var client = &http.Client{Timeout: time.Second}
 
-func (o *Observer) lookAtDashboard(ctx context.Context, tell func(Observation)) {
+// lookAtDashboard returns the addresses of all members that are registered.
+func (o *Observer) lookAtDashboard(ctx context.Context, tell func(Observation)) []string {
 	found, err := askDashboard(ctx, client, o.Dashboard)
+	var members []string
 	o.update(ctx, tell, func(current *Observation) {
 		if err != nil {
 			current.Problem = problem(err)
@@ -66,32 +76,17 @@ func (o *Observer) lookAtDashboard(ctx context.Context, tell func(Observation)) 
 		}
 		current.Problem = ""
 		found.put(current)
+		members = slices.Concat(slices.Collect(maps.Values(current.Groups))...)
 	})
+	return members
 }
 
-// lookAtMembers asks all members that were ever registered at the same moment.
-func (o *Observer) lookAtMembers(ctx context.Context, tell func(Observation)) {
-	o.mu.Lock()
-	for _, servers := range o.current.Groups {
-		for _, addr := range servers {
-			if o.witnesses[addr] == nil {
-				o.witnesses[addr] = &witness{addr: addr, password: o.Password}
-			}
-		}
-	}
-	addresses := slices.Sorted(maps.Keys(o.witnesses))
-	o.mu.Unlock()
-	looks := make([]Member, len(addresses))
-	var all sync.WaitGroup
-	for i, addr := range addresses {
-		all.Go(func() { looks[i] = o.witnesses[addr].look(ctx) })
-	}
-	all.Wait()
+// lookAtMember asks a member. One that was ever registered is asked for good.
+func (o *Observer) lookAtMember(ctx context.Context, tell func(Observation), w *witness) {
+	look := w.look(ctx)
 	o.update(ctx, tell, func(current *Observation) {
-		current.Members = make(map[string]Member, len(addresses))
-		for i, addr := range addresses {
-			current.Members[addr] = looks[i]
-		}
+		current.Members = maps.Clone(current.Members) // what was told stays as it was
+		current.Members[w.addr] = look
 	})
 }
 

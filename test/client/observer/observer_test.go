@@ -5,6 +5,9 @@ package observer
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -139,5 +142,55 @@ func TestObserverTellsWhatChanged(t *testing.T) {
 	}
 	if diff := cmp.Diff([]Observation{good, bad, good}, told); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestAMemberThatHangsHidesNothingOfTheOthers(t *testing.T) {
+	t.Parallel()
+	listen := func(answer string) string {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { listener.Close() })
+		go func() {
+			for {
+				conn, err := listener.Accept()
+				if err != nil {
+					return
+				}
+				go func() {
+					defer conn.Close()
+					request := make([]byte, 100)
+					for {
+						if _, err := conn.Read(request); err != nil {
+							return
+						}
+						_, _ = conn.Write([]byte(answer))
+					}
+				}()
+			}
+		}()
+		return listener.Addr().String()
+	}
+	hangs, answers := listen(""), listen("$11\r\nrole:master\r\n")
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"group":{"models":[{"id":1,"servers":[{"server":%q},{"server":%q}]}]}}`, hangs, answers)
+	}))
+	defer server.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	o := Observer{Dashboard: strings.TrimPrefix(server.URL, "http://"), Interval: time.Millisecond, Heartbeat: time.Hour}
+	o.Run(ctx, func(seen Observation) {
+		if !seen.Members[answers].IsMaster() {
+			return
+		}
+		if look, found := seen.Members[hangs]; found {
+			t.Errorf("it had to wait for the other one: %+v", look)
+		}
+		cancel()
+	})
+	if !errors.Is(context.Cause(ctx), context.Canceled) {
+		t.Error("the member that answers was never seen")
 	}
 }

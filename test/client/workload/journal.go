@@ -30,6 +30,8 @@ type Report struct {
 type Summary struct {
 	Prefix string `json:"prefix"`
 	Size   int    `json:"size"`
+	// Slots that were written to; all where it is empty.
+	Slots string `json:"slots,omitempty"`
 	// Writers in the order of their numbers.
 	Writers        []WriterSummary  `json:"writers"`
 	Acknowledged   int64            `json:"acknowledged"`
@@ -40,18 +42,42 @@ type Summary struct {
 	LongestStallAt time.Time `json:"longestStallAt"`
 }
 
-// WriterSummary tells which numbers a writer wrote: all below Next but those in
-// Unacknowledged, of which nothing is known.
+// WriterSummary tells which numbers a writer wrote: all below Next whose slots
+// are among those of the load, but those in Unacknowledged, of which nothing is
+// known.
 type WriterSummary struct {
 	Next           int   `json:"next"`
 	Unacknowledged []int `json:"unacknowledged,omitempty"`
+	// Address that the writer was connected to.
+	Address      string `json:"address"`
+	Acknowledged int64  `json:"acknowledged"`
+	// Errors by kind, and the text of the last of each kind.
+	Errors map[string]int64  `json:"errors,omitempty"`
+	Texts  map[string]string `json:"texts,omitempty"`
+	// First is the time of the first acknowledgement.
+	First time.Time `json:"first,omitzero"`
+	// Gaps are the times of at least MinGap between one acknowledgement and the
+	// next, or the end, in their order.
+	Gaps []Gap `json:"gaps,omitempty"`
+
+	// acked is when each number was acknowledged. It is not printed: only the
+	// process that wrote can tell when what is lost was acknowledged.
+	acked map[int]time.Time
+}
+
+// MinGap is the shortest gap that is told.
+const MinGap = 25 * time.Millisecond
+
+// Gap is a time in which a writer got nothing acknowledged.
+type Gap struct {
+	From time.Time `json:"from"`
+	To   time.Time `json:"to"`
 }
 
 // journal keeps the books of a load. A stall of a writer begins with the first
 // write that is not acknowledged yet and ends with the next acknowledgement.
 type journal struct {
-	prefix string
-	size   int
+	load Load
 
 	mu           sync.Mutex
 	writers      []writerJournal
@@ -68,15 +94,18 @@ type writerJournal struct {
 	WriterSummary
 	// stalledSince is the start of the first of the failed writes in a row.
 	stalledSince time.Time
+	// last acknowledgement.
+	last time.Time
 }
 
-func newJournal(prefix string, writers, size int) *journal {
-	return &journal{
-		prefix: prefix, size: size,
-		writers: make([]writerJournal, writers),
-		errors:  map[string]int64{},
-		texts:   map[string]string{},
+func newJournal(l Load) *journal {
+	j := &journal{load: l, errors: map[string]int64{}, texts: map[string]string{}}
+	for writer := range l.Writers {
+		j.writers = append(j.writers, writerJournal{WriterSummary: WriterSummary{
+			Address: l.address(writer), Errors: map[string]int64{}, Texts: map[string]string{}, acked: map[int]time.Time{},
+		}})
 	}
+	return j
 }
 
 // record books one write, in the order of the writer's numbers.
@@ -91,16 +120,36 @@ func (j *journal) record(writer, number int, started, ended time.Time, err error
 			w.stalledSince = started
 		}
 		j.failed++
+		w.Errors[kind(err)]++
+		w.Texts[kind(err)] = err.Error()
 		j.errors[kind(err)]++
 		j.texts[kind(err)] = err.Error()
 		return
 	}
 	j.acknowledged++
+	w.acknowledge(number, ended)
 	if !w.stalledSince.IsZero() {
 		started = w.stalledSince
 		w.stalledSince = time.Time{}
 	}
 	j.stall(started, ended)
+}
+
+func (w *writerJournal) acknowledge(number int, at time.Time) {
+	w.gap(at)
+	if w.First.IsZero() {
+		w.First = at
+	}
+	w.last = at
+	w.acked[number] = at
+	w.Acknowledged++
+}
+
+// gap books the time since the last acknowledgement, if that is long.
+func (w *writerJournal) gap(until time.Time) {
+	if !w.last.IsZero() && until.Sub(w.last) >= MinGap {
+		w.Gaps = append(w.Gaps, Gap{From: w.last, To: until})
+	}
 }
 
 func (j *journal) stall(from, to time.Time) {
@@ -132,14 +181,17 @@ func (j *journal) goingOn(now time.Time) {
 	}
 }
 
-func (j *journal) summary() Summary {
+// summary ends the books: gaps that have not ended end now.
+func (j *journal) summary(now time.Time) Summary {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	s := Summary{
-		Prefix: j.prefix, Size: j.size, Acknowledged: j.acknowledged, Failed: j.failed, Errors: maps.Clone(j.errors),
+		Prefix: j.load.Prefix, Size: j.load.Size, Slots: j.load.Slots,
+		Acknowledged: j.acknowledged, Failed: j.failed, Errors: maps.Clone(j.errors),
 		LongestStallMS: j.longest.Milliseconds(), LongestStallAt: j.longestAt,
 	}
 	for _, w := range j.writers {
+		w.gap(now)
 		s.Writers = append(s.Writers, w.WriterSummary)
 	}
 	return s

@@ -18,6 +18,11 @@ import (
 // Load describes writes at a steady pace.
 type Load struct {
 	Target
+	// Pins are addresses of proxies that writers connect to, in turn, instead of
+	// the target's: a connection to a Service shows one proxy only.
+	Pins []string
+	// Slots that are written to, like "0-511,600"; all where it is empty.
+	Slots string
 	// Prefix of all keys.
 	Prefix string
 	// Writers that write side by side, each on its own connection.
@@ -30,14 +35,26 @@ type Load struct {
 	Report time.Duration
 }
 
+// address that a writer connects to.
+func (l Load) address(writer int) string {
+	if len(l.Pins) == 0 {
+		return l.Address
+	}
+	return l.Pins[writer%len(l.Pins)]
+}
+
 // Run writes until the context ends and returns what became of every write.
 // A write that fails is counted and never repeated: the writer reconnects and
 // goes on with the next number.
-func (l Load) Run(ctx context.Context, report func(Report)) Summary {
-	j := newJournal(l.Prefix, l.Writers, l.Size)
+func (l Load) Run(ctx context.Context, report func(Report)) (Summary, error) {
+	slots, err := ParseSlots(l.Slots)
+	if err != nil {
+		return Summary{}, err
+	}
+	j := newJournal(l)
 	var writers sync.WaitGroup
 	for number := range l.Writers {
-		writers.Go(func() { l.write(ctx, j, number) })
+		writers.Go(func() { l.write(ctx, j, slots, number) })
 	}
 	done := make(chan struct{})
 	go func() {
@@ -52,24 +69,29 @@ func (l Load) Run(ctx context.Context, report func(Report)) Summary {
 			report(j.report(time.Now()))
 		case <-done:
 			report(j.report(time.Now()))
-			return j.summary()
+			return j.summary(time.Now()), nil
 		}
 	}
 }
 
 // write is one writer: at each tick of its pace it writes the next number. A
 // writer that had to wait does not make up for what it missed.
-func (l Load) write(ctx context.Context, j *journal, writer int) {
+func (l Load) write(ctx context.Context, j *journal, slots Slots, writer int) {
+	target := l.Target
+	target.Address = l.address(writer)
 	var conn *Conn
 	defer func() { drop(conn) }()
 	pace := time.NewTicker(max(time.Duration(float64(time.Second)*float64(l.Writers)/l.Rate), time.Microsecond))
 	defer pace.Stop()
 	for number := 0; ; number++ {
+		for !slots.Hold(Key(l.Prefix, writer, number)) {
+			number++
+		}
 		started := time.Now()
 		var err error
 		if conn == nil {
 			// A write under way is finished, so that what became of it is known.
-			conn, err = l.Dial(context.WithoutCancel(ctx))
+			conn, err = target.Dial(context.WithoutCancel(ctx))
 		}
 		if err == nil {
 			_, err = conn.Do("SET", Key(l.Prefix, writer, number), Value(l.Prefix, writer, number, l.Size))

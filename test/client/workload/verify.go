@@ -17,6 +17,9 @@ type Verification struct {
 	Lost    int64 `json:"lost"`
 	// Examples of lost writes, at most ten.
 	Examples []string `json:"examples,omitempty"`
+	// LostAcknowledged is when each lost write was acknowledged, where that is
+	// known: in the process that wrote.
+	LostAcknowledged []time.Time `json:"lostAcknowledged,omitempty"`
 }
 
 // Verify reads back every write that the summary calls acknowledged. Until
@@ -25,12 +28,17 @@ func Verify(ctx context.Context, t Target, s Summary, patience time.Duration) (V
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var v Verification
+	slots, err := ParseSlots(s.Slots)
+	if err != nil {
+		return v, err
+	}
 	for writer, w := range s.Writers {
 		err := each(ctx, t, w.Next, func(c *Conn, number int) error {
-			if _, unknown := slices.BinarySearch(w.Unacknowledged, number); unknown {
+			_, unknown := slices.BinarySearch(w.Unacknowledged, number)
+			if unknown || !slots.Hold(Key(s.Prefix, writer, number)) {
 				return nil
 			}
-			return v.count(check(c, s.Prefix, writer, number, s.Size))
+			return v.count(check(c, s.Prefix, writer, number, s.Size), w.acked[number])
 		})
 		if err != nil {
 			return v, fmt.Errorf("verify writer %d: %w", writer, err)
@@ -40,11 +48,14 @@ func Verify(ctx context.Context, t Target, s Summary, patience time.Duration) (V
 }
 
 // count books one value that was read; what could not be read is returned.
-func (v *Verification) count(err error) error {
+func (v *Verification) count(err error, acknowledged time.Time) error {
 	switch {
 	case err == nil:
 	case errors.Is(err, errWrongValue):
 		v.Lost++
+		if !acknowledged.IsZero() {
+			v.LostAcknowledged = append(v.LostAcknowledged, acknowledged)
+		}
 		if len(v.Examples) < 10 {
 			v.Examples = append(v.Examples, err.Error())
 		}

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -197,7 +198,10 @@ func TestLoadKeepsBooksThatVerifyReads(t *testing.T) {
 	}
 	load := Load{Target: s.target(), Prefix: "p", Writers: 2, Rate: 1000, Size: 64, Report: time.Hour}
 	var last Report
-	summary := load.Run(ctx, func(r Report) { last = r })
+	summary, err := load.Run(ctx, func(r Report) { last = r })
+	if err != nil {
+		t.Fatal(err)
+	}
 
 	if summary.Acknowledged != int64(len(s.values)) || last.Acknowledged != summary.Acknowledged {
 		t.Errorf("acknowledged %d, reported %d, stored %d", summary.Acknowledged, last.Acknowledged, len(s.values))
@@ -218,6 +222,70 @@ func TestLoadKeepsBooksThatVerifyReads(t *testing.T) {
 	}
 	if v, err = Verify(t.Context(), s.target(), summary, time.Minute); err != nil || v.Lost != 2 {
 		t.Errorf("Verify() = %+v, %v after two values were lost", v, err)
+	}
+	if len(v.LostAcknowledged) != 2 || !v.LostAcknowledged[0].Equal(summary.Writers[0].First) {
+		t.Errorf("the lost were acknowledged at %v, the first of all at %v", v.LostAcknowledged, summary.Writers[0].First)
+	}
+}
+
+func TestLoadIsPinnedAndKeepsToItsSlots(t *testing.T) {
+	t.Parallel()
+	proxies := []*server{newServer(t), newServer(t)}
+	store := newServer(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	pinned := []string{proxies[0].Addr().String(), proxies[1].Addr().String()}
+	load := Load{
+		Target: store.target(), Pins: pinned, Slots: "0-511", Prefix: "p", Writers: 4, Rate: 4000, Report: time.Millisecond,
+	}
+	summary, err := load.Run(ctx, func(r Report) {
+		if r.Acknowledged >= 40 {
+			cancel()
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slots, err := ParseSlots("0-511")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, proxy := range proxies {
+		acknowledged := summary.Writers[i].Acknowledged + summary.Writers[i+2].Acknowledged
+		if summary.Writers[i].Address != pinned[i] || acknowledged != int64(len(proxy.values)) || acknowledged == 0 {
+			t.Errorf("%d of %d writes went to %s", len(proxy.values), acknowledged, summary.Writers[i].Address)
+		}
+		for key, value := range proxy.values {
+			if !slots.Hold(key) {
+				t.Errorf("%s is in no slot of the load", key)
+			}
+			store.values[key] = value
+		}
+	}
+	v, err := Verify(t.Context(), store.target(), summary, time.Minute)
+	if err != nil || v.Lost != 0 || v.Checked != summary.Acknowledged {
+		t.Errorf("Verify() = %+v, %v of %d acknowledged", v, err, summary.Acknowledged)
+	}
+}
+
+func TestGaps(t *testing.T) {
+	t.Parallel()
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
+	acknowledged := []int{100, 110, 160, 170, 170 + int(MinGap.Milliseconds())}
+	j := newJournal(Load{Writers: 1})
+	j.record(0, 0, at(0), at(90), errors.New("failed"))
+	for i, ms := range acknowledged {
+		j.record(0, i+1, at(ms-5), at(ms), nil)
+	}
+	j.record(0, 9, at(400), at(410), errors.New("failed"))
+	got := j.summary(at(500)).Writers[0]
+	last := at(acknowledged[4])
+	want := []Gap{{at(110), at(160)}, {at(170), last}, {last, at(500)}}
+	if !slices.Equal(got.Gaps, want) {
+		t.Errorf("gaps %v, want %v", got.Gaps, want)
+	}
+	if got.First != at(100) || got.Acknowledged != 5 || got.Errors["other"] != 2 || got.Texts["other"] != "failed" {
+		t.Errorf("summary of the writer: %+v", got)
 	}
 }
 
@@ -254,7 +322,7 @@ func TestStalls(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			j := newJournal("p", 2, 0)
+			j := newJournal(Load{Prefix: "p", Writers: 2})
 			for _, w := range tt.writes {
 				j.record(w.writer, w.number, at(w.from), at(w.to), w.err)
 			}

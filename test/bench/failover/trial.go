@@ -1,0 +1,98 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/codis-io/codis-operator/test/e2e/framework"
+)
+
+const (
+	// connections of the clients to each proxy, and writes a second on each.
+	connections = 2
+	rate        = 100
+	// warm is how long clients write before a fault strikes: longer than lag.
+	warm = 3 * time.Second
+	// readBack is how long clients may take for what they wrote.
+	readBack = 6 * time.Minute
+)
+
+// run is one trial. What goes wrong is in it.
+func (b *bench) run(ctx context.Context, f fault, t *trial) {
+	s, err := b.stage(ctx, f)
+	if err != nil {
+		t.fail("nothing was struck: " + err.Error())
+		return
+	}
+	if s.group == 0 {
+		t.notRun = s.problem
+		return
+	}
+	load, err := b.startLoad(ctx, f, s)
+	if err != nil {
+		t.fail("nothing was struck: " + err.Error())
+		return
+	}
+	rest(ctx, warm)
+	t.note(s)
+	at, strikeErr := f.strike(ctx, b, s)
+	well, wellErr := b.waitWell(ctx)
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), readBack)
+	defer cancel()
+	outcome, stopErr := load.Stop(stopping)
+	seen, seenErr := b.witness.Since(at)
+	if err := errors.Join(strikeErr, wellErr, stopErr, seenErr); err != nil {
+		t.fail(err.Error())
+	}
+	t.judge(evidence{
+		at: at, well: well, group: s.group, promotes: f.promotes, exposed: s.exposed,
+		masters: s.masters, struck: s.struck, seen: seen, outcome: outcome,
+	})
+}
+
+// startLoad starts clients of every proxy that write to the group.
+func (b *bench) startLoad(ctx context.Context, f fault, s *scene) (*framework.Load, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.patience)
+	defer cancel()
+	b.loads++
+	return b.cluster.StartPinnedLoad(ctx, b.namespace, product, framework.Pinned{
+		Node: b.home, Proxies: s.proxies, Connections: connections * len(s.proxies), Rate: rate,
+		Slots: s.slots, Prefix: fmt.Sprintf("%s-%d", f.name, b.loads),
+	})
+}
+
+// note keeps what makes a trial different from others of its fault.
+func (t *trial) note(s *scene) {
+	if s.node == "" {
+		return
+	}
+	t.notes = append(t.notes, "cut "+s.node)
+	if leader := s.pods[roleOperator]; leader.Spec.NodeName == s.node {
+		t.notes = append(t.notes, "with the leading operator")
+	}
+	if len(s.exposed) > 1 {
+		t.notes = append(t.notes, fmt.Sprintf("with the masters of groups %v", s.exposed))
+	}
+}
+
+// explain tells all about a trial that failed.
+func (b *bench) explain(ctx context.Context) {
+	if b.witness != nil {
+		seen, err := b.witness.Last()
+		fmt.Printf("the witness saw last: %+v %s\n", seen, text(err))
+	}
+	for _, args := range [][]string{
+		{"get", "codis,pods", "-n", b.namespace, "-o", "wide"},
+		{"describe", "codisgroups", "-n", b.namespace},
+		{"get", "events", "-n", b.namespace, "--sort-by=.metadata.creationTimestamp"},
+		{"logs", "-n", operatorNamespace, "-l", "app.kubernetes.io/name=" + operatorName, "--prefix", "--tail=60"},
+	} {
+		out, err := b.cluster.Kubectl(ctx, args...)
+		fmt.Println(out + text(err))
+	}
+}
