@@ -79,10 +79,11 @@ func Dashboard(product, directory string, port int) string {
 // proxyDefaults are the settings of a proxy that differ from its own defaults.
 // backend_recv_timeout bounds how long a request may wait for a backend that
 // hangs, and with it how long a promotion may take (measured: 30 s of stall
-// with Codis's default of 30 s, 2 s with 2 s). The off-heap pool and the heap
+// with Codis's default of 30 s, 2 s with 2 s). A command that takes longer also
+// blocks its master for longer than it takes to be replaced. The off-heap pool and the heap
 // placeholder would cost 1.25 GiB of memory in each pod.
 var proxyDefaults = map[string]string{
-	"backend_recv_timeout":     strconv.Quote("5s"),
+	"backend_recv_timeout":     strconv.Quote("2s"),
 	"proxy_max_offheap_size":   strconv.Quote("0"),
 	"proxy_heap_placeholder":   strconv.Quote("0"),
 	"proxy_max_clients":        "10000",
