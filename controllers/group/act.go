@@ -40,6 +40,9 @@ func (r *Reconciler) assignRoles(ctx context.Context, s *state) (time.Duration, 
 		return reconcile.Later, nil
 	}
 	if known := s.known(); known != nil && known.Promoting.State != "" {
+		if to := s.handOverLeft(known); to != nil {
+			return r.finishHandOver(ctx, s, to)
+		}
 		return r.finishPromotion(ctx, s, known)
 	}
 	s.decision = decideMaster(s.world)
@@ -90,8 +93,18 @@ func (r *Reconciler) fence(ctx context.Context, s *state) (time.Duration, error)
 // status changed since it was read, by another operator or by a pass that this
 // one's cache has not seen.
 func (r *Reconciler) intend(ctx context.Context, s *state, m member, from string, cause v1alpha1.FailoverCause) error {
-	if p := s.group.Status.Promotion; p != nil && p.Member == m.name && p.RunID == m.redis.RunID {
+	p := s.group.Status.Promotion
+	locks := cause == v1alpha1.CauseSwitchover
+	if p != nil && p.Member == m.name && p.RunID == m.redis.RunID && (!locks || p.Cause == cause) {
 		return nil
+	}
+	if p != nil && p.Cause == v1alpha1.CauseSwitchover && !locks {
+		// Its slots may be locked, and what is recorded now no longer says so. A
+		// failover unlocks them itself, with the new route.
+		err := s.api.ResyncGroup(ctx, int(s.group.Spec.ID))
+		if err != nil && (cause == "" || cause == v1alpha1.CauseMasterSilent) {
+			return fmt.Errorf("unlock the slots of a switchover that stopped midway: %w", err)
+		}
 	}
 	return r.remember(ctx, s, &v1alpha1.Promotion{
 		Member: m.name, RunID: m.redis.RunID, From: from, Cause: cause, StartTime: metav1.NewMicroTime(r.Clock.Now()),
@@ -112,6 +125,33 @@ func (r *Reconciler) remember(ctx context.Context, s *state, promotion *v1alpha1
 	return nil
 }
 
+// handOverLeft returns the candidate of a promotion that has not begun to change
+// anything, while the old master lives; nil if there is none. Codis lets the
+// proxies go on with the old master then, so that it has writes that the candidate
+// may lack: the promotion is finished as a switchover.
+func (s *state) handOverLeft(known *codis.Group) *member {
+	if known.Promoting.State != "preparing" || known.Promoting.Index >= len(known.Servers) {
+		return nil
+	}
+	master, to := s.world.byAddr(known.Servers[0].Addr), s.world.byAddr(known.Servers[known.Promoting.Index].Addr)
+	if master == nil || to == nil || to == master || !master.redis.IsMaster() || to.name == s.world.accepted {
+		return nil
+	}
+	s.halfDone = true
+	s.decision = decision{verb: keep, master: master}
+	return to
+}
+
+// finishHandOver brings the candidate in sync and then switches over to it.
+func (r *Reconciler) finishHandOver(ctx context.Context, s *state, to *member) (time.Duration, error) {
+	held := switchoverHeld(s.world, s.stats, int(s.group.Spec.ID), s.decision.master, to)
+	if held == "" {
+		return r.switchOver(ctx, s, to)
+	}
+	s.switchHeld = fmt.Sprintf("a promotion of %s was left half-done and waits: %s", to.name, held)
+	return r.settle(ctx, s)
+}
+
 func (r *Reconciler) finishPromotion(ctx context.Context, s *state, known *codis.Group) (time.Duration, error) {
 	s.decision = decision{
 		verb: wait, reason: v1alpha1.ReasonProgressing,
@@ -120,7 +160,8 @@ func (r *Reconciler) finishPromotion(ctx context.Context, s *state, known *codis
 	if known.Promoting.Index >= len(known.Servers) {
 		return reconcile.Later, nil
 	}
-	if held := finishHeld(s.world, known.Servers[known.Promoting.Index].Addr); held != "" {
+	held := finishHeld(s.world, known.Servers[known.Promoting.Index].Addr)
+	if held != "" && known.Promoting.State != "finished" { // What is finished only lacks its routes.
 		s.decision.verb, s.decision.reason, s.decision.message = hold, v1alpha1.ReasonPromotionHeld, held
 		return reconcile.Later, nil
 	}
@@ -129,6 +170,8 @@ func (r *Reconciler) finishPromotion(ctx context.Context, s *state, known *codis
 			return 0, err
 		}
 	}
+	ctx, done := uninterrupted(ctx)
+	defer done()
 	if !s.try("finish the promotion", s.api.Promote(ctx, known.ID, known.Servers[known.Promoting.Index].Addr)) {
 		return reconcile.Later, nil
 	}
@@ -142,6 +185,8 @@ func finishHeld(w world, addr string) string {
 	switch {
 	case candidate == nil || candidate.name == w.accepted:
 		return ""
+	case candidate.redis.Syncing:
+		return fmt.Sprintf("a promotion of %s was left half-done and it is copying the data", candidate.name)
 	case !candidate.known():
 		return fmt.Sprintf("a promotion of %s was left half-done and it cannot be asked (%s): bring it back",
 			candidate.name, problem(*candidate))
@@ -194,6 +239,8 @@ func (r *Reconciler) promote(ctx context.Context, s *state, m *member) (time.Dur
 	if err := r.intend(ctx, s, *m, from, s.decision.cause); err != nil {
 		return 0, err
 	}
+	ctx, done := uninterrupted(ctx)
+	defer done()
 	// The dashboard would make a master of whatever process has the address by
 	// then. This way it is the one that was compared, or nobody.
 	if err := r.makeMaster(ctx, s, *m); err != nil {
@@ -208,6 +255,12 @@ func (r *Reconciler) promote(ctx context.Context, s *state, m *member) (time.Dur
 	return reconcile.Soon, nil
 }
 
+// uninterrupted is for acts that must not stop midway because the operator is
+// asked to end: clients wait for them.
+func uninterrupted(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
+}
+
 // promoted takes down that a member takes writes and that the dashboard and the
 // proxies know. The next pass looks whether it is so.
 func (s *state) promoted(m *member) {
@@ -220,7 +273,7 @@ func (s *state) promoted(m *member) {
 func (r *Reconciler) settle(ctx context.Context, s *state) (time.Duration, error) {
 	master := s.decision.master
 	if s.interrupted() {
-		return reconcile.Soon, r.undoSwitchover(ctx, s)
+		return reconcile.Later, r.undoSwitchover(ctx, s)
 	}
 	follows, held := decideFollowers(s.world, *master)
 	s.held = held
@@ -235,6 +288,14 @@ func (r *Reconciler) settle(ctx context.Context, s *state) (time.Duration, error
 	if len(follows) == 0 && held == "" && s.world.accepted == master.name && s.world.allFollow(*master) {
 		return reconcile.Soon, r.clearAnnotation(ctx, s, v1alpha1.AnnotationAcceptDataLoss)
 	}
+	if s.needless(len(follows)) {
+		r.event(s, corev1.EventTypeNormal, v1alpha1.ReasonPromoted, "Ignore",
+			"%s is master and nothing is held: the annotation %s=%s is removed unused", master.name, v1alpha1.AnnotationAcceptDataLoss, s.world.accepted)
+		return reconcile.Soon, r.clearAnnotation(ctx, s, v1alpha1.AnnotationAcceptDataLoss)
+	}
+	if s.halfDone || s.group.DeletionTimestamp != nil {
+		return reconcile.Soon, nil
+	}
 	if after, err := r.requested(ctx, s); after != 0 || err != nil {
 		return after, err
 	}
@@ -242,6 +303,15 @@ func (r *Reconciler) settle(ctx context.Context, s *state) (time.Duration, error
 		return reconcile.Soon, nil
 	}
 	return reconcile.Steady, nil
+}
+
+// needless tells whether a person accepted a loss that is no longer to be had: a
+// member that cannot be asked was named, and the group is whole without it. Left
+// alone, the annotation would make that member master whenever it comes back.
+func (s *state) needless(follows int) bool {
+	master := s.decision.master
+	return s.world.accepted != "" && s.world.accepted != master.name && follows == 0 && s.held == "" &&
+		master.redis.HasData() && s.world.allFollow(*master)
 }
 
 // observeKeySlots finds out of which slots the group holds keys while slots of
@@ -323,7 +393,7 @@ func (r *Reconciler) clearAnnotation(ctx context.Context, s *state, name string)
 // that takes writes. Adding sends nothing to a server. At most one server is
 // taken out in a pass.
 func (r *Reconciler) register(ctx context.Context, s *state) (time.Duration, error) {
-	if s.stats == nil || s.decision.verb != keep || s.invalid.Present() {
+	if s.stats == nil || s.decision.verb != keep || s.invalid.Present() || s.halfDone {
 		return 0, nil
 	}
 	s.registration = planRegistration(s.known(), r.wantedAddresses(s))

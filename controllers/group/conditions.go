@@ -218,16 +218,21 @@ func reportMembers(s *state) {
 }
 
 // reportInSync records who is in sync while the master answers. While it does
-// not, the record tells who may take over: only who was started again is dropped.
+// not, the record tells who may take over: only who was started again is dropped,
+// or fell behind while the master went on.
 func reportInSync(s *state) {
 	if s.decision.verb != keep {
-		s.group.Status.InSync = slices.DeleteFunc(s.group.Status.InSync,
-			func(name string) bool { return !s.world.inSync[name] })
+		last := s.world.byName(s.group.Status.Master)
+		s.group.Status.InSync = slices.DeleteFunc(s.group.Status.InSync, func(name string) bool {
+			m := s.world.byName(name)
+			behind := last != nil && last.redis.IsMaster() && (m == nil || !s.world.hears(*m, last.addr))
+			return !s.world.inSync[name] || behind
+		})
 		return
 	}
 	s.group.Status.InSync = nil
 	for _, m := range s.world.members {
-		if m.redis.Follows(s.decision.master.addr) && m.redis.LinkUp {
+		if s.world.hears(m, s.decision.master.addr) {
 			s.group.Status.InSync = append(s.group.Status.InSync, m.name)
 		}
 	}

@@ -91,8 +91,7 @@ func candidateKnown(f failover) *decision {
 // that the master lives, and that the operator is the one who is cut off.
 func witness(f failover) *decision {
 	for _, m := range f.world.members {
-		hears := m.redis.Follows(f.master.addr) && m.redis.LinkUp && m.deaf < f.world.window
-		if hears {
+		if m.redis.Follows(f.master.addr) && m.redis.LinkUp && m.deaf < f.world.window {
 			return f.waits("%s still hears it", m.name)
 		}
 	}
@@ -143,8 +142,8 @@ func routed(f failover) *decision {
 // that stopped halfway left it so.
 func (w world) candidate(master *member) *member {
 	candidates := w.where(func(m member) bool {
-		return m.addr != master.addr && w.inSync[m.name] && m.known() && !m.redis.Syncing && !m.leaving &&
-			(m.redis.Follows(master.addr) || m.redis.IsMaster()) && (m.redis.HasData() || !w.anyData())
+		return m.addr != master.addr && w.registered(m) && w.inSync[m.name] && m.known() && !m.redis.Syncing && !m.leaving &&
+			(m.redis.Follows(master.addr) || w.meant(m)) && (m.redis.HasData() || !w.anyData())
 	})
 	sort.SliceStable(candidates, func(i, j int) bool {
 		a, b := candidates[i].redis, candidates[j].redis
@@ -154,6 +153,22 @@ func (w world) candidate(master *member) *member {
 		return a.Offset > b.Offset
 	})
 	return first(candidates)
+}
+
+// meant tells whether a member that takes writes was made master by the operator.
+func (w world) meant(m member) bool {
+	return m.redis.IsMaster() && m.redis.RunID != "" &&
+		(m.redis.RunID == w.promotedRunID || m.redis.RunID == w.masterRunID)
+}
+
+// registered tells whether the dashboard knows a member, which it must to promote it.
+func (w world) registered(m member) bool {
+	return len(w.order) == 0 || slices.Contains(w.order, m.addr)
+}
+
+// hears tells whether a member follows a master and receives what it sends.
+func (w world) hears(m member, master string) bool {
+	return m.redis.Follows(master) && m.redis.LinkUp && (w.window == 0 || m.deaf < 2*w.window)
 }
 
 // trusted tells whether a server that takes writes may be copied to members that

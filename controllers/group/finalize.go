@@ -5,6 +5,7 @@ package group
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -53,7 +54,7 @@ func (r *Reconciler) finalize(ctx context.Context, s *state) (time.Duration, err
 		return reconcile.Later, r.reportDeleting(ctx, s, unknownReason(s), unknownMessage(s))
 	}
 	if reason, message := deletionHeld(s); reason != "" {
-		return reconcile.Steady, r.reportDeleting(ctx, s, reason, message)
+		return r.goOn(ctx, s, reason, message)
 	}
 	if known := s.known(); known != nil {
 		if err := r.unregister(ctx, s); err != nil {
@@ -62,6 +63,14 @@ func (r *Reconciler) finalize(ctx context.Context, s *state) (time.Duration, err
 		}
 	}
 	return 0, r.release(ctx, s)
+}
+
+// goOn keeps a group whose deletion is held serving: its master may fail all the same.
+func (r *Reconciler) goOn(ctx context.Context, s *state, reason, message string) (time.Duration, error) {
+	after, err := r.assignRoles(ctx, s)
+	reportMembers(s)
+	reportFailover(s, r.Clock.Now())
+	return reconcile.Soonest(reconcile.Steady, after), errors.Join(err, r.reportDeleting(ctx, s, reason, message))
 }
 
 // deletionHeld says why a group must not go yet. It is pure. A member that runs
@@ -134,7 +143,6 @@ func (r *Reconciler) release(ctx context.Context, s *state) error {
 }
 
 func (r *Reconciler) reportDeleting(ctx context.Context, s *state, reason, message string) error {
-	s.before = s.group.DeepCopy()
 	conditions.Set(&s.group.Status.Conditions, s.group.Generation,
 		conditions.False(v1alpha1.ConditionReady, reason, "deleting: "+message))
 	s.group.Status.State = stateDeleting

@@ -54,7 +54,8 @@ func (r *Reconciler) ask(ctx context.Context, s *state, m *member, probe prober.
 	m.redis = s.servers.Observe(ctx, redisAddr(*m))
 	if m.redis.Refused {
 		m.redis = s.servers.Observe(ctx, redisAddr(*m))
-		m.dead = m.redis.Refused
+		// A connection that is refused while another one goes on is a firewall's doing.
+		m.dead = m.redis.Refused && probe.State != prober.Up
 	}
 	if m.redis.Role == redis.RoleReplica && !probe.Moved.IsZero() && probe.Seen.RunID == m.redis.RunID {
 		m.deaf = probe.Answered.Sub(probe.Moved)

@@ -74,8 +74,12 @@ func TestAskAMember(t *testing.T) {
 		"the prober takes it for dead":     {probe: prober.Result{State: prober.Dead}, want: asked{Reachable: true, Questions: 1}},
 		"the prober knows it to be silent": {probe: silent, want: asked{Silent: 3 * time.Second, Problem: "no answer in time"}},
 		"nobody listens, twice": {
-			prepare: func(l *lab) { l.end(0) }, probe: prober.Result{State: prober.Up},
+			prepare: func(l *lab) { l.end(0) }, probe: prober.Result{State: prober.Dead},
 			want: asked{Refused: true, Dead: true, Problem: "connection refused"},
+		},
+		"it refuses, and answers the prober": {
+			prepare: func(l *lab) { l.end(0) }, probe: prober.Result{State: prober.Up},
+			want: asked{Refused: true, Problem: "connection refused"},
 		},
 		"it hangs up": {
 			prepare: func(l *lab) { l.outcome["INFO"] = fixture.Fail }, probe: prober.Result{State: prober.Dead},

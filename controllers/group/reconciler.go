@@ -50,6 +50,8 @@ type Reconciler struct {
 	Namespace string
 	// Prober asks the servers over and over; nil for passes of the reconciler alone.
 	Prober *prober.Prober
+	// watched is since when this operator looks at a group, by UID.
+	watched sync.Map
 	// givenUp is when a switchover of a group, by UID, was given up last.
 	givenUp sync.Map
 	// ProbeTimeout bounds each dial and command to a server. Default: 1 s.
@@ -98,6 +100,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	s := &state{group: group.DeepCopy(), before: group}
 	if reconcile.Paused(group) && group.DeletionTimestamp == nil {
+		r.watched.Delete(group.UID)
 		return ctrl.Result{}, r.reportPaused(ctx, s)
 	}
 	if group.DeletionTimestamp != nil {

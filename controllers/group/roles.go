@@ -61,6 +61,8 @@ type world struct {
 	runIDs map[string]string
 	// window is how long a master must be silent before that means anything.
 	window time.Duration
+	// watched is how long this operator has looked at the group without a pause.
+	watched time.Duration
 	// sinceFailover is how long ago the last failover was.
 	sinceFailover time.Duration
 	// deafProxies are registered proxies that do not answer the dashboard.
@@ -304,7 +306,7 @@ func (w world) bestSurvivor(current *member) *member {
 		// follows tells that it is the process that was recorded: another one
 		// would be fenced.
 		whole := m.redis.WasInSync() || w.inSync[m.name] && m.known() && !m.redis.Syncing
-		return m.addr != current.addr && m.redis.Follows(current.addr) && whole &&
+		return m.addr != current.addr && w.registered(m) && m.redis.Follows(current.addr) && whole &&
 			m.redis.HasData() && !m.leaving
 	})
 	sort.SliceStable(survivors, func(i, j int) bool {
@@ -323,7 +325,7 @@ func (w world) bestSurvivor(current *member) *member {
 // mostKeys returns the member with most keys, the first of equals. A copy under
 // way is no dataset.
 func (w world) mostKeys() *member {
-	whole := w.where(func(m member) bool { return m.known() && !m.redis.Syncing })
+	whole := w.where(func(m member) bool { return m.known() && !m.redis.Syncing && w.registered(m) })
 	if len(whole) == 0 {
 		return nil
 	}

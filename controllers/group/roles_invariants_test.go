@@ -367,6 +367,7 @@ func TestInvariant8PromotionThatStoppedMidwayGoesOn(t *testing.T) {
 		promotions++
 		midway := w.clone()
 		m := midway.byName(d.master.name)
+		midway.promotedRunID = m.redis.RunID
 		m.redis.Role, m.redis.MasterAddr, m.redis.LinkUp, m.redis.Syncing = redis.RoleMaster, "", false, false
 		if again := decideMaster(midway); again.text() != d.text() {
 			t.Errorf("%s became %s\n%s", d.text(), again.text(), w.text())

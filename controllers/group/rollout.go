@@ -75,7 +75,7 @@ func (s *state) replaceMaster(pod *corev1.Pod) replacement {
 
 // rollOut replaces at most one outdated pod in a pass.
 func (r *Reconciler) rollOut(ctx context.Context, s *state) (time.Duration, error) {
-	if !s.canRollOut() {
+	if !s.canRollOut() || s.halfDone {
 		return 0, nil
 	}
 	chosen := decideReplacement(s, r.inSync(s) && r.allReady(s))

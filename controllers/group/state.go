@@ -61,6 +61,9 @@ type state struct {
 	registration registration
 	// scaleHeld says why members cannot be removed.
 	scaleHeld string
+	// halfDone tells that the dashboard has begun a promotion of another member,
+	// and does nothing else with the group.
+	halfDone bool
 	// switchHeld says why a switchover waits.
 	switchHeld string
 	// rolloutHeld says why an outdated pod is not replaced.
@@ -110,6 +113,7 @@ func (r *Reconciler) observe(ctx context.Context, s *state) (time.Duration, erro
 		accepted:   s.group.Annotations[v1alpha1.AnnotationAcceptDataLoss],
 		persistent: s.group.Spec.Storage != nil,
 	}
+	s.world.watched = r.watchedFor(s.group.UID)
 	s.world.recall(&s.group.Status, r.Clock.Now())
 	if s.stats != nil {
 		s.world.deafProxies = s.stats.DeafProxies()
@@ -135,9 +139,28 @@ func (w *world) recall(status *v1alpha1.CodisGroupStatus, now time.Time) {
 	}
 	for _, name := range status.InSync {
 		m := w.byName(name)
-		// A process that was started again is not the one that was in sync.
-		w.inSync[name] = m == nil || m.redis.RunID == "" || w.runIDs[name] == "" || m.redis.RunID == w.runIDs[name]
+		w.inSync[name] = m == nil || m.redis.RunID == "" || w.isSame(*m)
 	}
+}
+
+// takeOver is how long nobody may have watched a group, while one operator took
+// over from another, for its record of who is in sync to stand.
+const takeOver = 30 * time.Second
+
+// isSame tells whether a member still is what the record says: the same process,
+// whose link did not break while nobody watched.
+func (w *world) isSame(m member) bool {
+	return (w.runIDs[m.name] == "" || m.redis.RunID == w.runIDs[m.name]) && m.redis.LinkDown <= w.watched+takeOver
+}
+
+// watchedFor is how long this operator has looked at a group without a pause.
+func (r *Reconciler) watchedFor(group types.UID) time.Duration {
+	since, _ := r.watched.LoadOrStore(group, r.Clock.Now())
+	began, ok := since.(time.Time)
+	if !ok {
+		return 0
+	}
+	return r.Clock.Since(began)
 }
 
 func (r *Reconciler) observeObjects(ctx context.Context, s *state) error {

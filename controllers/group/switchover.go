@@ -26,6 +26,9 @@ const (
 	lockTimeout = 500 * time.Millisecond
 	// catchUpTimeout bounds how long the replica may take to receive the last writes.
 	catchUpTimeout = 300 * time.Millisecond
+	// lockLimit is how old a lock may be when the member is made master: an operator
+	// that was held up for longer may no longer be the one that leads.
+	lockLimit = 3 * time.Second
 	// catchUpPoll is the time between two looks at the offsets.
 	catchUpPoll = 5 * time.Millisecond
 )
@@ -34,7 +37,7 @@ const (
 var errNotCaughtUp = errors.New("the replica did not catch up in time")
 
 // errProxiesChanged tells that a proxy came or went during the lock.
-var errProxiesChanged = errors.New("a proxy came or went meanwhile")
+var errProxiesChanged = errors.New("a proxy or a slot came or went meanwhile")
 
 // switchoverHeld says why the master cannot be switched to a member now, "" if
 // it can. It is pure. Everything has to be in order: there is no hurry.
@@ -44,6 +47,8 @@ func switchoverHeld(w world, stats *codis.Stats, group int, master, to *member) 
 		return "no such member"
 	case to.name == master.name:
 		return ""
+	case !w.registered(*to):
+		return "the dashboard does not know " + to.name
 	case !to.redis.Follows(master.addr) || !to.redis.LinkUp || to.redis.Syncing || to.leaving:
 		return to.name + " is not in sync with " + master.name
 	case len(w.deafProxies) > 0:
@@ -58,7 +63,7 @@ func switchoverHeld(w world, stats *codis.Stats, group int, master, to *member) 
 // has to be replaced: in sync, and ahead of the others.
 func (w world) successor(master *member) *member {
 	candidates := w.where(func(m member) bool {
-		return m.redis.Follows(master.addr) && m.redis.LinkUp && !m.leaving
+		return w.registered(m) && m.redis.Follows(master.addr) && m.redis.LinkUp && !m.leaving
 	})
 	sort.SliceStable(candidates, func(i, j int) bool { return candidates[i].redis.Offset > candidates[j].redis.Offset })
 	return first(candidates)
@@ -81,6 +86,8 @@ func (r *Reconciler) switchOver(ctx context.Context, s *state, to *member) (time
 	if err := r.intend(ctx, s, *to, master.name, v1alpha1.CauseSwitchover); err != nil {
 		return 0, err
 	}
+	ctx, done := uninterrupted(ctx)
+	defer done()
 	err := r.handOver(ctx, s, *master, *to)
 	if err == nil && s.try("promote "+to.name, s.api.Promote(ctx, int(s.group.Spec.ID), to.addr)) {
 		r.event(s, corev1.EventTypeNormal, v1alpha1.ReasonPromoted, "SwitchOver",
@@ -91,6 +98,7 @@ func (r *Reconciler) switchOver(ctx context.Context, s *state, to *member) (time
 	if err != nil {
 		s.switchHeld = fmt.Sprintf("the switchover to %s was given up and is tried again: %s", to.name, cause(err))
 	}
+	to.redis.LinkUp = false // It may have been made master: the next pass looks.
 	r.givenUp.Store(s.group.UID, r.Clock.Now())
 	return reconcile.Later, r.undoSwitchover(ctx, s)
 }
@@ -131,22 +139,36 @@ func (r *Reconciler) handOver(ctx context.Context, s *state, master, to member) 
 	for i := range routes {
 		routes[i].Locked = true
 	}
-	if err := s.lock(ctx, routes); err != nil {
-		return err
+	locked := r.Clock.Now()
+	if err = s.tell(ctx, routes); err == nil {
+		err = r.becomeEqual(ctx, s, master, to)
 	}
+	if err == nil && r.Clock.Since(locked) > lockLimit {
+		err = errNotCaughtUp
+	}
+	if err == nil {
+		return s.servers.MakeMaster(ctx, redisAddr(to), to.redis)
+	}
+	for i := range routes {
+		routes[i].Locked = false
+	}
+	// The dashboard unlocks as well (undoSwitchover), if it can be asked.
+	return errors.Join(err, s.tell(ctx, routes))
+}
+
+// becomeEqual waits until the member has received everything, and makes sure
+// that every proxy knows of the lock.
+func (r *Reconciler) becomeEqual(ctx context.Context, s *state, master, to member) error {
 	var wg sync.WaitGroup
 	var changed, behind error
 	wg.Go(func() { changed = s.sameProxies(ctx) })
 	wg.Go(func() { behind = r.catchUp(ctx, s, master, to) })
 	wg.Wait()
-	if err := errors.Join(changed, behind); err != nil {
-		return err
-	}
-	return s.servers.MakeMaster(ctx, redisAddr(to), to.redis)
+	return errors.Join(changed, behind)
 }
 
-// lock tells routes to every registered proxy, side by side.
-func (s *state) lock(ctx context.Context, routes []codis.Route) error {
+// tell tells routes to every registered proxy, side by side.
+func (s *state) tell(ctx context.Context, routes []codis.Route) error {
 	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
 	defer cancel()
 	failed := make([]error, len(s.stats.Proxy.Models))
@@ -158,11 +180,11 @@ func (s *state) lock(ctx context.Context, routes []codis.Route) error {
 	return errors.Join(failed...)
 }
 
-// sameProxies fails if a proxy was registered since the pass began: it does not
-// know of the lock.
+// sameProxies fails if a proxy was registered since the pass began, which does
+// not know of the lock, or a slot changed, which the group's unlock would not reach.
 func (s *state) sameProxies(ctx context.Context) error {
 	now, err := s.api.Stats(ctx)
-	if err == nil && !slices.Equal(now.Proxy.Models, s.stats.Proxy.Models) {
+	if err == nil && (!slices.Equal(now.Proxy.Models, s.stats.Proxy.Models) || !slices.Equal(now.Slots, s.stats.Slots)) {
 		err = errProxiesChanged
 	}
 	return err
@@ -190,9 +212,13 @@ func (r *Reconciler) catchUp(ctx context.Context, s *state, master, to member) e
 }
 
 // undoSwitchover unlocks the slots of the group with the route that the
-// dashboard knows, and forgets the intent.
+// dashboard knows, and forgets the intent once no lock can be on its way any more:
+// a proxy that is starved may take the lock after the unlock.
 func (r *Reconciler) undoSwitchover(ctx context.Context, s *state) error {
 	if !s.try("resync the group", s.api.ResyncGroup(ctx, int(s.group.Spec.ID))) {
+		return nil
+	}
+	if p := s.group.Status.Promotion; p == nil || r.Clock.Since(p.StartTime.Time) < lockLimit {
 		return nil
 	}
 	return r.remember(ctx, s, nil)

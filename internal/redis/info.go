@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Info is the answer to INFO, key by key.
@@ -93,6 +94,7 @@ func (i Info) observation() Observation {
 		o.Role = RoleReplica
 		o.MasterAddr = net.JoinHostPort(i["master_host"], i["master_port"])
 		o.LinkUp = i["master_link_status"] == "up"
+		o.LinkDown = time.Duration(max(0, i.Int("master_link_down_since_seconds"))) * time.Second
 		o.Syncing = i["master_sync_in_progress"] == "1"
 		o.Offset = i.Int("slave_repl_offset")
 	}

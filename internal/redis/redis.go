@@ -75,6 +75,8 @@ type Observation struct {
 	MasterAddr string
 	// LinkUp and Syncing describe a replica's link.
 	LinkUp, Syncing bool
+	// LinkDown is how long the link of a replica has been down, 0 while it is up.
+	LinkDown time.Duration
 	// Loading tells that the dataset is being read from disk.
 	Loading bool
 	// Offset is the replication offset, in bytes: sent by a master, received by a replica.
@@ -232,7 +234,9 @@ func (c Client) connect(addr string) (*goredis.Conn, func()) {
 		DisableIdentity: true,
 		MaxRetries:      -1,
 		DialerRetries:   1,
-		PoolSize:        1,
+
+		ContextTimeoutEnabled: true,
+		PoolSize:              1,
 	})
 	conn := client.Conn()
 	return conn, func() {

@@ -108,7 +108,7 @@ func (b *bench) strikeWith(ctx context.Context, f fault, failed bool) ([]trial, 
 		case failed:
 			t.notRun = "a trial failed before"
 		case ctx.Err() != nil:
-			t.notRun = "interrupted"
+			t.notRun = interrupted
 		default:
 			b.run(ctx, f, &t)
 			failed = t.failed()

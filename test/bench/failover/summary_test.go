@@ -75,6 +75,7 @@ func TestVerdict(t *testing.T) {
 		"what the lag explains":         {trial{lostLag: 9}, false},
 		"a missing promotion":           {trial{missing: 1}, false},
 		"what was not run":              {trial{notRun: "no place"}, false},
+		"what was interrupted":          {trial{notRun: interrupted, failure: "not well", missing: 1, needless: 1}, false},
 		"a failed trial":                {trial{failure: "not well"}, true},
 		"writes that no failover loses": {trial{lostReal: 1}, true},
 		"a needless promotion":          {trial{needless: 1}, true},

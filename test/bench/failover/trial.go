@@ -20,10 +20,17 @@ const (
 	warm = 3 * time.Second
 	// readBack is how long clients may take for what they wrote.
 	readBack = 6 * time.Minute
+	// interrupted is why a trial was not run.
+	interrupted = "interrupted"
 )
 
-// run is one trial. What goes wrong is in it.
+// run is one trial. What goes wrong is in it; what was interrupted was not run.
 func (b *bench) run(ctx context.Context, f fault, t *trial) {
+	defer func() {
+		if ctx.Err() != nil {
+			t.notRun = interrupted
+		}
+	}()
 	s, err := b.stage(ctx, f)
 	if err != nil {
 		t.fail("nothing was struck: " + err.Error())
