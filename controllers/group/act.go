@@ -290,7 +290,8 @@ func (r *Reconciler) settle(ctx context.Context, s *state) (time.Duration, error
 	}
 	if s.needless(len(follows)) {
 		r.event(s, corev1.EventTypeNormal, v1alpha1.ReasonPromoted, "Ignore",
-			"%s is master and nothing is held: the annotation %s=%s is removed unused", master.name, v1alpha1.AnnotationAcceptDataLoss, s.world.accepted)
+			"%s is master and nothing is held: the annotation %s=%s is removed unused",
+			master.name, v1alpha1.AnnotationAcceptDataLoss, s.world.accepted)
 		return reconcile.Soon, r.clearAnnotation(ctx, s, v1alpha1.AnnotationAcceptDataLoss)
 	}
 	if s.halfDone || s.group.DeletionTimestamp != nil {
