@@ -241,9 +241,7 @@ func (r *Reconciler) promote(ctx context.Context, s *state, m *member) (time.Dur
 	}
 	ctx, done := uninterrupted(ctx)
 	defer done()
-	// The dashboard would make a master of whatever process has the address by
-	// then. This way it is the one that was compared, or nobody.
-	if err := r.makeMaster(ctx, s, *m); err != nil {
+	if err := r.takeOff(ctx, s, *m); err != nil {
 		return reconcile.Soon, redis.Unexpected(err)
 	}
 	if !s.try("promote "+m.name, s.api.Promote(ctx, int(s.group.Spec.ID), m.addr)) {
@@ -253,6 +251,25 @@ func (r *Reconciler) promote(ctx context.Context, s *state, m *member) (time.Dur
 		"%s is master instead of %s, with %d keys: %s", m.name, from, m.redis.Keys, s.group.Status.Promotion.Cause)
 	s.promoted(m)
 	return reconcile.Soon, nil
+}
+
+// takeOff makes a member master before the dashboard promotes it. The dashboard
+// would make a master of whatever process has the address by then; this way it is
+// the one that was compared, or nobody. Where the old master may live, the
+// dashboard has to lock the slots first: until then the old one acknowledges
+// writes that the new one would lack. The member is only compared then.
+func (r *Reconciler) takeOff(ctx context.Context, s *state, m member) error {
+	if s.group.Status.Promotion.Cause != v1alpha1.CauseMasterSilent {
+		return r.makeMaster(ctx, s, m)
+	}
+	if err := r.stillThere(ctx, s, m); err != nil {
+		return err
+	}
+	now := s.servers.Observe(ctx, redisAddr(m))
+	if now.RunID != m.redis.RunID || now.Role != m.redis.Role || now.MasterAddr != m.redis.MasterAddr {
+		return redis.ErrRestarted
+	}
+	return nil
 }
 
 // uninterrupted is for acts that must not stop midway because the operator is

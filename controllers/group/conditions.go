@@ -254,6 +254,9 @@ func reportFailover(s *state, now time.Time) {
 		return
 	}
 	master := s.decision.master
+	if !s.world.trusted(*master) && s.world.firstUnknown(master) != nil {
+		return // Who cannot be asked may have other data.
+	}
 	status.MasterRunID = master.redis.RunID
 	p := status.Promotion
 	if p == nil || s.interrupted() {

@@ -150,6 +150,9 @@ func (w world) candidate(master *member) *member {
 		if a.IsMaster() != b.IsMaster() {
 			return a.IsMaster()
 		}
+		if candidates[i].young != candidates[j].young {
+			return candidates[j].young
+		}
 		return a.Offset > b.Offset
 	})
 	return first(candidates)

@@ -41,8 +41,12 @@ func TestFailover(t *testing.T) {
 		want    outcome
 		message string
 	}{
-		"dead":                                {lostMaster(), func(*world) {}, promotes(1), ""},
-		"dead, who received most takes over":  {lostMaster(), func(w *world) { w.members[2].redis.Offset++ }, promotes(2), ""},
+		"dead":                               {lostMaster(), func(*world) {}, promotes(1), ""},
+		"dead, who received most takes over": {lostMaster(), func(w *world) { w.members[2].redis.Offset++ }, promotes(2), ""},
+		"dead, who is new comes last":        {lostMaster(), func(w *world) { w.members[1].young = true }, promotes(2), ""},
+		"dead, who is not registered does not": {
+			lostMaster(), func(w *world) { w.order = []string{memberAddr(0), memberAddr(2)} }, promotes(2), "",
+		},
 		"dead, who leaves does not take over": {lostMaster(), func(w *world) { w.members[1].leaving = true }, promotes(2), ""},
 		"dead, who was started again does not": {
 			lostMaster(), func(w *world) { w.members[1].redis = fencedData.observed("") }, promotes(2), "",
@@ -160,12 +164,8 @@ func TestWhoMayBeCopied(t *testing.T) {
 			if got := held == ""; got != tt.want {
 				t.Errorf("held %q", held)
 			}
-			wantFirst := memberName(1)
-			if !tt.want {
-				wantFirst = memberName(2) // Who has nothing has nothing to lose.
-			}
-			if len(follows) != 1 || follows[0].name != wantFirst {
-				t.Errorf("followers %v, want %s", follows, wantFirst)
+			if tt.want && (len(follows) != 1 || follows[0].name != memberName(1)) || !tt.want && len(follows) > 0 {
+				t.Errorf("followers %v", follows)
 			}
 		})
 	}

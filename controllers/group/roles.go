@@ -25,6 +25,8 @@ type member struct {
 	node string
 	// leaving tells that the pod is being deleted.
 	leaving bool
+	// young tells that the pod is so new that caches of names may not know it.
+	young bool
 	// redis is what the server said; not reachable claims nothing.
 	redis redis.Observation
 	// dead tells that the process has ended: nobody listens at its address.
@@ -279,7 +281,10 @@ func decideFollowers(w world, master member) (follows []member, held string) {
 		follows = append(follows, m)
 		syncing = true
 	}
-	return follows, held
+	if held != "" {
+		return nil, held // Nobody copies what may turn out to be the wrong data.
+	}
+	return follows, ""
 }
 
 // heldBack says why a member must not copy a master, "" if it may.

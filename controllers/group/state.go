@@ -143,6 +143,11 @@ func (w *world) recall(status *v1alpha1.CodisGroupStatus, now time.Time) {
 	}
 }
 
+// nameTTL is how long proxies may get a wrong answer when they look up a pod that
+// is new: CoreDNS keeps answers, and that there is none, for 30 s in the usual
+// configuration, and a pod takes a moment to get its address.
+const nameTTL = 35 * time.Second
+
 // takeOver is how long nobody may have watched a group, while one operator took
 // over from another, for its record of who is in sync to stand.
 const takeOver = 30 * time.Second
@@ -239,6 +244,9 @@ func (r *Reconciler) observeMember(ctx context.Context, s *state, ordinal int) m
 	}
 	pod := s.pods[ordinal]
 	m.uid, m.node, m.leaving = pod.UID, pod.Spec.NodeName, pod.DeletionTimestamp != nil
+	if started := pod.Status.StartTime; started != nil {
+		m.young = r.Clock.Since(started.Time) < nameTTL
+	}
 	if !podtemplate.Ended(pod) {
 		m.ip = pod.Status.PodIP
 	}

@@ -51,6 +51,8 @@ func switchoverHeld(w world, stats *codis.Stats, group int, master, to *member) 
 		return "the dashboard does not know " + to.name
 	case !to.redis.Follows(master.addr) || !to.redis.LinkUp || to.redis.Syncing || to.leaving:
 		return to.name + " is not in sync with " + master.name
+	case to.young:
+		return "proxies may not find " + to.name + " yet, whose pod is less than 35 s old"
 	case len(w.deafProxies) > 0:
 		return "proxies do not answer the dashboard: " + fmt.Sprint(w.deafProxies)
 	case stats.Moving(group):
