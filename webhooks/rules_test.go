@@ -242,3 +242,18 @@ func TestValidator(t *testing.T) {
 		t.Errorf("what is not known is refused as invalid: %v", err)
 	}
 }
+
+// Creation times have seconds only: of two groups made within one, the second
+// is refused, whatever the names.
+func TestANewGroupIsYoungerThanAll(t *testing.T) {
+	there, created := group("ns", "z", "d", 1), group("ns", "a", "d", 1)
+	v := validator[*v1alpha1.CodisGroup]{validate: func(ctx context.Context, g *v1alpha1.CodisGroup) (field.ErrorList, error) {
+		return validateGroup(ctx, reader(t, false, there), g)
+	}}
+	if _, err := v.ValidateCreate(t.Context(), created); err == nil {
+		t.Error("the id is taken and the group is let in")
+	}
+	if _, err := v.ValidateUpdate(t.Context(), there, there); err != nil {
+		t.Errorf("a group collides with itself: %v", err)
+	}
+}

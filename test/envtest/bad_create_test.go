@@ -9,6 +9,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
 )
 
 // badObject is an object that must be refused, with the words of the refusal:
@@ -23,6 +25,12 @@ func TestInvariant9BadObjectsAreRefused(t *testing.T) {
 	t.Parallel()
 	namespace := newNamespace(t)
 	create(t, parse(t, namespace, neighbours)...)
+	seen := func() bool { // The webhooks look at what the operator has seen.
+		neighbour := &v1alpha1.CodisGroup{}
+		err := user.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: "neighbour"}, neighbour)
+		return err == nil && len(neighbour.Status.Conditions) > 0
+	}
+	eventually(t, "the operator does not see the neighbour", seen, func() string { return describe(t, namespace) })
 	for name, bad := range badObjects() {
 		t.Run(name, func(t *testing.T) {
 			object := parse(t, namespace, bad.yaml)[0]
