@@ -151,11 +151,27 @@ func (r *Reconciler) handOver(ctx context.Context, s *state, master, to member) 
 	if err == nil {
 		return s.servers.MakeMaster(ctx, redisAddr(to), to.redis)
 	}
+	return errors.Join(err, s.unlock(ctx, routes))
+}
+
+// unlock gives the proxies back the slots that were locked, with the routes that
+// the dashboard has by now: one may have moved to another group meanwhile, which a
+// resync of this group would not reach. While the dashboard cannot be asked nothing
+// moves, so that the old routes still hold.
+func (s *state) unlock(ctx context.Context, locked []codis.Route) error {
+	routes := slices.Clone(locked)
 	for i := range routes {
 		routes[i].Locked = false
 	}
-	// The dashboard unlocks as well (undoSwitchover), if it can be asked.
-	return errors.Join(err, s.tell(ctx, routes))
+	if now, err := s.api.Routes(ctx); err == nil {
+		for i := range routes {
+			at := slices.IndexFunc(now, func(route codis.Route) bool { return route.ID == routes[i].ID })
+			if at >= 0 {
+				routes[i] = now[at]
+			}
+		}
+	}
+	return s.tell(ctx, routes)
 }
 
 // becomeEqual waits until the member has received everything, and makes sure

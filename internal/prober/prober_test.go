@@ -323,7 +323,7 @@ func hangingPort(t *testing.T) string {
 		}
 		t.Cleanup(func() { conn.Close() })
 	}
-	t.Skip("this kernel's backlog is never full")
+	t.Fatal("ten connections do not fill a backlog of none")
 	return ""
 }
 

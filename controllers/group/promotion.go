@@ -1,0 +1,216 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package group
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/codis"
+	"github.com/codis-io/codis-operator/internal/reconcile"
+	"github.com/codis-io/codis-operator/internal/redis"
+)
+
+// intend records who is about to become master, before it does: whoever finds
+// it takes writes later knows that it was meant to. The write fails when the
+// status changed since it was read, by another operator or by a pass that this
+// one's cache has not seen.
+func (r *Reconciler) intend(ctx context.Context, s *state, m member, from string, cause v1alpha1.FailoverCause) error {
+	p := s.group.Status.Promotion
+	locks := cause == v1alpha1.CauseSwitchover
+	if p != nil && p.Member == m.name && p.RunID == m.redis.RunID && (!locks || p.Cause == cause) {
+		return nil
+	}
+	if p != nil && p.Cause == v1alpha1.CauseSwitchover && !locks {
+		// Its slots may be locked, and what is recorded now no longer says so. A
+		// failover unlocks them itself, with the new route.
+		err := s.api.ResyncGroup(ctx, int(s.group.Spec.ID))
+		if err != nil && (cause == "" || cause == v1alpha1.CauseMasterSilent) {
+			return fmt.Errorf("unlock the slots of a switchover that stopped midway: %w", err)
+		}
+	}
+	return r.remember(ctx, s, &v1alpha1.Promotion{
+		Member: m.name, RunID: m.redis.RunID, From: from, Cause: cause, StartTime: metav1.NewMicroTime(r.Clock.Now()),
+	})
+}
+
+// remember writes what promotion is under way, nil for none, and nothing else.
+// The pass knows of it only when it is stored.
+func (r *Reconciler) remember(ctx context.Context, s *state, promotion *v1alpha1.Promotion) error {
+	stored := s.before.DeepCopy()
+	stored.Status.Promotion = promotion
+	patch := client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Status().Patch(ctx, stored, patch); err != nil {
+		return fmt.Errorf("record the promotion: %w", err)
+	}
+	s.before = stored
+	s.group.ResourceVersion, s.group.Status.Promotion = stored.ResourceVersion, promotion
+	return nil
+}
+
+// handOverLeft returns the candidate of a promotion that has not begun to change
+// anything, while the old master lives; nil if there is none. Codis lets the
+// proxies go on with the old master then, so that it has writes that the candidate
+// may lack: the promotion is finished as a switchover.
+func (s *state) handOverLeft(known *codis.Group) *member {
+	if known.Promoting.State != "preparing" || known.Promoting.Index >= len(known.Servers) {
+		return nil
+	}
+	master, to := s.world.byAddr(known.Servers[0].Addr), s.world.byAddr(known.Servers[known.Promoting.Index].Addr)
+	if master == nil || to == nil || to == master || !master.redis.IsMaster() || to.name == s.world.accepted {
+		return nil
+	}
+	s.halfDone = true
+	s.decision = decision{verb: keep, master: master}
+	return to
+}
+
+// finishHandOver brings the candidate in sync and then switches over to it.
+func (r *Reconciler) finishHandOver(ctx context.Context, s *state, to *member) (time.Duration, error) {
+	held := switchoverHeld(s.world, s.stats, int(s.group.Spec.ID), s.decision.master, to)
+	if held == "" {
+		return r.switchOver(ctx, s, to)
+	}
+	s.switchHeld = fmt.Sprintf("a promotion of %s was left half-done and waits: %s", to.name, held)
+	return r.settle(ctx, s)
+}
+
+func (r *Reconciler) finishPromotion(ctx context.Context, s *state, known *codis.Group) (time.Duration, error) {
+	s.decision = decision{
+		verb: wait, reason: v1alpha1.ReasonProgressing,
+		message: "finishing a promotion that was left half-done",
+	}
+	if known.Promoting.Index >= len(known.Servers) {
+		return reconcile.Later, nil
+	}
+	held := finishHeld(s.world, known.Servers[known.Promoting.Index].Addr)
+	if held != "" && known.Promoting.State != "finished" { // What is finished only lacks its routes.
+		s.decision.verb, s.decision.reason, s.decision.message = hold, v1alpha1.ReasonPromotionHeld, held
+		return reconcile.Later, nil
+	}
+	if candidate := s.world.byAddr(known.Servers[known.Promoting.Index].Addr); candidate != nil && candidate.known() {
+		if err := r.intend(ctx, s, *candidate, s.group.Status.Master, v1alpha1.CauseFoundMaster); err != nil {
+			return 0, err
+		}
+	}
+	ctx, done := uninterrupted(ctx)
+	defer done()
+	if !s.try("finish the promotion", s.api.Promote(ctx, known.ID, known.Servers[known.Promoting.Index].Addr)) {
+		return reconcile.Later, nil
+	}
+	return reconcile.Soon, nil
+}
+
+// finishHeld says why a promotion that was left half-done must not be finished:
+// its candidate was restarted meanwhile and may have lost its data. It is pure.
+func finishHeld(w world, addr string) string {
+	candidate := w.byAddr(addr)
+	switch {
+	case candidate == nil || candidate.name == w.accepted:
+		return ""
+	case candidate.redis.Syncing:
+		return fmt.Sprintf("a promotion of %s was left half-done and it is copying the data", candidate.name)
+	case !candidate.known():
+		return fmt.Sprintf("a promotion of %s was left half-done and it cannot be asked (%s): bring it back",
+			candidate.name, problem(*candidate))
+	case !candidate.redis.HasData() && w.anyData():
+		return fmt.Sprintf("a promotion of %s was left half-done and it lost its data since: "+
+			"annotate the group with %s=%s to go on without the data of the others",
+			candidate.name, v1alpha1.AnnotationAcceptDataLoss, candidate.name)
+	}
+	unknown := w.firstUnknown(candidate)
+	if !candidate.redis.HasData() && !w.inSync[candidate.name] && unknown != nil {
+		return fmt.Sprintf("a promotion of %s was left half-done, it has no data, and %s, which may have some, "+
+			"cannot be asked (%s): bring it back", candidate.name, unknown.name, problem(*unknown))
+	}
+	return ""
+}
+
+// lift ends the replication of a member that the dashboard calls master, or
+// that is the first master of its group.
+func (r *Reconciler) lift(ctx context.Context, s *state) (time.Duration, error) {
+	m := s.decision.master
+	if m.redis.IsMaster() {
+		s.decision.verb = keep
+		return r.settle(ctx, s)
+	}
+	if err := r.intend(ctx, s, *m, "", ""); err != nil {
+		return 0, err
+	}
+	if err := r.makeMaster(ctx, s, *m); err != nil {
+		s.decision = decision{
+			verb: wait, reason: v1alpha1.ReasonProgressing,
+			message: fmt.Sprintf("%s does not become master yet", m.name),
+		}
+		return reconcile.Soon, redis.Unexpected(err)
+	}
+	r.event(s, corev1.EventTypeNormal, v1alpha1.ReasonPromoted, "Lift",
+		"%s takes writes again with %d keys: it is the master and no member has newer data", m.name, m.redis.Keys)
+	m.redis.Role, m.redis.MasterAddr = redis.RoleMaster, ""
+	s.decision.verb = keep
+	if _, err := r.settle(ctx, s); err != nil {
+		return 0, err
+	}
+	return reconcile.Soon, nil
+}
+
+func (r *Reconciler) promote(ctx context.Context, s *state, m *member) (time.Duration, error) {
+	from := s.world.order[0]
+	if old := s.world.byAddr(from); old != nil {
+		from = old.name
+	}
+	if err := r.intend(ctx, s, *m, from, s.decision.cause); err != nil {
+		return 0, err
+	}
+	ctx, done := uninterrupted(ctx)
+	defer done()
+	if err := r.takeOff(ctx, s, *m); err != nil {
+		return reconcile.Soon, redis.Unexpected(err)
+	}
+	if !s.try("promote "+m.name, s.api.Promote(ctx, int(s.group.Spec.ID), m.addr)) {
+		return reconcile.Soon, nil
+	}
+	r.event(s, corev1.EventTypeWarning, v1alpha1.ReasonPromoted, "Promote",
+		"%s is master instead of %s, with %d keys: %s", m.name, from, m.redis.Keys, s.group.Status.Promotion.Cause)
+	s.promoted(m)
+	return reconcile.Soon, nil
+}
+
+// takeOff makes a member master before the dashboard promotes it. The dashboard
+// would make a master of whatever process has the address by then; this way it is
+// the one that was compared, or nobody. Where the old master may live, the
+// dashboard has to lock the slots first: until then the old one acknowledges
+// writes that the new one would lack. The member is only compared then.
+func (r *Reconciler) takeOff(ctx context.Context, s *state, m member) error {
+	if s.group.Status.Promotion.Cause != v1alpha1.CauseMasterSilent {
+		return r.makeMaster(ctx, s, m)
+	}
+	if err := r.stillThere(ctx, s, m); err != nil {
+		return err
+	}
+	now := s.servers.Observe(ctx, redisAddr(m))
+	if now.RunID != m.redis.RunID || now.Role != m.redis.Role || now.MasterAddr != m.redis.MasterAddr {
+		return redis.ErrRestarted
+	}
+	return nil
+}
+
+// uninterrupted is for acts that must not stop midway because the operator is
+// asked to end: clients wait for them.
+func uninterrupted(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
+}
+
+// promoted takes down that a member takes writes and that the dashboard and the
+// proxies know. The next pass looks whether it is so.
+func (s *state) promoted(m *member) {
+	m.redis.Role, m.redis.MasterAddr, m.redis.LinkUp = redis.RoleMaster, "", false
+	s.decision = decision{verb: keep, master: m}
+}
