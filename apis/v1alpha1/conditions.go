@@ -61,6 +61,9 @@ const (
 	ReasonDashboardUnreachable = "DashboardUnreachable"
 	// ReasonDashboardRefused: the dashboard answered a call with an error.
 	ReasonDashboardRefused = "DashboardRefused"
+	// ReasonDashboardBehind: the proxies were told of a master without the dashboard,
+	// which is told as soon as it can be.
+	ReasonDashboardBehind = "DashboardBehind"
 	// ReasonSecretMissing: a Secret that is referred to, or its key, does not exist.
 	ReasonSecretMissing = "SecretMissing"
 	// ReasonGroupIDTaken: another CodisGroup of the dashboard has the same id.

@@ -35,7 +35,7 @@ type CodisGroupTemplate struct {
 	// +optional
 	// +kubebuilder:validation:MaxProperties=64
 	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 64 && k.matches('^[a-z][a-z0-9-]*$'))",message="config keys are directives of redis.conf in lower case, for example maxmemory-policy"
-	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['requirepass','masterauth','slaveof','replicaof','port','bind','protected-mode','daemonize','dir','dbfilename','pidfile','logfile','include','loadmodule','rename-command','supervised','unixsocket','min-slaves-to-write','min-replicas-to-write','slave-read-only','replica-read-only']))",message="config must not set requirepass, masterauth, slaveof, replicaof, port, bind, protected-mode, daemonize, dir, dbfilename, pidfile, logfile, include, loadmodule, rename-command, supervised, unixsocket, min-slaves-to-write or slave-read-only: the operator decides these; passwords come from the dashboard's authSecretRef"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['requirepass','masterauth','slaveof','replicaof','port','bind','protected-mode','daemonize','dir','dbfilename','pidfile','logfile','include','loadmodule','rename-command','supervised','unixsocket','min-slaves-to-write','min-replicas-to-write','min-slaves-max-lag','min-replicas-max-lag','slave-read-only','replica-read-only']))",message="config must not set requirepass, masterauth, slaveof, replicaof, port, bind, protected-mode, daemonize, dir, dbfilename, pidfile, logfile, include, loadmodule, rename-command, supervised, unixsocket, min-slaves-to-write, min-slaves-max-lag or slave-read-only: the operator decides these; passwords come from the dashboard's authSecretRef"
 	Config map[string]RedisValue `json:"config,omitempty"`
 
 	// failover tells how the loss of a master is noticed. The defaults suit most networks.
@@ -68,7 +68,31 @@ type Failover struct {
 	// +kubebuilder:validation:Minimum=1200
 	// +kubebuilder:validation:Maximum=60000
 	SilenceMilliseconds *int32 `json:"silenceMilliseconds,omitempty"`
+
+	// splitBrainProtection makes a master refuse writes while no replica keeps up
+	// with it. A master that is cut off together with clients and proxies stops
+	// taking writes within 4 seconds, and only therefore may another one take over
+	// while proxies are cut off with it. The price: when the last replica in sync is
+	// lost, writes fail with NOREPLICAS until the operator has noticed, some tenths of
+	// a second. Auto means Enabled in groups of three and more, where one replica may
+	// be lost at no price, and Disabled in smaller ones. Default: Auto.
+	// +optional
+	SplitBrainProtection Protection `json:"splitBrainProtection,omitempty"`
 }
+
+// Protection tells whether something is protected.
+// +kubebuilder:validation:Enum=Auto;Enabled;Disabled
+type Protection string
+
+// Protections.
+const (
+	// ProtectionAuto leaves it to the operator.
+	ProtectionAuto Protection = "Auto"
+	// ProtectionEnabled protects at any price.
+	ProtectionEnabled Protection = "Enabled"
+	// ProtectionDisabled does not protect.
+	ProtectionDisabled Protection = "Disabled"
+)
 
 // CodisGroupSpec is the wanted state of a CodisGroup.
 type CodisGroupSpec struct {
@@ -225,6 +249,17 @@ type CodisGroupStatus struct {
 	// promotion that is being carried out.
 	// +optional
 	Promotion *Promotion `json:"promotion,omitempty"`
+
+	// dashboardBehind tells that proxies were told of a master which the dashboard
+	// does not know yet: it was down, or a proxy did not answer it. It is told as soon
+	// as it can be.
+	// +optional
+	DashboardBehind bool `json:"dashboardBehind,omitempty"`
+
+	// writesGuarded tells that the master refuses writes while no replica keeps up
+	// with it (spec.failover.splitBrainProtection).
+	// +optional
+	WritesGuarded bool `json:"writesGuarded,omitempty"`
 
 	// lastFailover is the last change of master that was not the first.
 	// +optional

@@ -28,26 +28,44 @@ import (
 //     also tells the proxies.
 //  3. Other members are pointed at the master, one at a time where data is copied.
 //
-// Invariants: nothing is done while the dashboard cannot be asked, since its
-// order says who the proxies write to; each command reaches only the process
-// that was observed (run id and command on one connection). After a crash
-// behind any line the next pass observes again and goes on; each call is safe
-// to repeat.
+// Invariants: while the dashboard cannot be asked, its last order stands, which says
+// who the proxies write to; each command reaches only the process that was observed
+// (run id and command on one connection). After a crash behind any line the next
+// pass observes again and goes on; each call is safe to repeat.
 func (r *Reconciler) assignRoles(ctx context.Context, s *state) (time.Duration, error) {
-	if s.stats == nil || s.servers == nil || s.invalid.Present() {
+	if s.servers == nil || s.invalid.Present() || s.stats == nil && !s.recallOrder() {
 		return reconcile.Later, nil
 	}
-	if known := s.known(); known != nil && known.Promoting.State != "" {
+	known := s.known()
+	promoting := known != nil && known.Promoting.State != ""
+	if promoting {
 		if to := s.handOverLeft(known); to != nil {
 			return r.finishHandOver(ctx, s, to)
 		}
-		return r.finishPromotion(ctx, s, known)
 	}
 	s.decision = decideMaster(s.world)
+	if promoting || s.decision.verb != keep || s.world.behind {
+		if err := r.observeProxies(ctx, s); err != nil {
+			return 0, err
+		}
+		s.decision = decideMaster(s.world)
+	}
+	if promoting && !s.cutOff() {
+		return r.finishPromotion(ctx, s, known)
+	}
+	s.halfDone = promoting
+	return r.carryOut(ctx, s)
+}
+
+// carryOut does what was decided about the master.
+func (r *Reconciler) carryOut(ctx context.Context, s *state) (time.Duration, error) {
 	switch s.decision.verb {
 	case lift:
 		return r.lift(ctx, s)
 	case promote:
+		if s.cutOff() {
+			return r.promoteDirectly(ctx, s, s.decision.master)
+		}
 		return r.promote(ctx, s, s.decision.master)
 	case keep:
 		return r.settle(ctx, s)
@@ -93,6 +111,9 @@ func (r *Reconciler) settle(ctx context.Context, s *state) (time.Duration, error
 	if s.interrupted() {
 		return reconcile.Later, r.undoSwitchover(ctx, s)
 	}
+	if s.world.behind {
+		r.straighten(ctx, s)
+	}
 	follows, held := decideFollowers(s.world, *master)
 	s.held = held
 	if err := r.observeKeySlots(ctx, s, *master); err != nil {
@@ -103,6 +124,9 @@ func (r *Reconciler) settle(ctx context.Context, s *state) (time.Duration, error
 			return reconcile.Soon, redis.Unexpected(fmt.Errorf("point %s at %s: %w", m.name, master.name, err))
 		}
 	}
+	if err := r.guardWrites(ctx, s, s.guardsWrites("")); err != nil {
+		return reconcile.Soon, redis.Unexpected(fmt.Errorf("guard writes: %w", err))
+	}
 	if len(follows) == 0 && held == "" && s.world.accepted == master.name && s.world.allFollow(*master) {
 		return reconcile.Soon, r.clearAnnotation(ctx, s, v1alpha1.AnnotationAcceptDataLoss)
 	}
@@ -111,6 +135,9 @@ func (r *Reconciler) settle(ctx context.Context, s *state) (time.Duration, error
 			"%s is master and nothing is held: the annotation %s=%s is removed unused",
 			master.name, v1alpha1.AnnotationAcceptDataLoss, s.world.accepted)
 		return reconcile.Soon, r.clearAnnotation(ctx, s, v1alpha1.AnnotationAcceptDataLoss)
+	}
+	if s.cutOff() || s.world.behind {
+		return reconcile.Later, nil
 	}
 	if !s.halfDone && s.group.DeletionTimestamp == nil {
 		if after, err := r.requested(ctx, s); after != 0 || err != nil {
@@ -139,7 +166,7 @@ func (s *state) needless(follows int) bool {
 // the product have no owner: the dashboard may have lost its store.
 func (r *Reconciler) observeKeySlots(ctx context.Context, s *state, master member) error {
 	s.group.Status.KeySlots = ""
-	if s.stats.Offline() == 0 || !master.redis.HasData() {
+	if s.stats == nil || s.stats.Offline() == 0 || !master.redis.HasData() {
 		return nil
 	}
 	slots, err := s.servers.SlotsWithKeys(ctx, redisAddr(master))

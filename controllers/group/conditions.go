@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -159,6 +160,8 @@ func registeredCondition(s *state) conditions.Condition {
 		return conditions.Unknown(t, unknownReason(s), unknownMessage(s))
 	case s.refused != nil:
 		return conditions.False(t, v1alpha1.ReasonDashboardRefused, "the dashboard refused to "+s.refused.Error())
+	case s.world.behind:
+		return conditions.False(t, v1alpha1.ReasonDashboardBehind, behindMessage(s))
 	case s.scaleHeld != "":
 		return conditions.False(t, v1alpha1.ReasonScaleInHeld, s.scaleHeld)
 	case s.decision.verb != keep:
@@ -168,6 +171,19 @@ func registeredCondition(s *state) conditions.Condition {
 			fmt.Sprintf("%d of %d members are registered", len(addressesOf(s.known())), s.wanted()))
 	}
 	return conditions.True(t, v1alpha1.ReasonReady, "the dashboard knows every member")
+}
+
+// behindMessage names what keeps the dashboard from being told.
+func behindMessage(s *state) string {
+	message := "the proxies were told who is master and the dashboard will be"
+	if s.unrouted != nil {
+		message = "the proxies are being told who is master: " + s.unrouted.Error()
+	}
+	if len(s.world.deafProxies) > 0 {
+		message += ": " + strings.Join(s.world.deafProxies, ", ") + " must answer first, or be gone: " +
+			"bring the node back, or delete the Node object if it is lost"
+	}
+	return message
 }
 
 func unknownReason(s *state) string {
@@ -214,6 +230,7 @@ func reportMembers(s *state) {
 	}
 	status.Replicas = replicas
 	reportInSync(s)
+	s.reportGuard()
 	status.Ready = fmt.Sprintf("%d/%d", inRole, s.wanted())
 }
 

@@ -125,10 +125,21 @@ func fenced(f failover) *decision {
 	return nil
 }
 
-// routed: every registered proxy answers the dashboard, so that none goes on
-// sending writes to a master that may live where nobody else sees it.
+// routed: no proxy goes on sending writes to a master that may live where nobody
+// else sees it. The dashboard answers, and every registered proxy, or that master
+// has come to refuse writes.
 func routed(f failover) *decision {
-	if f.master.dead || len(f.world.deafProxies) == 0 {
+	switch {
+	case f.master.dead || f.world.refusesWrites(f.master):
+		return nil
+	case f.world.guarded && f.master.silent < refusalTime:
+		if f.world.blind || len(f.world.deafProxies) > 0 {
+			return f.waits("waiting until it refuses writes")
+		}
+		return nil
+	case f.world.blind:
+		return f.waits("the dashboard does not answer either, which has the proxies stop writing to it")
+	case len(f.world.deafProxies) == 0:
 		return nil
 	}
 	return f.waits("its node may be cut off, and %s with it, which may go on writing to it: bring the node back, "+

@@ -6,6 +6,7 @@ package group
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -31,7 +32,10 @@ func (r *Reconciler) intend(ctx context.Context, s *state, m member, from string
 	if p != nil && p.Cause == v1alpha1.CauseSwitchover && !locks {
 		// Its slots may be locked, and what is recorded now no longer says so. A
 		// failover unlocks them itself, with the new route.
-		err := s.api.ResyncGroup(ctx, int(s.group.Spec.ID))
+		var err error = s.problem
+		if s.stats != nil {
+			err = s.api.ResyncGroup(ctx, int(s.group.Spec.ID))
+		}
 		if err != nil && (cause == "" || cause == v1alpha1.CauseMasterSilent) {
 			return fmt.Errorf("unlock the slots of a switchover that stopped midway: %w", err)
 		}
@@ -44,14 +48,25 @@ func (r *Reconciler) intend(ctx context.Context, s *state, m member, from string
 // remember writes what promotion is under way, nil for none, and nothing else.
 // The pass knows of it only when it is stored.
 func (r *Reconciler) remember(ctx context.Context, s *state, promotion *v1alpha1.Promotion) error {
-	stored := s.before.DeepCopy()
-	stored.Status.Promotion = promotion
-	patch := client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})
-	if err := r.Client.Status().Patch(ctx, stored, patch); err != nil {
+	err := r.record(ctx, s, func(status *v1alpha1.CodisGroupStatus) { status.Promotion = promotion })
+	if err != nil {
 		return fmt.Errorf("record the promotion: %w", err)
 	}
+	return nil
+}
+
+// record writes a part of the status at once, and fails when the status changed
+// since it was read. The pass knows of it only when it is stored.
+func (r *Reconciler) record(ctx context.Context, s *state, change func(*v1alpha1.CodisGroupStatus)) error {
+	stored := s.before.DeepCopy()
+	change(&stored.Status)
+	patch := client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Status().Patch(ctx, stored, patch); err != nil {
+		return err
+	}
 	s.before = stored
-	s.group.ResourceVersion, s.group.Status.Promotion = stored.ResourceVersion, promotion
+	s.group.ResourceVersion = stored.ResourceVersion
+	change(&s.group.Status)
 	return nil
 }
 
@@ -162,11 +177,12 @@ func (r *Reconciler) lift(ctx context.Context, s *state) (time.Duration, error) 
 }
 
 func (r *Reconciler) promote(ctx context.Context, s *state, m *member) (time.Duration, error) {
-	from := s.world.order[0]
-	if old := s.world.byAddr(from); old != nil {
-		from = old.name
+	from, cause := s.masterBefore(), s.decision.cause
+	told := s.world.routedTo() == m
+	if told {
+		from, cause = "", "" // It was recorded when the proxies were told.
 	}
-	if err := r.intend(ctx, s, *m, from, s.decision.cause); err != nil {
+	if err := r.intend(ctx, s, *m, from, cause); err != nil {
 		return 0, err
 	}
 	ctx, done := uninterrupted(ctx)
@@ -174,11 +190,18 @@ func (r *Reconciler) promote(ctx context.Context, s *state, m *member) (time.Dur
 	if err := r.takeOff(ctx, s, *m); err != nil {
 		return reconcile.Soon, redis.Unexpected(err)
 	}
+	if !slices.Contains(s.world.order, m.addr) && !s.try("add "+m.addr, s.api.AddServer(ctx, int(s.group.Spec.ID), m.addr)) {
+		return reconcile.Soon, nil
+	}
 	if !s.try("promote "+m.name, s.api.Promote(ctx, int(s.group.Spec.ID), m.addr)) {
 		return reconcile.Soon, nil
 	}
-	r.event(s, corev1.EventTypeWarning, v1alpha1.ReasonPromoted, "Promote",
-		"%s is master instead of %s, with %d keys: %s", m.name, from, m.redis.Keys, s.group.Status.Promotion.Cause)
+	if told {
+		r.event(s, corev1.EventTypeNormal, v1alpha1.ReasonPromoted, "Promote", "the dashboard knows that %s is master", m.name)
+	} else {
+		r.event(s, corev1.EventTypeWarning, v1alpha1.ReasonPromoted, "Promote",
+			"%s is master instead of %s, with %d keys: %s", m.name, from, m.redis.Keys, s.group.Status.Promotion.Cause)
+	}
 	s.promoted(m)
 	return reconcile.Soon, nil
 }

@@ -99,7 +99,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	s := &state{group: group.DeepCopy(), before: group}
-	if reconcile.Paused(group) && group.DeletionTimestamp == nil {
+	if reconcile.Paused(group) && group.DeletionTimestamp == nil && !s.handingOver() {
 		r.watched.Delete(group.UID)
 		return ctrl.Result{}, r.reportPaused(ctx, s)
 	}
@@ -116,19 +116,30 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	step := func(f func(context.Context, *state) (time.Duration, error)) reconcile.Step {
 		return func(ctx context.Context) (time.Duration, error) { return f(ctx, s) }
 	}
-	result, err := reconcile.Run(ctx,
+	steps := []reconcile.Step{
 		step(r.validate),
 		step(r.observe),
 		step(r.assignRoles), // Before anything that may fail: a quota must not block a promotion.
 		step(r.register),
 		step(r.applyObjects),
 		step(r.rollOut),
-	)
+	}
+	if reconcile.Paused(group) {
+		steps = steps[:3]
+	}
+	result, err := reconcile.Run(ctx, steps...)
 	if !s.observed {
 		return reconcile.Done(result, err) // What could not be looked at is not reported as absent.
 	}
 	report(s, r.Clock.Now())
 	return reconcile.Done(result, err, r.patch(ctx, s))
+}
+
+// handingOver tells whether slots may be locked by a switchover that stopped midway:
+// that is ended before a pause begins, since clients wait.
+func (s *state) handingOver() bool {
+	p := s.group.Status.Promotion
+	return p != nil && p.Cause == v1alpha1.CauseSwitchover
 }
 
 func (r *Reconciler) patch(ctx context.Context, s *state) error {

@@ -20,7 +20,7 @@ import (
 // that takes writes. Adding sends nothing to a server. At most one server is
 // taken out in a pass.
 func (r *Reconciler) register(ctx context.Context, s *state) (time.Duration, error) {
-	if s.stats == nil || s.decision.verb != keep || s.invalid.Present() || s.halfDone {
+	if s.stats == nil || s.decision.verb != keep || s.invalid.Present() || s.halfDone || s.world.behind {
 		return 0, nil
 	}
 	s.registration = planRegistration(s.known(), r.wantedAddresses(s))

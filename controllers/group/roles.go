@@ -69,6 +69,12 @@ type world struct {
 	sinceFailover time.Duration
 	// deafProxies are registered proxies that do not answer the dashboard.
 	deafProxies []string
+	// blind tells that the dashboard cannot be asked: order is what it last was.
+	blind bool
+	// behind tells that proxies may know more than the dashboard.
+	behind bool
+	// guarded tells that the master refuses writes while no replica keeps up with it.
+	guarded bool
 	// persistent tells that every write reaches a volume within a second.
 	persistent bool
 }
@@ -125,7 +131,9 @@ func decideMaster(w world) decision {
 			return decision{verb: lift, master: chosen}
 		}
 	}
-	switch {
+	switch routed := w.routedTo(); {
+	case routed != nil && routed != current:
+		return decision{verb: promote, master: routed, cause: v1alpha1.CauseFoundMaster}
 	case current.redis.IsMaster():
 		return decision{verb: keep, master: current}
 	case !current.redis.Reachable:

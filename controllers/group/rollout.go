@@ -15,6 +15,7 @@ import (
 
 	"github.com/codis-io/codis-operator/internal/podtemplate"
 	"github.com/codis-io/codis-operator/internal/reconcile"
+	"github.com/codis-io/codis-operator/internal/redis"
 )
 
 // replacement names the pod to replace next, or the member to switch over to
@@ -86,6 +87,11 @@ func (r *Reconciler) rollOut(ctx context.Context, s *state) (time.Duration, erro
 	if chosen.pod == nil {
 		return 0, nil
 	}
+	if s.decision.verb == keep && !s.guardsWrites(chosen.pod.Name) {
+		if err := r.guardWrites(ctx, s, false); err != nil { // No replica keeps up while it is replaced.
+			return reconcile.Soon, redis.Unexpected(err)
+		}
+	}
 	preconditions := client.Preconditions{UID: &chosen.pod.UID, ResourceVersion: &chosen.pod.ResourceVersion}
 	err := r.Client.Delete(ctx, chosen.pod, preconditions)
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
@@ -95,7 +101,9 @@ func (r *Reconciler) rollOut(ctx context.Context, s *state) (time.Duration, erro
 }
 
 // canRollOut tells whether pods can be compared with what they should run.
-func (s *state) canRollOut() bool { return s.live != nil && s.applied == nil && observed(s.live) }
+func (s *state) canRollOut() bool {
+	return s.stats != nil && !s.world.behind && s.live != nil && s.applied == nil && observed(s.live)
+}
 
 // observed tells whether the StatefulSet controller has seen the template that
 // pods are compared with.

@@ -41,6 +41,11 @@ type state struct {
 	// api and stats of the dashboard; stats is nil while it is unknown.
 	api   codis.Dashboard
 	stats *codis.Stats
+	// routers are the proxies that may have routes to the group, looked at only
+	// where something is wrong.
+	routers []router
+	// unrouted is why a proxy that answers was not told who is master.
+	unrouted error
 	// servers is the client for the members; nil while the password is unknown.
 	servers *redis.Client
 
@@ -127,6 +132,7 @@ func (r *Reconciler) observe(ctx context.Context, s *state) (time.Duration, erro
 // recall fills in what the status remembers of earlier passes.
 func (w *world) recall(status *v1alpha1.CodisGroupStatus, now time.Time) {
 	w.masterRunID, w.sinceFailover = status.MasterRunID, coolDown
+	w.behind, w.guarded = status.DashboardBehind, status.WritesGuarded
 	if status.Promotion != nil {
 		w.promotedRunID = status.Promotion.RunID
 	}

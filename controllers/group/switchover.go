@@ -233,6 +233,12 @@ func (r *Reconciler) catchUp(ctx context.Context, s *state, master, to member) e
 // dashboard knows, and forgets the intent once no lock can be on its way any more:
 // a proxy that is starved may take the lock after the unlock.
 func (r *Reconciler) undoSwitchover(ctx context.Context, s *state) error {
+	if s.stats == nil { // The slots are unlocked as for a promotion that the dashboard does not know of.
+		if err := errors.Join(r.recordBehind(ctx, s), r.observeProxies(ctx, s)); err != nil {
+			return err
+		}
+		return r.route(ctx, s, *s.decision.master)
+	}
 	if !s.try("resync the group", s.api.ResyncGroup(ctx, int(s.group.Spec.ID))) {
 		return nil
 	}
@@ -245,8 +251,7 @@ func (r *Reconciler) undoSwitchover(ctx context.Context, s *state) error {
 // interrupted tells whether a switchover was recorded and the old master still
 // is the dashboard's: slots may be locked.
 func (s *state) interrupted() bool {
-	p := s.group.Status.Promotion
-	return p != nil && p.Cause == v1alpha1.CauseSwitchover && p.Member != s.decision.master.name
+	return s.handingOver() && s.group.Status.Promotion.Member != s.decision.master.name
 }
 
 // requested switches over to the member that a person named.

@@ -7,15 +7,22 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 )
 
 // Route is a slot as proxies know it. What the operator does not name is kept as
-// the dashboard gave it.
+// it was given.
 type Route struct {
 	ID int
-	// Group whose master the slot is routed to, 0 for none.
-	Group int
+	// Group whose master the slot is routed to, 0 for none, and the address of
+	// that master.
+	Group  int
+	Master string
+	// FromGroup and From are the same of the group that the slot is moved from,
+	// zero while it is not moved.
+	FromGroup int
+	From      string
 	// Locked makes proxies hold every request of the slot until they get a route
 	// that is not.
 	Locked bool
@@ -23,39 +30,84 @@ type Route struct {
 	fields map[string]json.RawMessage
 }
 
+// routeFields are the fields of a route that the operator may change.
+type routeFields struct {
+	ID        int    `json:"id"`
+	Group     int    `json:"backend_addr_group_id"`
+	Master    string `json:"backend_addr"`
+	FromGroup int    `json:"migrate_from_group_id"`
+	From      string `json:"migrate_from"`
+	Locked    bool   `json:"locked"`
+}
+
 // UnmarshalJSON implements json.Unmarshaler.
 func (r *Route) UnmarshalJSON(data []byte) error {
-	var known struct {
-		ID     int  `json:"id"`
-		Group  int  `json:"backend_addr_group_id"`
-		Locked bool `json:"locked"`
-	}
+	var known routeFields
 	if err := json.Unmarshal(data, &known); err != nil {
 		return err
 	}
-	r.ID, r.Group, r.Locked = known.ID, known.Group, known.Locked
+	r.ID, r.Group, r.Master, r.Locked = known.ID, known.Group, known.Master, known.Locked
+	r.FromGroup, r.From = known.FromGroup, known.From
+	r.fields = nil
 	return json.Unmarshal(data, &r.fields)
 }
 
 // MarshalJSON implements json.Marshaler.
 func (r Route) MarshalJSON() ([]byte, error) {
-	fields := map[string]any{"locked": r.Locked}
+	fields := map[string]any{}
 	for name, value := range r.fields {
-		if name != "locked" {
-			fields[name] = value
-		}
+		fields[name] = value
+	}
+	fields["locked"] = r.Locked
+	if r.Master != "" {
+		fields["backend_addr"] = r.Master
+	}
+	if r.From != "" {
+		fields["migrate_from"] = r.From
 	}
 	return json.Marshal(fields)
 }
 
+// Concerns tells whether a route leads to the master of a group, or to that of the
+// group that the slot is moved from.
+func (r Route) Concerns(group int) bool { return r.Group == group || r.FromGroup == group }
+
+// Leads tells whether every part of a route that concerns a group leads to a master.
+func (r Route) Leads(group int, master string) bool {
+	return (r.Group != group || r.Master == master) && (r.FromGroup != group || r.From == master)
+}
+
+// To returns a route with another master of a group. Replicas are left out: they
+// are read from only while they follow the master that the dashboard knows.
+func (r Route) To(group int, master string) Route {
+	if r.Group == group {
+		r.Master = master
+	}
+	if r.FromGroup == group {
+		r.From = master
+	}
+	r.fields = maps.Clone(r.fields)
+	delete(r.fields, "replica_groups")
+	return r
+}
+
 // Routes returns what the dashboard would tell a proxy about each slot.
 func (d Dashboard) Routes(ctx context.Context) ([]Route, error) {
+	return routes(ctx, d.Addr, "/api/topom/slots/"+XAuth(d.Product))
+}
+
+// ProxyRoutes returns the routes that the proxy at an admin address has.
+func ProxyRoutes(ctx context.Context, adminAddr string) ([]Route, error) {
+	return routes(ctx, adminAddr, "/proxy/slots")
+}
+
+func routes(ctx context.Context, addr, path string) ([]Route, error) {
 	var routes []Route
-	if err := get(ctx, d.Addr, "/api/topom/slots/"+XAuth(d.Product), &routes); err != nil {
+	if err := get(ctx, addr, path, &routes); err != nil {
 		return nil, err
 	}
 	if len(routes) != Slots {
-		return nil, fmt.Errorf("dashboard %s knows %d slots, want %d", d.Addr, len(routes), Slots)
+		return nil, fmt.Errorf("%s knows %d slots, want %d", addr, len(routes), Slots)
 	}
 	return routes, nil
 }

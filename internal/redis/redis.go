@@ -15,6 +15,7 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -87,8 +88,9 @@ type Observation struct {
 	UsedMemory, MaxMemory int64
 	// Replicas that are connected to a master.
 	Replicas int
-	// WritesGuarded tells that the server takes writes only while enough replicas
-	// keep up: min-slaves-to-write and min-slaves-max-lag are both set.
+	// WritesGuarded tells that the server takes writes only while a replica keeps
+	// up with it: min-slaves-to-write and min-slaves-max-lag are both set. It is told
+	// of a replica, too, which has no use for it.
 	WritesGuarded bool
 }
 
@@ -194,20 +196,57 @@ func slotOf(pair any) (int, bool) {
 	return int(slot), ok && slot >= 0 && slot < slots
 }
 
+// GuardLag is min-slaves-max-lag of a master whose writes are guarded. A replica
+// tells once a second how far it is, so that less would refuse writes for one
+// report that is late.
+const GuardLag = 2 * time.Second
+
+// GuardTime is the longest that a guarded master takes writes after its last
+// replica was cut off: Redis counts the lag in whole seconds, from the last report,
+// once a second (measured: 1.0 s; reference 12.19).
+const GuardTime = GuardLag + 2*time.Second
+
+// GuardWrites makes a master refuse writes while no replica keeps up with it, or
+// stop to do so, if it still is what was seen. It is safe to repeat.
+func (c Client) GuardWrites(ctx context.Context, addr string, seen Observation, on bool) error {
+	conn, closeConn := c.connect(addr)
+	defer closeConn()
+	if err := same(ctx, conn, seen); err != nil {
+		return fmt.Errorf("guard writes of %s: %w", addr, err)
+	}
+	return guard(ctx, conn, on)
+}
+
+func guard(ctx context.Context, conn *goredis.Conn, on bool) error {
+	replicas := "0"
+	if on {
+		replicas = "1"
+		lag := strconv.Itoa(int(GuardLag / time.Second))
+		if err := conn.ConfigSet(ctx, "min-slaves-max-lag", lag).Err(); err != nil {
+			return fmt.Errorf("set min-slaves-max-lag: %w", err)
+		}
+	}
+	if err := conn.ConfigSet(ctx, "min-slaves-to-write", replicas).Err(); err != nil {
+		return fmt.Errorf("set min-slaves-to-write: %w", err)
+	}
+	return nil
+}
+
 // slaveOf compares what was seen and sends SLAVEOF on one and the same
 // connection: a process that restarts in between breaks it, so the command
 // cannot reach a process that was not observed. The role is compared, too: an
-// operator that was paused must not undo what another did meanwhile.
+// operator that was paused must not undo what another did meanwhile. A server that
+// changes its role has no replicas yet, so that its writes are no longer guarded.
 func (c Client) slaveOf(ctx context.Context, addr string, seen Observation, host, port string) error {
 	conn, closeConn := c.connect(addr)
 	defer closeConn()
-	info, err := info(ctx, conn)
-	if err != nil {
-		return fmt.Errorf("ask %s: %w", addr, err)
+	if err := same(ctx, conn, seen); err != nil {
+		return fmt.Errorf("slaveof %s %s on %s: %w", host, port, addr, err)
 	}
-	now := info.observation()
-	if now.RunID != seen.RunID || now.Role != seen.Role || now.MasterAddr != seen.MasterAddr {
-		return fmt.Errorf("slaveof %s %s on %s: %w", host, port, addr, ErrRestarted)
+	if seen.WritesGuarded {
+		if err := guard(ctx, conn, false); err != nil {
+			return fmt.Errorf("slaveof %s %s on %s: %w", host, port, addr, err)
+		}
 	}
 	// codis-server 3.2 knows SLAVEOF only.
 	if err := conn.Do(ctx, "SLAVEOF", host, port).Err(); err != nil {
@@ -215,6 +254,20 @@ func (c Client) slaveOf(ctx context.Context, addr string, seen Observation, host
 	}
 	// From here on the server stays what it is until it restarts, and then it
 	// is fenced again; the file needs no rewrite.
+	return nil
+}
+
+// same fails with ErrRestarted if the server is not what was seen, or is no
+// longer in that role.
+func same(ctx context.Context, conn *goredis.Conn, seen Observation) error {
+	info, err := info(ctx, conn)
+	if err != nil {
+		return err
+	}
+	now := info.observation()
+	if now.RunID != seen.RunID || now.Role != seen.Role || now.MasterAddr != seen.MasterAddr {
+		return ErrRestarted
+	}
 	return nil
 }
 

@@ -97,6 +97,26 @@ func stories() map[string]story {
 				w.mustHold("small-1", "small-1-0", someData)
 			},
 		},
+		"failover while the dashboard is down": {
+			before: func(w *world) {
+				smallWithData(w)
+				w.clock.Step(time.Minute)
+				w.rest()
+			},
+			chapters: []func(*world){
+				func(w *world) { w.stop("small-dashboard-0"); w.stop("small-1-0") },
+				func(w *world) { w.mustTakeWrites("small-1-1"); w.mustRoute("small-1-1", 1); w.release("small-1-0") },
+				func(w *world) { w.mustRoute("small-1-1", 1); w.release("small-dashboard-0") },
+			},
+			after: func(w *world) { w.mustBeReady(); w.mustHold("small-1", "small-1-1", someData) },
+			again: func(w *world) {
+				w.stop("small-1-1")
+				w.rest()
+				w.release("small-1-1")
+				w.rest()
+				w.mustHold("small-1", "small-1-0", someData)
+			},
+		},
 		"loss of the dashboard's store": {
 			before:   smallWithData,
 			chapters: []func(*world){func(w *world) { w.deletePod("small-dashboard-0") }},

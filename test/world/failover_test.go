@@ -83,10 +83,77 @@ func (w *world) mustServe(master string) {
 	if order := servers(w.dashboardGroup(1)); !strings.HasPrefix(order, master+".") {
 		w.t.Errorf("the dashboard's order is %s", order)
 	}
+	w.mustRoute(master, 2)
+}
+
+// mustRoute fails unless so many proxies send the clients of a member's group to it.
+func (w *world) mustRoute(master string, proxies int) {
+	w.t.Helper()
 	topology := w.topology()
-	if n := strings.Count(topology, `routes "`+master+"."); n != 2 || strings.Contains(topology, "LOCKED") {
-		w.t.Errorf("%d proxies send clients of the group to %s:\n%s", n, master, topology)
+	if n := strings.Count(topology, `routes "`+master+"."); n != proxies || strings.Contains(topology, "LOCKED") {
+		w.t.Errorf("%d proxies send clients of the group to %s, want %d:\n%s", n, master, proxies, topology)
 	}
+}
+
+func TestDeadMasterIsReplacedWhileTheDashboardIsDown(t *testing.T) {
+	t.Parallel()
+	w := sample(t, func(c *v1alpha1.CodisCluster) { c.Spec.Groups.Replicas = new(int32(3)) })
+	w.stop(dashboardPod)
+	w.rest()
+	w.stop("sample-1-0")
+	w.rest()
+	w.mustTakeWrites("sample-1-1")
+	w.mustRoute("sample-1-1", 2)
+	group := w.group("sample-1").Status
+	if last := group.LastFailover; last == nil || last.To != "sample-1-1" || last.Cause != v1alpha1.CauseMasterDead {
+		t.Errorf("the last failover is %+v", last)
+	}
+	if !group.DashboardBehind || group.Master != "sample-1-1" || group.Promotion != nil {
+		t.Errorf("behind %t, master %s, promotion %+v", group.DashboardBehind, group.Master, group.Promotion)
+	}
+	w.mustSay("sample-1", v1alpha1.ConditionReplicasInSync, "False ReplicaNotInSync", "sample-1-0")
+	w.stop("sample-1-1") // And again.
+	w.rest()
+	w.mustTakeWrites("sample-1-2")
+	w.mustRoute("sample-1-2", 2)
+	first := w.group("sample-1").Status.LastFailover.Time
+	w.release(dashboardPod)
+	w.rest()
+	w.mustServe("sample-1-2")
+	w.release("sample-1-0")
+	w.release("sample-1-1")
+	w.rest()
+	w.mustBeReady()
+	w.mustHold("sample-1", "sample-1-2", someData)
+	last := w.group("sample-1").Status
+	if last.DashboardBehind || last.LastFailover.From != "sample-1-1" || !last.LastFailover.Time.Equal(&first) {
+		t.Errorf("behind %t, last failover %+v, told again since %s", last.DashboardBehind, last.LastFailover, first)
+	}
+}
+
+// A proxy that hangs keeps the dashboard from telling any other; it is not waited for.
+func TestDeadMasterIsReplacedWhileAProxyHangs(t *testing.T) {
+	t.Parallel()
+	w := sample(t, nil)
+	hung := w.podsOf(naming.ComponentProxy)[0].Name
+	if err := w.cluster.Hang(namespace, hung, true); err != nil {
+		t.Fatal(err)
+	}
+	w.stop("sample-1-0")
+	w.rounds(12)
+	w.mustTakeWrites("sample-1-1")
+	w.mustRoute("sample-1-1", 1)
+	w.mustSay("sample-1", v1alpha1.ConditionRegistered, "False DashboardBehind", hung)
+	w.mustSay("sample-1", v1alpha1.ConditionAvailable, "True Ready")
+	w.release("sample-1-0")
+	w.rounds(6)
+	if err := w.cluster.Hang(namespace, hung, false); err != nil {
+		t.Fatal(err)
+	}
+	w.rest()
+	w.mustBeReady()
+	w.mustServe("sample-1-1")
+	w.mustHold("sample-1", "sample-1-1", someData)
 }
 
 func TestDeadMasterThatStaysAwayIsReplaced(t *testing.T) {

@@ -1,0 +1,135 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package group
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/reconcile"
+	"github.com/codis-io/codis-operator/internal/redis"
+)
+
+// recallOrder fills in the order that the dashboard had when it last answered, as
+// far as the status tells, and whether clients wait for this group at all.
+func (s *state) recallOrder() bool {
+	status := &s.group.Status
+	master := s.world.byName(status.Master)
+	if master == nil || status.Slots == 0 || s.dashboard == nil {
+		return false
+	}
+	s.world.blind = true
+	s.world.order = []string{master.addr}
+	for _, m := range s.world.members {
+		if m.addr != master.addr {
+			s.world.order = append(s.world.order, m.addr)
+		}
+	}
+	return true
+}
+
+// mayBypass tells whether a member may take over before the dashboard knows of it,
+// and before every proxy does: the old master takes no writes, or a person accepts
+// what it does take.
+func (s *state) mayBypass(to *member) bool {
+	old := s.world.byAddr(s.world.order[0])
+	switch {
+	case old == nil || old.dead || s.world.refusesWrites(old):
+		return true
+	case old.redis.Reachable:
+		return !old.redis.IsMaster()
+	}
+	return s.world.accepted == to.name
+}
+
+// promoteDirectly makes a member master and tells the proxies that answer, without
+// the dashboard: it cannot be asked, or would do nothing because a proxy does not
+// answer it (measured on the real thing: 36 ms; reference 12.17).
+//
+// Phases: the intent is recorded, and that the dashboard will be behind; the member
+// is made master; the proxies are told. After a crash in between the next pass finds
+// the record and tells the proxies who takes writes, whoever that is. The dashboard
+// is told by the promotion that follows once it can be asked (decideMaster).
+func (r *Reconciler) promoteDirectly(ctx context.Context, s *state, m *member) (time.Duration, error) {
+	if !s.mayBypass(m) {
+		return reconcile.Closely, nil // The entry of a proxy that ended is about to go.
+	}
+	if s.world.routedTo() == m {
+		s.promoted(m)
+		return r.settle(ctx, s)
+	}
+	from := s.masterBefore()
+	if err := r.intend(ctx, s, *m, from, s.decision.cause); err != nil {
+		return 0, err
+	}
+	if err := r.recordBehind(ctx, s); err != nil {
+		return 0, err
+	}
+	ctx, done := uninterrupted(ctx)
+	defer done()
+	if err := r.makeMaster(ctx, s, *m); err != nil {
+		return reconcile.Closely, redis.Unexpected(err)
+	}
+	err := r.route(ctx, s, *m)
+	r.event(s, corev1.EventTypeWarning, v1alpha1.ReasonPromoted, "Promote",
+		"%s is master instead of %s, with %d keys: %s; the proxies were told without the dashboard",
+		m.name, from, m.redis.Keys, s.group.Status.Promotion.Cause)
+	s.promoted(m)
+	s.unrouted = err
+	return reconcile.Closely, nil
+}
+
+// masterBefore is the name, or else the address, of what the dashboard calls master.
+func (s *state) masterBefore() string {
+	if old := s.world.byAddr(s.world.order[0]); old != nil {
+		return old.name
+	}
+	return s.world.order[0]
+}
+
+// recordBehind records that proxies may know more than the dashboard.
+func (r *Reconciler) recordBehind(ctx context.Context, s *state) error {
+	if s.group.Status.DashboardBehind {
+		return nil
+	}
+	err := r.record(ctx, s, func(status *v1alpha1.CodisGroupStatus) { status.DashboardBehind = true })
+	if err != nil {
+		return fmt.Errorf("record that the dashboard is behind: %w", err)
+	}
+	return nil
+}
+
+// straighten brings routes in line after a promotion that the dashboard did not
+// know of. While it cannot tell the proxies they are told again and again, since
+// others may have sent them what the dashboard believes; then it tells them itself.
+func (r *Reconciler) straighten(ctx context.Context, s *state) {
+	master := s.decision.master
+	if s.cutOff() || s.world.order[0] != master.addr || s.halfDone {
+		s.unrouted = r.route(ctx, s, *master)
+		return
+	}
+	if s.try("resync the group", s.api.ResyncGroup(ctx, int(s.group.Spec.ID))) {
+		s.group.Status.DashboardBehind = false
+	}
+}
+
+// routedTo is the member that takes writes because proxies were told so while the
+// dashboard was behind; nil if there is none, or not one.
+func (w *world) routedTo() *member {
+	if !w.behind {
+		return nil
+	}
+	chosen := w.where(func(m member) bool { return w.meant(m) })
+	if len(chosen) == 2 && w.promotedRunID != "" { // The promotion is newer than the record of the last master.
+		chosen = w.where(func(m member) bool { return m.redis.IsMaster() && m.redis.RunID == w.promotedRunID })
+	}
+	if len(chosen) != 1 {
+		return nil
+	}
+	return chosen[0]
+}

@@ -1,0 +1,154 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package group
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/codis"
+	"github.com/codis-io/codis-operator/internal/naming"
+	"github.com/codis-io/codis-operator/internal/podtemplate"
+	"github.com/codis-io/codis-operator/internal/product"
+)
+
+const (
+	// askTimeout bounds the question whether a proxy answers. A dashboard would wait
+	// for it a minute, and serve nobody else meanwhile.
+	askTimeout = 400 * time.Millisecond
+	// routeTimeout bounds telling a proxy routes, which waits for the requests that
+	// are under way.
+	routeTimeout = 3 * time.Second
+)
+
+// router is a proxy that may have routes to the group.
+type router struct {
+	codis.Proxy
+	// answers tells that the process that is registered answers.
+	answers bool
+	// gone tells that it has ended: it sends nothing to anybody.
+	gone bool
+}
+
+// observeProxies asks every proxy that may have routes to the group: those that
+// the dashboard knows or, while it cannot be asked, those that Kubernetes knows.
+func (r *Reconciler) observeProxies(ctx context.Context, s *state) error {
+	pods := &corev1.PodList{}
+	labels := client.MatchingLabels{
+		v1alpha1.LabelComponent: naming.ComponentProxy, v1alpha1.LabelDashboard: s.dashboard.Name,
+	}
+	if err := r.Client.List(ctx, pods, client.InNamespace(s.group.Namespace), labels); err != nil {
+		return fmt.Errorf("list proxies: %w", err)
+	}
+	s.routers = s.registeredRouters(pods.Items)
+	var wg sync.WaitGroup
+	for i := range s.routers {
+		wg.Go(func() { s.routers[i].ask(ctx) })
+	}
+	wg.Wait()
+	s.world.deafProxies = nil
+	for _, proxy := range s.routers {
+		if !proxy.answers && (!proxy.gone || s.stats != nil) {
+			s.world.deafProxies = append(s.world.deafProxies, proxy.Hostname)
+		}
+	}
+	return nil
+}
+
+// registeredRouters lists the proxies to ask. One whose pod has ended is gone.
+func (s *state) registeredRouters(pods []corev1.Pod) []router {
+	var routers []router
+	if s.stats != nil {
+		for _, entry := range s.stats.Proxy.Models {
+			at := slices.IndexFunc(pods, func(pod corev1.Pod) bool { return pod.Name == entry.Hostname })
+			routers = append(routers, router{Proxy: entry, gone: at >= 0 && podtemplate.Dead(&pods[at])})
+		}
+		return routers
+	}
+	for i := range pods {
+		pod := &pods[i]
+		if pod.Status.PodIP == "" || podtemplate.Dead(pod) {
+			continue
+		}
+		routers = append(routers, router{Proxy: codis.Proxy{
+			Hostname: pod.Name, Product: product.Name(s.dashboard),
+			AdminAddr: net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(naming.PortProxyAdmin)),
+		}})
+	}
+	return routers
+}
+
+// ask finds out whether a proxy answers. Its two ports belong to one process: where
+// nobody listens at one of them, nobody serves clients either.
+func (p *router) ask(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	model, err := codis.ProxyModel(ctx, p.AdminAddr)
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		p.gone = true
+	case err != nil:
+	case model.Product != p.Product || p.Token != "" && model.Token != p.Token:
+		p.gone = true // Another process has its address.
+	default:
+		p.Token, p.answers, p.gone = model.Token, true, false
+	}
+}
+
+// cutOff tells whether the dashboard can tell the proxies nothing now: it cannot be
+// asked, or a proxy does not answer, without which it does nothing.
+func (s *state) cutOff() bool {
+	return s.stats == nil || slices.ContainsFunc(s.routers, func(p router) bool { return !p.answers })
+}
+
+// route tells every proxy that answers that a member is the master, where it has
+// another route. A slot that is locked for a move stays locked: the dashboard ends
+// the move. It is safe to repeat.
+func (r *Reconciler) route(ctx context.Context, s *state, master member) error {
+	ctx, cancel := context.WithTimeout(ctx, routeTimeout)
+	defer cancel()
+	failed := make([]error, len(s.routers))
+	var wg sync.WaitGroup
+	for i, proxy := range s.routers {
+		if proxy.answers {
+			wg.Go(func() { failed[i] = s.redirect(ctx, proxy.Proxy, master.addr) })
+		}
+	}
+	wg.Wait()
+	return errors.Join(failed...)
+}
+
+// redirect tells one proxy the routes that it has wrong.
+func (s *state) redirect(ctx context.Context, proxy codis.Proxy, master string) error {
+	routes, err := codis.ProxyRoutes(ctx, proxy.AdminAddr)
+	if err != nil {
+		return err
+	}
+	gid := int(s.group.Spec.ID)
+	var wrong []codis.Route
+	for _, route := range routes {
+		moved := route.FromGroup != 0
+		if !route.Concerns(gid) || route.Leads(gid, master) && (moved || !route.Locked) {
+			continue
+		}
+		route = route.To(gid, master)
+		route.Locked = route.Locked && moved
+		wrong = append(wrong, route)
+	}
+	if len(wrong) == 0 {
+		return nil
+	}
+	return codis.FillSlots(ctx, proxy, s.servers.Password, wrong)
+}

@@ -1,0 +1,77 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package group
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/redis"
+)
+
+// refusalTime is how long a guarded master must not have answered, nor its
+// replicas have heard from it, until it certainly takes no writes.
+const refusalTime = redis.GuardTime + 200*time.Millisecond
+
+// refusesWrites tells whether a master that does not answer takes no writes,
+// wherever it is: they were guarded, and no replica can be with it. One that cannot
+// be asked may be. It is pure.
+func (w *world) refusesWrites(master *member) bool {
+	if !w.guarded || master.redis.Reachable || master.silent < refusalTime {
+		return false
+	}
+	return len(w.where(func(m member) bool {
+		return m.addr != master.addr && !m.redis.Reachable && !m.dead
+	})) == 0
+}
+
+// guardsWrites tells whether the writes of a group's master shall be guarded: it is
+// asked for, and a replica is in sync, other than one that is about to go.
+func (s *state) guardsWrites(leaving string) bool {
+	protection := v1alpha1.ProtectionAuto
+	if f := s.group.Spec.Failover; f != nil && f.SplitBrainProtection != "" {
+		protection = f.SplitBrainProtection
+	}
+	if protection == v1alpha1.ProtectionDisabled || protection == v1alpha1.ProtectionAuto && s.wanted() < 3 {
+		return false
+	}
+	return len(s.world.where(func(m member) bool {
+		return s.world.hears(m, s.decision.master.addr) && !m.leaving && m.name != leaving
+	})) > 0
+}
+
+// guardWrites makes the master refuse writes while no replica keeps up with it,
+// or takes that back. What the status says is never more than what is so: it is
+// written after the one and before the other.
+func (r *Reconciler) guardWrites(ctx context.Context, s *state, on bool) error {
+	master := s.decision.master
+	if !on && s.group.Status.WritesGuarded {
+		err := r.record(ctx, s, func(status *v1alpha1.CodisGroupStatus) { status.WritesGuarded = false })
+		if err != nil {
+			return fmt.Errorf("record that writes are not guarded: %w", err)
+		}
+	}
+	if on == master.redis.WritesGuarded {
+		return nil
+	}
+	if err := r.stillThere(ctx, s, *master); err != nil {
+		return err
+	}
+	if err := s.servers.GuardWrites(ctx, redisAddr(*master), master.redis, on); err != nil {
+		return err
+	}
+	if !on {
+		master.redis.WritesGuarded = false // That they are guarded is believed when it was seen.
+	}
+	return nil
+}
+
+// reportGuard records whether the master was seen to guard its writes.
+func (s *state) reportGuard() {
+	if s.decision.verb == keep {
+		s.group.Status.WritesGuarded = s.decision.master.redis.WritesGuarded && s.guardsWrites("")
+	}
+}
