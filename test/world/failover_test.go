@@ -135,6 +135,8 @@ func TestDeadMasterIsReplacedWhileTheDashboardIsDown(t *testing.T) {
 func TestDeadMasterIsReplacedWhileAProxyHangs(t *testing.T) {
 	t.Parallel()
 	w := sample(t, nil)
+	w.timeout, w.cluster.ProbeTimeout = 50*time.Millisecond, 50*time.Millisecond
+	w.startOperator()
 	hung := w.podsOf(naming.ComponentProxy)[0].Name
 	if err := w.cluster.Hang(namespace, hung, true); err != nil {
 		t.Fatal(err)
@@ -150,6 +152,8 @@ func TestDeadMasterIsReplacedWhileAProxyHangs(t *testing.T) {
 	if err := w.cluster.Hang(namespace, hung, false); err != nil {
 		t.Fatal(err)
 	}
+	w.timeout, w.cluster.ProbeTimeout = 20*time.Second, 20*time.Second
+	w.startOperator()
 	w.rest()
 	w.mustBeReady()
 	w.mustServe("sample-1-1")
