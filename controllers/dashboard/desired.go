@@ -91,7 +91,7 @@ func statefulSet(
 			VolumeMounts: []corev1.VolumeMount{{Name: storeVolume, MountPath: storeDir}},
 			// The lock is held only when /topom/stats answers; /topom/model always does.
 			ReadinessProbe: podtemplate.HTTPProbe("/topom/stats", naming.PortDashboard, 2, 2),
-			LivenessProbe:  podtemplate.HTTPProbe("/topom/model", naming.PortDashboard, 5, 3),
+			LivenessProbe:  podtemplate.HungProbe("/topom/model", naming.PortDashboard),
 			WorkingDir:     storeDir,
 		},
 		Config: &podtemplate.ConfigFile{

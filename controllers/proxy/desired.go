@@ -81,7 +81,7 @@ func deployment(
 				{Name: "admin", ContainerPort: naming.PortProxyAdmin},
 			},
 			ReadinessProbe: podtemplate.HTTPProbe("/proxy/model", naming.PortProxyAdmin, 2, 2),
-			LivenessProbe:  podtemplate.HTTPProbe("/proxy/model", naming.PortProxyAdmin, 5, 3),
+			LivenessProbe:  podtemplate.HungProbe("/proxy/model", naming.PortProxyAdmin),
 		},
 		Config: &podtemplate.ConfigFile{
 			Name: confFile, Format: string(config.TOML), ConfigMap: naming.Proxy(p.Name),

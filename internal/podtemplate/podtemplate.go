@@ -289,6 +289,14 @@ func HTTPProbe(path string, port, periodSeconds, failureThreshold int32) *corev1
 	}
 }
 
+// HungProbe kills a process that answered nothing three times in a row, after some 6
+// seconds. One that hangs hears no SIGTERM, so that it is not waited for.
+func HungProbe(path string, port int32) *corev1.Probe {
+	probe := HTTPProbe(path, port, 2, 3)
+	probe.TerminationGracePeriodSeconds = new(int64(2))
+	return probe
+}
+
 // TCPProbe connects to a port.
 func TCPProbe(port, periodSeconds, failureThreshold int32) *corev1.Probe {
 	return &corev1.Probe{
