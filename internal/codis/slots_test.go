@@ -66,3 +66,68 @@ func TestFillSlots(t *testing.T) {
 		t.Error("an empty answer is taken for OK")
 	}
 }
+
+func TestRoutesThatConcernAGroup(t *testing.T) {
+	const old, fresh = "g-0:6379", "g-1:6379"
+	tests := map[string]struct {
+		route, want     string
+		concerns, leads bool
+	}{
+		"to its master": {
+			`{"backend_addr":"g-0:6379","backend_addr_group_id":1,"id":7,"replica_groups":[["g-0:6379"]]}`,
+			`{"backend_addr":"g-1:6379","backend_addr_group_id":1,"id":7,"locked":false}`, true, false,
+		},
+		"to its new master": {
+			`{"backend_addr":"g-1:6379","backend_addr_group_id":1,"id":7,"locked":true}`,
+			`{"backend_addr":"g-1:6379","backend_addr_group_id":1,"id":7,"locked":true}`, true, true,
+		},
+		"moved away from it": {
+			`{"backend_addr":"h-0:6379","backend_addr_group_id":2,"id":7,"migrate_from":"g-0:6379","migrate_from_group_id":1}`,
+			`{"backend_addr":"h-0:6379","backend_addr_group_id":2,"id":7,"locked":false,"migrate_from":"g-1:6379","migrate_from_group_id":1}`, true, false,
+		},
+		"moved to it": {
+			`{"backend_addr":"g-0:6379","backend_addr_group_id":1,"id":7,"migrate_from":"h-0:6379","migrate_from_group_id":2}`,
+			`{"backend_addr":"g-1:6379","backend_addr_group_id":1,"id":7,"locked":false,"migrate_from":"h-0:6379","migrate_from_group_id":2}`, true, false,
+		},
+		"to another group": {
+			`{"backend_addr":"h-0:6379","backend_addr_group_id":2,"id":7,"locked":false}`,
+			`{"backend_addr":"h-0:6379","backend_addr_group_id":2,"id":7,"locked":false}`, false, true,
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			var route Route
+			if err := json.Unmarshal([]byte(tt.route), &route); err != nil {
+				t.Fatal(err)
+			}
+			if route.Concerns(1) != tt.concerns || route.Leads(1, fresh) != tt.leads {
+				t.Errorf("concerns %t, leads %t", route.Concerns(1), route.Leads(1, fresh))
+			}
+			if tt.concerns && !tt.leads && !route.Leads(1, old) {
+				t.Error("it does not lead to the old master either")
+			}
+			got, err := json.Marshal(route.To(1, fresh))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, string(got)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestRoutesOfAProxy(t *testing.T) {
+	list, err := json.Marshal(make([]map[string]int, Slots))
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr, got := serve(t, http.StatusOK, string(list))
+	routes, err := ProxyRoutes(t.Context(), addr)
+	if err != nil || len(routes) != Slots {
+		t.Fatalf("%d routes, %v", len(routes), err)
+	}
+	if diff := cmp.Diff([]request{{Method: "GET", Path: "/proxy/slots"}}, *got); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -222,9 +222,16 @@ func followG0(ctx context.Context, addr string, seen Observation) error {
 	return Client{}.Follow(ctx, addr, seen, "g-0.g.ns.svc:6379")
 }
 
+func guardWrites(on bool) func(ctx context.Context, addr string, seen Observation) error {
+	return func(ctx context.Context, addr string, seen Observation) error {
+		return Client{}.GuardWrites(ctx, addr, seen, on)
+	}
+}
+
 func TestRoleIsGivenOnlyToTheProcessThatWasObserved(t *testing.T) {
 	fenced := Observation{Reachable: true, RunID: "abc", Role: RoleReplica, MasterAddr: FenceAddr}
-	other, replica, master := fenced, fenced, fenced
+	other, replica, master, guarded := fenced, fenced, fenced, fenced
+	guarded.WritesGuarded = true
 	other.RunID = "def"
 	replica.MasterAddr = "g-1.g.ns.svc:6379"
 	master.Role = RoleMaster
@@ -237,12 +244,20 @@ func TestRoleIsGivenOnlyToTheProcessThatWasObserved(t *testing.T) {
 		"lifted":              {fenced, Client{}.MakeMaster, []string{"info", "SLAVEOF NO ONE"}, nil},
 		"pointed at a master": {fenced, followG0, []string{"info", "SLAVEOF g-0.g.ns.svc 6379"}, nil},
 		"a master already":    {master, Client{}.MakeMaster, nil, nil},
-		"restarted since":     {other, Client{}.MakeMaster, []string{"info"}, ErrRestarted},
-		"given a role since":  {replica, followG0, []string{"info"}, ErrRestarted},
+		"no longer guarded":   {guarded, Client{}.MakeMaster, []string{"info", "config set min-slaves-to-write 0", "SLAVEOF NO ONE"}, nil},
+		"guarded": {fenced, guardWrites(true), []string{
+			"info", "config set min-slaves-max-lag 2", "config set min-slaves-to-write 1",
+		}, nil},
+		"guarded no more":      {fenced, guardWrites(false), []string{"info", "config set min-slaves-to-write 0"}, nil},
+		"guarded, but another": {other, guardWrites(true), []string{"info"}, ErrRestarted},
+		"restarted since":      {other, Client{}.MakeMaster, []string{"info"}, ErrRestarted},
+		"given a role since":   {replica, followG0, []string{"info"}, ErrRestarted},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			s := newServer(t, map[string]string{"INFO": bulk(infoOfFenced), "SLAVEOF": "+OK\r\n"})
+			s := newServer(t, map[string]string{
+				"INFO": bulk(infoOfFenced), "SLAVEOF": "+OK\r\n", "CONFIG": "+OK\r\n",
+			})
 			if err := tt.act(t.Context(), s.addr, tt.seen); !errors.Is(err, tt.err) {
 				t.Errorf("got %v, want %v", err, tt.err)
 			}

@@ -1,0 +1,228 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package group
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/fixture"
+	"github.com/codis-io/codis-operator/internal/redis"
+)
+
+// cutOffMaster is a group of three whose master's node is cut off, with a proxy.
+// Its writes were guarded for long enough.
+func cutOffMaster() world {
+	w := silentMaster()
+	w.members[0].silent, w.guarded, w.deafProxies = refusalTime, true, []string{"p-1"}
+	return w
+}
+
+func TestFailoverWhereAProxyOrTheDashboardIsCutOff(t *testing.T) {
+	waitsForMaster := waits(v1alpha1.ReasonMasterUnreachable)
+	tests := map[string]struct {
+		change  func(w *world)
+		want    outcome
+		message string
+	}{
+		"the master refuses writes":          {func(*world) {}, promotes(1), ""},
+		"the same without a dashboard":       {func(w *world) { w.blind = true }, promotes(1), ""},
+		"it does not refuse them yet":        {func(w *world) { w.members[0].silent-- }, waitsForMaster, "until it refuses writes"},
+		"nor does it without a dashboard":    {func(w *world) { w.members[0].silent--; w.blind, w.deafProxies = true, nil }, waitsForMaster, "until it refuses writes"},
+		"every proxy is told":                {func(w *world) { w.members[0].silent--; w.deafProxies = nil }, promotes(1), ""},
+		"its writes are not guarded":         {func(w *world) { w.guarded = false }, waitsForMaster, "p-1 with it"},
+		"a replica may be with it":           {func(w *world) { w.members[2].redis = redis.Observation{} }, waitsForMaster, "p-1 with it"},
+		"that replica has ended":             {func(w *world) { w.members[2].redis, w.members[2].dead = redis.Observation{}, true }, promotes(1), ""},
+		"not guarded, without a dashboard":   {func(w *world) { w.guarded, w.blind, w.deafProxies = false, true, nil }, waitsForMaster, "the dashboard does not answer either"},
+		"dead, without a dashboard":          {func(w *world) { w.members[0].dead, w.guarded, w.blind = true, false, true }, promotes(1), ""},
+		"a replica hears the guarded master": {func(w *world) { w.members[1].deaf = 0 }, waitsForMaster, "g-1 still hears it"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := cutOffMaster()
+			tt.change(&w)
+			situationCheck(t, w, tt.want, tt.message)
+		})
+	}
+}
+
+// The dashboard calls g-0 the master; the proxies were told of g-1.
+func TestTheDashboardIsToldWhoTakesWrites(t *testing.T) {
+	recorded := func(w *world) { w.masterRunID = "new" }
+	tests := map[string]struct {
+		in     []situation
+		change func(w *world)
+		want   outcome
+	}{
+		"it was recorded":                    {[]situation{masterData, masterData}, recorded, promotes(1)},
+		"it was about to be":                 {[]situation{masterData, masterData}, func(w *world) { w.masterRunID, w.promotedRunID = "run", "new" }, promotes(1)},
+		"the old master is back":             {[]situation{fencedData, masterData}, recorded, promotes(1)},
+		"the old master is away":             {[]situation{ended, masterData}, func(w *world) { recorded(w); w.inSync = map[string]bool{"g-1": true} }, promotes(1)},
+		"it did not come to it":              {[]situation{masterData, syncedData}, func(w *world) { w.masterRunID, w.promotedRunID = "run", "new" }, keeps(0)},
+		"no proxy was told":                  {[]situation{masterData, masterData}, func(w *world) { recorded(w); w.behind = false }, keeps(0)},
+		"somebody else made another master":  {[]situation{masterData, masterData}, func(w *world) { w.masterRunID = "run" }, keeps(0)},
+		"it was started again and is fenced": {[]situation{masterData, fencedData}, recorded, keeps(0)},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := smallWorld(tt.in, 0)
+			w.behind = true
+			if m := &w.members[1]; m.redis.IsMaster() {
+				m.redis.RunID = "new"
+			}
+			tt.change(&w)
+			situationCheck(t, w, tt.want, "")
+		})
+	}
+}
+
+func TestOrderThatTheDashboardHad(t *testing.T) {
+	tests := map[string]struct {
+		change func(s *state)
+		want   []string
+	}{
+		"the master first":         {func(s *state) { s.group.Status.Master = "g-1" }, addrs(1, 0, 2)},
+		"nobody was master":        {func(s *state) { s.group.Status.Master = "" }, nil},
+		"it is no member":          {func(s *state) { s.group.Status.Master = "g-9" }, nil},
+		"no client needs it":       {func(s *state) { s.group.Status.Slots = 0 }, nil},
+		"there is no dashboard":    {func(s *state) { s.dashboard = nil }, nil},
+		"the first is as good too": {func(*state) {}, addrs(0, 1, 2)},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := stateOfWorld(masterData, syncedData, syncedData)
+			s.world.order, s.stats = nil, nil
+			s.group.Status.Master, s.group.Status.Slots = "g-0", 512
+			tt.change(s)
+			if got := s.recallOrder(); got != (tt.want != nil) || s.world.blind != got {
+				t.Errorf("recalled %t, blind %t", got, s.world.blind)
+			}
+			if diff := cmp.Diff(tt.want, s.world.order); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestWhoMayTakeOverBeforeTheDashboardKnows(t *testing.T) {
+	tests := map[string]struct {
+		in     situation
+		change func(w *world)
+		want   bool
+	}{
+		"from a master that ended":           {ended, func(*world) {}, true},
+		"from one that was started again":    {fencedData, func(*world) {}, true},
+		"from one that follows":              {syncedData, func(*world) {}, true},
+		"not from one that takes writes":     {masterData, func(*world) {}, false},
+		"not from one that is silent":        {unreachable, func(*world) {}, false},
+		"but if it refuses writes":           {unreachable, func(w *world) { w.guarded, w.members[0].silent = true, refusalTime }, true},
+		"or if a person accepts the loss":    {unreachable, func(w *world) { w.accepted = "g-1" }, true},
+		"not if a person accepts another's":  {unreachable, func(w *world) { w.accepted = "g-2" }, false},
+		"not from one that lives, by nobody": {masterData, func(w *world) { w.accepted = "g-1" }, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := stateOfWorld(tt.in, cutOffData, cutOffData)
+			tt.change(&s.world)
+			if got := s.mayBypass(&s.world.members[1]); got != tt.want {
+				t.Errorf("got %t", got)
+			}
+		})
+	}
+}
+
+func TestWritesThatAreGuarded(t *testing.T) {
+	protect := func(p v1alpha1.Protection) func(s *state) {
+		return func(s *state) { s.group.Spec.Failover = &v1alpha1.Failover{SplitBrainProtection: p} }
+	}
+	three, two := []situation{masterData, syncedData, fencedData}, []situation{masterData, syncedData}
+	tests := map[string]struct {
+		in      []situation
+		change  func(s *state)
+		leaving string
+		want    bool
+	}{
+		"of a group of three":              {three, func(*state) {}, "", true},
+		"not of a group of two":            {two, func(*state) {}, "", false},
+		"of a group of two that asks":      {two, protect(v1alpha1.ProtectionEnabled), "", true},
+		"not where it is not asked for":    {three, protect(v1alpha1.ProtectionDisabled), "", false},
+		"as by default":                    {three, protect(v1alpha1.ProtectionAuto), "", true},
+		"not while no replica is in sync":  {[]situation{masterData, fencedData, cutOffData}, func(*state) {}, "", false},
+		"not when the last one goes":       {three, func(*state) {}, "g-1", false},
+		"when another one goes":            {three, func(*state) {}, "g-2", true},
+		"not while the last one is going":  {three, func(s *state) { s.world.members[1].leaving = true }, "", false},
+		"not where the last one is deaf":   {three, func(s *state) { s.world.members[1].deaf = 2 * defaultSilence }, "", false},
+		"while it only begins to be":       {three, func(s *state) { s.world.members[1].deaf = defaultSilence }, "", true},
+		"not where nothing else is chosen": {two, func(s *state) { s.group.Spec.Failover = &v1alpha1.Failover{} }, "", false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := stateOfWorld(tt.in...)
+			tt.change(s)
+			if got := s.guardsWrites(tt.leaving); got != tt.want {
+				t.Errorf("got %t", got)
+			}
+		})
+	}
+}
+
+// What the status says of the guard is never more than what is so.
+func TestGuardIsTakenBackOnlyAfterItIsRecorded(t *testing.T) {
+	l := newLab(t, 1)
+	s := l.state(masterData)
+	master := &s.world.members[0]
+	observe := func() { master.redis = s.servers.Observe(t.Context(), redisAddr(*master)) }
+	s.group.Status.WritesGuarded = true
+	if err := l.r.Client.Create(t.Context(), s.group); err != nil {
+		t.Fatal(err)
+	}
+	s.before = s.group.DeepCopy()
+	s.decision = decision{verb: keep, master: master}
+	l.server(0).TakeWrites()
+	observe()
+	if err := l.r.guardWrites(t.Context(), s, true); err != nil {
+		t.Fatal(err)
+	}
+	if observe(); !master.redis.WritesGuarded {
+		t.Fatal("writes are not guarded")
+	}
+	if l.server(0).Set(fixture.Dataset{"a": "1"}) {
+		t.Error("a guarded master without replicas takes writes")
+	}
+	l.outcome["CONFIG"] = fixture.Fail
+	if err := l.r.guardWrites(t.Context(), s, false); err == nil {
+		t.Error("a server that breaks off is no error")
+	}
+	if stored(t, l.r.Client).Status.WritesGuarded {
+		t.Error("the status still says that writes are guarded")
+	}
+	delete(l.outcome, "CONFIG")
+	if err := l.r.guardWrites(t.Context(), s, false); err != nil {
+		t.Fatal(err)
+	}
+	if observe(); master.redis.WritesGuarded || !l.server(0).Set(fixture.Dataset{"a": "1"}) {
+		t.Error("writes are still guarded")
+	}
+}
+
+func TestMasterThatSomebodyElseMayHaveMadeIsNotDemotedBlindly(t *testing.T) {
+	for name, tt := range map[string]struct {
+		blind, behind, want bool
+	}{
+		"the dashboard answers":        {want: true},
+		"it does not":                  {blind: true},
+		"it does not, the other is it": {blind: true, behind: true, want: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := smallWorld([]situation{masterData, masterEmpty}, 0)
+			w.blind, w.behind = tt.blind, tt.behind
+			follows, held := decideFollowers(w, w.members[0])
+			if got := len(follows) == 1; got != tt.want || got != (held == "") {
+				t.Errorf("%d follow, held %q", len(follows), held)
+			}
+		})
+	}
+}
