@@ -63,6 +63,10 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		return fmt.Errorf("add prober: %w", err)
 	}
 	recorder := mgr.GetEventRecorder(naming.Operator)
+	groups := &group.Reconciler{
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Clock: clock.RealClock{},
+		Images: o.Images, Domain: o.Domain, Namespace: o.Namespace, Prober: probes,
+	}
 	reconcilers := map[string]interface{ SetupWithManager(ctrl.Manager) error }{
 		"cluster":     &cluster.Reconciler{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder},
 		"coordinator": &coordinator.Reconciler{Client: mgr.GetClient(), Recorder: recorder},
@@ -70,10 +74,8 @@ func Setup(mgr ctrl.Manager, o Options) error {
 			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Images: o.Images, Domain: o.Domain,
 			Namespace: o.Namespace,
 		},
-		"group": &group.Reconciler{
-			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Clock: clock.RealClock{},
-			Images: o.Images, Domain: o.Domain, Namespace: o.Namespace, Prober: probes,
-		},
+		"group":  groups,
+		"warmer": group.NewWarmer(groups, mgr.Elected()),
 		"proxy": &proxy.Reconciler{
 			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Clock: clock.RealClock{},
 			Images: o.Images, Domain: o.Domain, Namespace: o.Namespace,

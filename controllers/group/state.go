@@ -242,10 +242,23 @@ func (r *Reconciler) observeTopology(ctx context.Context, s *state) {
 }
 
 func (r *Reconciler) observeMember(ctx context.Context, s *state, ordinal int) member {
+	m := r.identify(s, ordinal)
+	if m.uid == "" {
+		m.dead = true // The object of a pod goes when its processes have ended.
+		return m
+	}
+	if m.ip != "" && s.servers != nil {
+		r.ask(ctx, s, &m, r.probe(s, m))
+	}
+	m.dead = !m.redis.Reachable && (m.dead || podtemplate.Dead(s.pods[ordinal]))
+	return m
+}
+
+// identify tells what Kubernetes knows of a member; without a pod it has no uid.
+func (r *Reconciler) identify(s *state, ordinal int) member {
 	name := naming.Member(s.group.Name, ordinal)
 	m := member{name: name, addr: r.Domain.MemberAddr(s.group.Namespace, s.group.Name, name)}
 	if ordinal >= len(s.pods) || s.pods[ordinal] == nil {
-		m.dead = true // The object of a pod goes when its processes have ended.
 		return m
 	}
 	pod := s.pods[ordinal]
@@ -256,10 +269,6 @@ func (r *Reconciler) observeMember(ctx context.Context, s *state, ordinal int) m
 	if !podtemplate.Ended(pod) {
 		m.ip = pod.Status.PodIP
 	}
-	if m.ip != "" && s.servers != nil {
-		r.ask(ctx, s, &m, r.probe(s, m))
-	}
-	m.dead = !m.redis.Reachable && (m.dead || podtemplate.Dead(pod))
 	return m
 }
 
