@@ -31,6 +31,9 @@ type SlotMapping struct {
 	Action  SlotAction `json:"action"`
 }
 
+// ActionPending is the state of a move that has not begun: the only one that can be cancelled.
+const ActionPending = "pending"
+
 // SlotAction is the move of a slot that is planned or under way.
 type SlotAction struct {
 	Index    int    `json:"index,omitempty"`

@@ -1,0 +1,84 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package planner
+
+import "slices"
+
+// Limits bound what is under way at a time.
+type Limits struct {
+	// Sources is how many groups give slots at a time. Codis moves one slot of a
+	// group at a time, so it is also how many slots move at a time.
+	Sources int
+	// Queue is how many slots of one source are queued at a time.
+	Queue int
+	// Held are groups that neither give nor take now.
+	Held map[int]bool
+	// Free is how many bytes a group may still take. One without an entry takes any.
+	Free map[int]int64
+	// SlotBytes is what a slot of a group holds on average.
+	SlotBytes map[int]int64
+}
+
+// Batch is what of a plan may be queued now.
+type Batch struct {
+	Moves []Move
+	// Full are groups that were to take a slot and have no room for it, in ascending order.
+	Full []int
+	// Held are groups whose moves wait for them, in ascending order.
+	Held []int
+}
+
+// Next returns the next moves of a plan within limits. With what is under way
+// they make no group a source and a target at once.
+func (p Plan) Next(limits Limits) Batch {
+	b := batch{Limits: limits, sources: map[int]int{}, targets: map[int]int{}, coming: map[int]int64{}}
+	for _, m := range slices.Concat(p.Running, p.Queued) {
+		b.take(m)
+	}
+	for _, m := range p.Moves {
+		if b.mayStart(m) {
+			b.take(m)
+			b.result.Moves = append(b.result.Moves, m)
+		}
+	}
+	for _, groups := range []*[]int{&b.result.Full, &b.result.Held} {
+		slices.Sort(*groups)
+		*groups = slices.Compact(*groups)
+	}
+	return b.result
+}
+
+type batch struct {
+	Limits
+	// sources and targets count the moves from and to groups; coming are bytes.
+	sources, targets map[int]int
+	coming           map[int]int64
+	result           Batch
+}
+
+func (b *batch) take(m Move) {
+	b.sources[m.From]++
+	b.targets[m.To]++
+	b.coming[m.To] += b.SlotBytes[m.From]
+}
+
+func (b *batch) mayStart(m Move) bool {
+	for _, group := range []int{m.From, m.To} {
+		if b.Held[group] {
+			b.result.Held = append(b.result.Held, group)
+			return false
+		}
+	}
+	free, bounded := b.Free[m.To]
+	switch {
+	case b.sources[m.To] > 0 || b.targets[m.From] > 0:
+		return false
+	case b.sources[m.From] >= b.Queue || b.sources[m.From] == 0 && len(b.sources) >= b.Sources:
+		return false
+	case bounded && b.coming[m.To]+b.SlotBytes[m.From] > free:
+		b.result.Full = append(b.result.Full, m.To)
+		return false
+	}
+	return true
+}
