@@ -95,6 +95,25 @@ func TestEveryActIsOnePutWithXAuth(t *testing.T) {
 			func(ctx context.Context, d Dashboard) error { return d.RemoveProxy(ctx, "token") },
 			request{Path: "proxy/remove/X/token/1"},
 		},
+		"move slots": {
+			func(ctx context.Context, d Dashboard) error { return d.MoveSlots(ctx, 5, 9, 3) },
+			request{Path: "slots/action/create-range/X/5/9/3"},
+		},
+		"cancel a move": {
+			func(ctx context.Context, d Dashboard) error { return d.CancelMove(ctx, 5) }, request{Path: "slots/action/remove/X/5"},
+		},
+		"set the interval of moves": {
+			func(ctx context.Context, d Dashboard) error { return d.SetMoveInterval(ctx, 500) },
+			request{Path: "slots/action/interval/X/500"},
+		},
+		"pause moves": {
+			func(ctx context.Context, d Dashboard) error { return d.PauseMoves(ctx, true) },
+			request{Path: "slots/action/disabled/X/1"},
+		},
+		"let moves go on": {
+			func(ctx context.Context, d Dashboard) error { return d.PauseMoves(ctx, false) },
+			request{Path: "slots/action/disabled/X/0"},
+		},
 		"what a path cannot hold is escaped": {
 			func(ctx context.Context, d Dashboard) error { return d.RemoveProxy(ctx, "a/b?c#d e%") },
 			request{Path: "proxy/remove/X/a%2Fb%3Fc%23d%20e%25/1"},

@@ -3,6 +3,8 @@
 
 package codis
 
+import "strconv"
+
 // Slots is the number of slots of every product.
 const Slots = 1024
 
@@ -11,17 +13,48 @@ type Stats struct {
 	Closed bool          `json:"closed"`
 	Slots  []SlotMapping `json:"slots"`
 	Group  struct {
-		Models []Group `json:"models"`
+		Models []Group                `json:"models"`
+		Stats  map[string]ServerStats `json:"stats"`
 	} `json:"group"`
 	Proxy struct {
 		Models []Proxy               `json:"models"`
 		Stats  map[string]ProxyStats `json:"stats"`
 	} `json:"proxy"`
 	SlotAction struct {
+		// Interval is the pause between two steps of a move, in microseconds.
 		Interval int64 `json:"interval"`
-		Disabled bool  `json:"disabled"`
+		// Disabled tells that moves do not begin, and stop between two steps.
+		Disabled bool `json:"disabled"`
+		// Executor counts the steps that run.
 		Executor int64 `json:"executor"`
+		Progress struct {
+			// Status of the last step: "", or "[OK] ..." or "[ERROR] ..." with its slot.
+			Status string `json:"status"`
+		} `json:"progress"`
 	} `json:"slot_action"`
+}
+
+// ServerStats is the last look of the dashboard at a server.
+type ServerStats struct {
+	// Stats is what INFO says; empty when the server did not answer.
+	Stats struct {
+		UsedMemory string `json:"used_memory"`
+		MaxMemory  string `json:"maxmemory"`
+	} `json:"stats"`
+}
+
+// Memory returns how many bytes a server uses, and how many it may use, 0 for
+// any number; ok is false when the dashboard could not ask it yet.
+func (s ServerStats) Memory() (used, limit int64, ok bool) {
+	used, err := strconv.ParseInt(s.Stats.UsedMemory, 10, 64)
+	if err != nil {
+		return 0, 0, false
+	}
+	limit, err = strconv.ParseInt(s.Stats.MaxMemory, 10, 64)
+	if err != nil {
+		return used, 0, true
+	}
+	return used, limit, true
 }
 
 // SlotMapping is the owner of a slot as the dashboard stores it; group 0 is nobody.
@@ -122,6 +155,16 @@ func (s *Stats) SlotsOf(group int) int {
 func (s *Stats) Moving(group int) bool {
 	for _, slot := range s.Slots {
 		if slot.Action.State != "" && (slot.GroupID == group || slot.Action.TargetID == group) {
+			return true
+		}
+	}
+	return false
+}
+
+// AnyMove tells whether any slot is on its way, or about to be.
+func (s *Stats) AnyMove() bool {
+	for _, slot := range s.Slots {
+		if slot.Action.State != "" {
 			return true
 		}
 	}
