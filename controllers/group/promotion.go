@@ -117,6 +117,9 @@ func (r *Reconciler) finishPromotion(ctx context.Context, s *state, known *codis
 	}
 	ctx, done := uninterrupted(ctx)
 	defer done()
+	if !s.holdMoves(ctx) {
+		return reconcile.Closely, nil
+	}
 	if !s.try("finish the promotion", s.api.Promote(ctx, known.ID, known.Servers[known.Promoting.Index].Addr)) {
 		return reconcile.Later, nil
 	}
@@ -187,6 +190,9 @@ func (r *Reconciler) promote(ctx context.Context, s *state, m *member) (time.Dur
 	}
 	ctx, done := uninterrupted(ctx)
 	defer done()
+	if !s.holdMoves(ctx) {
+		return r.promoteDirectly(ctx, s, m)
+	}
 	if err := r.takeOff(ctx, s, *m); err != nil {
 		return reconcile.Soon, redis.Unexpected(err)
 	}
@@ -204,6 +210,13 @@ func (r *Reconciler) promote(ctx context.Context, s *state, m *member) (time.Dur
 	}
 	s.promoted(m)
 	return reconcile.Soon, nil
+}
+
+// holdMoves has the dashboard pause the moves of slots, and tells whether none runs:
+// it would refuse the promotion. Who reconciles the dashboard lets them go on.
+func (s *state) holdMoves(ctx context.Context) bool {
+	idle, err := s.api.HoldMoves(ctx, s.stats)
+	return s.try("pause the moves of slots", err) && idle
 }
 
 // takeOff makes a member master before the dashboard promotes it. The dashboard

@@ -135,7 +135,7 @@ func TestDeadMasterIsReplacedWhileTheDashboardIsDown(t *testing.T) {
 func TestDeadMasterIsReplacedWhileAProxyHangs(t *testing.T) {
 	t.Parallel()
 	w := sample(t, nil)
-	w.timeout, w.cluster.ProbeTimeout = 50*time.Millisecond, 50*time.Millisecond
+	w.timeout, w.cluster.ProbeTimeout = 300*time.Millisecond, 300*time.Millisecond
 	w.startOperator()
 	hung := w.podsOf(naming.ComponentProxy)[0].Name
 	if err := w.cluster.Hang(namespace, hung, true); err != nil {
