@@ -152,6 +152,25 @@ func setLink(ctx context.Context, command string, args []string, state string) e
 	return runQuiet(ctx, "ip", "link", "set", n.link(), state)
 }
 
+// runSignal makes a process stand still, or lets it go on: it must not end, since
+// nobody starts it again.
+func runSignal(_ context.Context, args []string) error {
+	c, rest, err := loadFor("signal", args)
+	if err != nil {
+		return err
+	}
+	signals := map[string]syscall.Signal{"STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT}
+	if len(rest) != 2 || signals[rest[1]] == 0 {
+		return errors.New("signal needs the name of a process, as status prints it, and STOP or CONT")
+	}
+	for _, p := range c.Processes {
+		if p.Name == rest[0] && p.alive() {
+			return syscall.Kill(p.PID, signals[rest[1]])
+		}
+	}
+	return fmt.Errorf("no process %q runs in cluster %s", rest[0], c.Name)
+}
+
 func runStatus(ctx context.Context, args []string) error {
 	c, _, err := loadFor("status", args)
 	if err != nil {

@@ -45,6 +45,7 @@ func commands() []command {
 		{"kubectl", "[--name N] -- ARGS...", "run kubectl against the cluster", runKubectl},
 		{"cut-node", "[--name N] NODE", "cut a node off the network; its pods keep running", runCutNode},
 		{"heal-node", "[--name N] NODE", "connect a node again", runHealNode},
+		{"signal", "[--name N] PROCESS SIGNAL", "stop a process of the cluster (STOP) or let it go on (CONT)", runSignal},
 		{"node-exec", "[--name N] NODE -- ARGS...", "run a program in a node's namespaces", runNodeExec},
 		{"status", "[--name N]", "print a cluster's nodes and processes", runStatus},
 		{"list", "", "print the names of the clusters on this machine", runList},

@@ -29,6 +29,8 @@ const (
 	cutServers
 	// cutProxy is a master's node with proxies.
 	cutProxy
+	// cutWires is anything else that only localkube can do.
+	cutWires
 )
 
 // strike does harm and returns when it did. It fails too where the operator does
@@ -41,6 +43,10 @@ type fault struct {
 	// promotes tells that another master is wanted.
 	promotes bool
 	cuts     cut
+	// all tells that the masters of all groups are struck.
+	all bool
+	// either tells that it is well whether or not another master is chosen.
+	either bool
 	// proxy tells that the proxy of the scene is struck too.
 	proxy  bool
 	strike strike
@@ -64,6 +70,13 @@ var faults = []fault{
 		blow{role: roleMaster, signal: "KILL"}, blow{role: roleDashboard, signal: "KILL"})},
 	{name: "replica", strike: signals(blow{role: roleReplica, signal: "KILL"})},
 	{name: "proxy", proxy: true, strike: signals(blow{role: roleProxy, signal: "KILL"})},
+	{name: "crash+moves", promotes: true, strike: crashWhileMoving},
+	{name: "all", promotes: true, either: true, strike: killAll},
+	{name: "switchover", promotes: true, strike: switchOver},
+	{name: "rollout", promotes: true, all: true, strike: rollOut},
+	{name: "blind", strike: blindOperator, cuts: cutWires},
+	{name: "api", strike: freezeAPI, cuts: cutWires},
+	{name: "stalls", strike: stalls},
 	{name: "stall", strike: signals(blow{role: roleMaster, signal: "STOP", length: 600 * time.Millisecond})},
 }
 

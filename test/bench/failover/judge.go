@@ -23,6 +23,8 @@ type evidence struct {
 	// group that was struck.
 	group    int
 	promotes bool
+	// either tells that it is well whether or not another master is chosen.
+	either bool
 	// exposed are all groups whose masters were hit.
 	exposed []int
 	// masters that the groups began with, by their addresses.
@@ -65,6 +67,9 @@ func (t *trial) countPromotions(e evidence) {
 		count, wanted := promotions(master, group, e.seen), 0
 		if e.promotes && slices.Contains(e.exposed, group) {
 			wanted = 1
+		}
+		if e.either {
+			wanted = min(wanted, count)
 		}
 		t.promotions += min(count, wanted)
 		t.needless += max(0, count-wanted)

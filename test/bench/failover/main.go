@@ -35,6 +35,7 @@ type options struct {
 	replicas  int
 	operators int
 	storage   bool
+	rate      int
 	patience  time.Duration
 }
 
@@ -44,11 +45,15 @@ func main() {
 	flag.IntVar(&o.count, "count", 10, "number of trials of each fault")
 	flag.IntVar(&o.replicas, "replicas", 2, "members of a group, the master included")
 	flag.IntVar(&o.operators, "operators", 2, "replicas of the operator")
+	flag.IntVar(&o.rate, "rate", 100, "writes a second on each connection; there are 2 to each of 2 proxies")
 	flag.BoolVar(&o.storage, "storage", false, "give every member a volume")
 	flag.DurationVar(&o.patience, "patience", 3*time.Minute, "give up on what does not become healthy after this time")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	faults, err := findFaults(*names)
+	if err == nil && o.rate < 1 {
+		err = errors.New("-rate: nothing would be written")
+	}
 	if err == nil && o.replicas < 2 {
 		err = errors.New("-replicas: nobody can take over in a group of one")
 	}

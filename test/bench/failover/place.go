@@ -39,7 +39,7 @@ func (l layout) place(c cut) placement {
 	if len(groups) == 0 {
 		return placement{problem: "there is no group"}
 	}
-	if c == cutNothing {
+	if c == cutNothing || c == cutWires {
 		return placement{group: groups[0]}
 	}
 	for _, group := range groups {

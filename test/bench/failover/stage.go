@@ -37,6 +37,8 @@ type scene struct {
 	placement
 	// pods by their roles.
 	pods map[string]corev1.Pod
+	// members of all groups.
+	members []corev1.Pod
 	// proxies are the addresses of all, struck of those that the fault hits.
 	proxies, struck []string
 	// masters are the servers that each group begins with, by their addresses.
@@ -88,7 +90,7 @@ func (b *bench) waitWell(ctx context.Context) (time.Time, error) {
 // place. In a scene without a group it has none.
 func (b *bench) stage(ctx context.Context, f fault) (*scene, error) {
 	if f.cuts != cutNothing && !canCut() {
-		return &scene{placement: placement{problem: "only nodes of localkube can be cut off"}}, nil
+		return &scene{placement: placement{problem: "only localkube can do that"}}, nil
 	}
 	if _, err := b.waitWell(ctx); err != nil {
 		return nil, err
@@ -214,7 +216,10 @@ func (b *bench) scene(ctx context.Context, f fault) (*scene, error) {
 	s.slots = seen.Slots[s.group]
 	for group, servers := range seen.Groups {
 		s.masters[group] = servers[0]
-		if group == s.group || s.node != "" && l.nodes[host(servers[0])] == s.node {
+		for _, server := range servers {
+			s.members = append(s.members, byName[host(server)])
+		}
+		if group == s.group || f.all || s.node != "" && l.nodes[host(servers[0])] == s.node {
 			s.exposed = append(s.exposed, group)
 		}
 	}

@@ -125,11 +125,11 @@ func cutNode(ctx context.Context, _ *bench, s *scene) (at time.Time, err error) 
 // canCut tells whether nodes of this cluster can be cut off.
 func canCut() bool { return os.Getenv("CLUSTER") == "localkube" && os.Getenv("LOCALKUBE") != "" }
 
-func localkube(ctx context.Context, command, node string) error {
-	out, err := exec.CommandContext(ctx, os.Getenv("LOCALKUBE"), command, "--name", os.Getenv("CLUSTER_NAME"), node).
-		CombinedOutput()
+func localkube(ctx context.Context, command string, args ...string) error {
+	words := append([]string{command, "--name", os.Getenv("CLUSTER_NAME")}, args...)
+	out, err := exec.CommandContext(ctx, os.Getenv("LOCALKUBE"), words...).CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("%s %s: %w: %s", command, node, err, out)
+		return fmt.Errorf("%s %v: %w: %s", command, args, err, out)
 	}
 	return nil
 }

@@ -13,9 +13,8 @@ import (
 )
 
 const (
-	// connections of the clients to each proxy, and writes a second on each.
+	// connections of the clients to each proxy.
 	connections = 2
-	rate        = 100
 	// warm is how long clients write before a fault strikes: longer than lag.
 	warm = 3 * time.Second
 	// readBack is how long clients may take for what they wrote.
@@ -57,7 +56,7 @@ func (b *bench) run(ctx context.Context, f fault, t *trial) {
 		t.fail(err.Error())
 	}
 	t.judge(evidence{
-		at: at, well: well, group: s.group, promotes: f.promotes, exposed: s.exposed,
+		at: at, well: well, group: s.group, promotes: f.promotes, either: f.either, exposed: s.exposed,
 		masters: s.masters, struck: s.struck, seen: seen, outcome: outcome,
 	})
 }
@@ -68,7 +67,7 @@ func (b *bench) startLoad(ctx context.Context, f fault, s *scene) (*framework.Lo
 	defer cancel()
 	b.loads++
 	return b.cluster.StartPinnedLoad(ctx, b.namespace, product, framework.Pinned{
-		Node: b.home, Proxies: s.proxies, Connections: connections * len(s.proxies), Rate: rate,
+		Node: b.home, Proxies: s.proxies, Connections: connections * len(s.proxies), Rate: b.rate,
 		Slots: s.slots, Prefix: fmt.Sprintf("%s-%d", f.name, b.loads),
 	})
 }
