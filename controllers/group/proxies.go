@@ -27,7 +27,7 @@ import (
 const (
 	// askTimeout bounds the question whether a proxy answers. A dashboard would wait
 	// for it a minute, and serve nobody else meanwhile.
-	askTimeout = 250 * time.Millisecond
+	askTimeout = 150 * time.Millisecond
 	// routeTimeout bounds telling a proxy routes, which waits for the requests that
 	// are under way.
 	routeTimeout = 3 * time.Second

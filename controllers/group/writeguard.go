@@ -14,7 +14,7 @@ import (
 
 // refusalTime is how long a guarded master must not have answered, nor its
 // replicas have heard from it, until it certainly takes no writes.
-const refusalTime = redis.GuardTime + 200*time.Millisecond
+const refusalTime = redis.GuardTime + 100*time.Millisecond
 
 // refusesWrites tells whether a master that does not answer takes no writes,
 // wherever it is: they were guarded, and no replica can be with it. One that cannot
