@@ -69,7 +69,9 @@ func render(t *testing.T, files []string) []byte {
 		reconciler
 	}{
 		{"CodisCluster", &cluster.Reconciler{Client: c, Reader: c, Recorder: recorder}},
-		{"CodisDashboard", &dashboard.Reconciler{Client: c, Reader: c, Recorder: recorder, Images: images, Domain: domain}},
+		{"CodisDashboard", &dashboard.Reconciler{
+			Client: c, Reader: c, Recorder: recorder, Images: images, Domain: domain, Clock: clock.RealClock{},
+		}},
 		{"CodisGroup", &group.Reconciler{
 			Client: c, Reader: c, Recorder: recorder, Images: images, Domain: domain, Clock: clock.RealClock{},
 		}},
