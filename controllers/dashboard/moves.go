@@ -106,7 +106,9 @@ func (r *Reconciler) anyPromotion(ctx context.Context, s *state) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("list groups: %w", err)
 	}
-	return slices.ContainsFunc(groups, func(g v1alpha1.CodisGroup) bool { return g.Status.Promotion != nil }), nil
+	return slices.ContainsFunc(groups, func(g v1alpha1.CodisGroup) bool {
+		return g.Status.Promotion != nil || g.Status.DashboardBehind
+	}), nil
 }
 
 // carryOut cancels and queues moves, and stops at the first that is refused.

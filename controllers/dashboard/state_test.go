@@ -167,6 +167,8 @@ func TestViewOfAGroup(t *testing.T) {
 	drained.Spec.SlotPolicy = v1alpha1.SlotsDrain
 	promoting := group("True", "True", "True")
 	promoting.Status.Promotion = &v1alpha1.Promotion{}
+	behind := group("True", "True", "True")
+	behind.Status.DashboardBehind = true
 	withKeys := group("False", "True", "True")
 	withKeys.Status.KeySlots = "0-511"
 	tests := map[string]struct {
@@ -179,6 +181,9 @@ func TestViewOfAGroup(t *testing.T) {
 		"the master is not reached": {group("True", "True", "False"), groupView{id: 3, registered: true}},
 		"never looked at":           {&v1alpha1.CodisGroup{}, groupView{}},
 		"being deleted":             {leaving, groupView{id: 3, inSync: true, registered: true, reachable: true, leaving: true}},
+		"of which the dashboard does not know the master": {
+			behind, groupView{id: 3, inSync: true, registered: true, reachable: true, promoting: true},
+		},
 		"being drained":             {drained, groupView{id: 3, inSync: true, registered: true, reachable: true, leaving: true}},
 		"getting another master":    {promoting, groupView{id: 3, inSync: true, registered: true, reachable: true, promoting: true}},
 		"with keys and no slots":    {withKeys, groupView{id: 3, reachable: true, keySlots: "0-511"}},
