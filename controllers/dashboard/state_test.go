@@ -184,9 +184,9 @@ func TestViewOfAGroup(t *testing.T) {
 		"of which the dashboard does not know the master": {
 			behind, groupView{id: 3, inSync: true, registered: true, reachable: true, promoting: true},
 		},
-		"being drained":             {drained, groupView{id: 3, inSync: true, registered: true, reachable: true, leaving: true}},
-		"getting another master":    {promoting, groupView{id: 3, inSync: true, registered: true, reachable: true, promoting: true}},
-		"with keys and no slots":    {withKeys, groupView{id: 3, reachable: true, keySlots: "0-511"}},
+		"being drained":          {drained, groupView{id: 3, inSync: true, registered: true, reachable: true, leaving: true}},
+		"getting another master": {promoting, groupView{id: 3, inSync: true, registered: true, reachable: true, promoting: true}},
+		"with keys and no slots": {withKeys, groupView{id: 3, reachable: true, keySlots: "0-511"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
