@@ -23,6 +23,7 @@ import (
 	"github.com/codis-io/codis-operator/internal/codis"
 	"github.com/codis-io/codis-operator/internal/fixture"
 	"github.com/codis-io/codis-operator/internal/reconcile"
+	"github.com/codis-io/codis-operator/internal/redis"
 	"github.com/codis-io/codis-operator/test/standin/proxy"
 )
 
@@ -126,7 +127,7 @@ func offline(s *state, slots int) {
 }
 
 func TestKeySlotsAreLookedAtWhileNoSlotHasAnOwner(t *testing.T) {
-	wrongPassword := func(_ *lab, s *state) { s.servers.Password = "wrong" }
+	wrongPassword := func(_ *lab, s *state) { s.servers = &redis.Client{Password: "wrong"} }
 	tests := map[string]struct {
 		in      situation
 		offline int

@@ -41,6 +41,8 @@ func init() {
 		{"delete a pod", 8, func(s *sim, hint int) { s.deletePod(s.victim(hint), s.between(1000, 5000)) }},
 		{"slow replication", 4, func(s *sim, hint int) { s.srv[s.victim(hint)].delay = s.between(50, 300) }},
 		{"redis-cli", 1, func(s *sim, hint int) { s.rogueLift(s.victim(hint)) }},
+		{"switchover", 10, func(s *sim, _ int) { s.annotate(v1alpha1.AnnotationSwitchOverTo, simNames[s.rng.IntN(s.count)]) }},
+		{"migration", 3, func(s *sim, _ int) { s.migrate(s.between(100, 5000)) }},
 		{"web page", 2, func(s *sim, hint int) { s.roguePromote(s.victim(hint)) }},
 	}
 	for _, f := range simFaults {
@@ -299,11 +301,17 @@ func (s *sim) rogueLift(i int) {
 
 // roguePromote is a click in the web page: members are fenced, stale or whole.
 func (s *sim) roguePromote(i int) {
-	if s.dash.up && !s.dash.busy && s.dash.promoting == 0 && len(s.dash.order) > 0 && s.dash.order[0] != i {
+	if s.dash.up && !s.dash.busy && s.dash.promoting == idle && !s.dash.moving && len(s.dash.order) > 0 && s.dash.order[0] != i {
 		s.rogue = true
 		s.logf("somebody promotes g-%d", i)
 		s.promoteCall(i, func(bool) {})
 	}
+}
+
+// migrate has a slot on its way for a while: the dashboard refuses to promote.
+func (s *sim) migrate(d tick) {
+	s.dash.moving = true
+	s.after(d, func() { s.dash.moving = false })
 }
 
 // healAll ends all faults.
@@ -330,7 +338,7 @@ func (s *sim) accept() {
 			best = i
 		}
 	}
-	if s.dash.promoting != 0 {
+	if s.dash.promoting != idle {
 		best = s.dash.order[s.dash.index] // The only one that a promotion left half-done can end with.
 	}
 	for i := range s.count {
@@ -338,8 +346,5 @@ func (s *sim) accept() {
 	}
 	s.logf("a person accepts g-%d", best)
 	s.accepted = true
-	group := s.stored().DeepCopy()
-	group.Annotations = map[string]string{v1alpha1.AnnotationAcceptDataLoss: simNames[best]}
-	s.store(group)
-	s.ops[0].wake(5)
+	s.annotate(v1alpha1.AnnotationAcceptDataLoss, simNames[best])
 }

@@ -5,35 +5,24 @@ package group
 
 import (
 	"context"
+	"fmt"
 	"reflect"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
+	"k8s.io/utils/clock"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/naming"
+	"github.com/codis-io/codis-operator/internal/prober"
 	"github.com/codis-io/codis-operator/internal/reconcile"
 	"github.com/codis-io/codis-operator/internal/redis"
 )
 
-// The simulated operator: passes as in reconciler.go and act.go, in steps with
-// time in between. Decisions, the intent and the report are the real code.
-
-var simEpoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-
-// How soon a pass asks for the next.
-const (
-	closely = tick(reconcile.Closely / time.Millisecond)
-	soon    = tick(reconcile.Soon / time.Millisecond)
-	later   = tick(reconcile.Later / time.Millisecond)
-	steady  = tick(reconcile.Steady / time.Millisecond)
-)
+// The simulated operator: its process, its prober, and passes of the reconciler,
+// which are the real ones from the look at the members to the report.
 
 // Names are made once: a pass makes none.
 var (
@@ -43,24 +32,12 @@ var (
 
 func init() {
 	for i := range simNames {
-		simNames[i], simAddrs[i] = memberName(i), memberAddr(i)
+		simNames[i] = naming.Member("g", i)
+		simAddrs[i] = naming.Domain("").MemberAddr("ns", "g", simNames[i])
 	}
 	for i := range simRunIDs {
 		simRunIDs[i], simUIDs[i] = "r"+strconv.Itoa(i), "u"+strconv.Itoa(i)
 	}
-}
-
-// ablation takes protection away, to show that it is needed.
-type ablation struct {
-	trust, inSyncRunID, intent, finishHeld, processCheck bool
-	// staleReport is no protection: without it, the report of a pass that read an
-	// old status fails, as its intent does.
-	staleReport bool
-}
-
-type simVersion struct {
-	at    tick
-	group *v1alpha1.CodisGroup
 }
 
 type probeCode int8
@@ -73,12 +50,12 @@ const (
 
 // probed is what the prober of an operator knows of a member.
 type probed struct {
+	target    prober.Target
 	code      probeCode
 	since     tick
 	phase     tick // until the next question
 	wasSilent bool // in state Silent before since
 	silent    tick // since when it was
-	ip        int  // target
 }
 
 type simOperator struct {
@@ -86,6 +63,7 @@ type simOperator struct {
 	id, host         int
 	alive            bool
 	epoch            int
+	dead             chan struct{} // closed when the process ends
 	started          tick
 	paused           tick // until when it is stopped
 	groupLag, podLag tick
@@ -93,127 +71,16 @@ type simOperator struct {
 
 	busy, dirty bool
 	timer       int
+	failures    int // passes in a row that ended with an error
 	members     [simMembers]probed
+	results     map[string]prober.Result
 	reconciler  *Reconciler
 	current     *simPass
 	last        decision // of the last pass that ended
 	lastHeld    string
 }
 
-// simClock is the clock of the reconciler.
-type simClock struct{ s *sim }
-
-func (c simClock) Now() time.Time                  { return simEpoch.Add(time.Duration(c.s.now) * time.Millisecond) }
-func (c simClock) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
-
-// simClient is the API server for what an operator writes.
-type simClient struct {
-	client.Client
-	o *simOperator
-}
-
-type simStatusWriter struct {
-	client.SubResourceWriter
-	o *simOperator
-}
-
-func (c simClient) Status() client.SubResourceWriter { return simStatusWriter{o: c.o} }
-
-// Patch takes a status, and fails where the object changed since it was read,
-// if the patch asks for that.
-func (w simStatusWriter) Patch(_ context.Context, obj client.Object, patch client.Patch, _ ...client.SubResourcePatchOption) error {
-	s, group := w.o.sim, obj.(*v1alpha1.CodisGroup)
-	if group.ResourceVersion != s.stored().ResourceVersion {
-		data, err := patch.Data(obj)
-		if err != nil {
-			return err
-		}
-		if s.without.staleReport || strings.Contains(string(data), "resourceVersion") {
-			return apierrors.NewConflict(schema.GroupResource{}, group.Name, nil)
-		}
-	}
-	s.merge(&w.o.current.st.before.Status, &group.Status)
-	s.stored().DeepCopyInto(group)
-	return nil
-}
-
-func (s *sim) stored() *v1alpha1.CodisGroup { return s.versions[len(s.versions)-1].group }
-
-func (s *sim) store(group *v1alpha1.CodisGroup) {
-	group.ResourceVersion = strconv.Itoa(len(s.versions) + 1)
-	s.versions = append(s.versions, simVersion{s.now, group})
-}
-
-// cached is what a cache that is behind by lag shows.
-func (s *sim) cached(lag tick) *v1alpha1.CodisGroup {
-	for i := len(s.versions) - 1; i > s.oldest; i-- {
-		if s.versions[i].at <= s.now-lag {
-			return s.versions[i].group
-		}
-	}
-	return s.versions[s.oldest].group
-}
-
-// merge is what a merge patch from before to after does to the stored status.
-func (s *sim) merge(before, after *v1alpha1.CodisGroupStatus) {
-	stored := s.stored()
-	into := stored.Status
-	if before.Ready != after.Ready || before.Replicas != after.Replicas {
-		into.Ready, into.Replicas = after.Ready, after.Replicas
-	}
-	if before.Master != after.Master {
-		into.Master = after.Master
-	}
-	if before.MasterRunID != after.MasterRunID {
-		into.MasterRunID = after.MasterRunID
-	}
-	if !slices.Equal(before.Members, after.Members) {
-		into.Members = after.Members
-	}
-	if !slices.Equal(before.InSync, after.InSync) {
-		into.InSync = after.InSync
-	}
-	into.Promotion = mergePromotion(into.Promotion, before.Promotion, after.Promotion)
-	if !reflect.DeepEqual(before.LastFailover, after.LastFailover) {
-		into.LastFailover = after.LastFailover
-	}
-	if !sameStatus(&into, &stored.Status) {
-		changed := *stored
-		changed.Status = into
-		s.store(&changed)
-	}
-}
-
-// sameStatus compares what passes of a simulated operator write.
-func sameStatus(a, b *v1alpha1.CodisGroupStatus) bool {
-	return a.Master == b.Master && a.MasterRunID == b.MasterRunID && a.Ready == b.Ready && a.Replicas == b.Replicas &&
-		slices.Equal(a.Members, b.Members) && slices.Equal(a.InSync, b.InSync) &&
-		reflect.DeepEqual(a.Promotion, b.Promotion) && reflect.DeepEqual(a.LastFailover, b.LastFailover)
-}
-
-func mergePromotion(stored, before, after *v1alpha1.Promotion) *v1alpha1.Promotion {
-	switch {
-	case reflect.DeepEqual(before, after):
-		return stored
-	case after == nil, before == nil, stored == nil:
-		return after
-	}
-	merged := *stored
-	field := func(into *string, before, after string) {
-		if before != after {
-			*into = after
-		}
-	}
-	field(&merged.Member, before.Member, after.Member)
-	field(&merged.RunID, before.RunID, after.RunID)
-	field(&merged.From, before.From, after.From)
-	cause := string(merged.Cause)
-	field(&cause, string(before.Cause), string(after.Cause))
-	merged.Cause = v1alpha1.FailoverCause(cause)
-	return &merged
-}
-
-// later goes on with a pass, unless the operator has ended by then.
+// later goes on with something, unless the operator has ended by then.
 func (o *simOperator) later(d tick, do func()) {
 	epoch := o.epoch
 	o.sim.after(d, func() {
@@ -247,8 +114,12 @@ func (o *simOperator) wake(d tick) {
 
 // begin starts the process of an operator.
 func (o *simOperator) begin() {
-	o.alive, o.busy, o.dirty, o.started, o.paused = true, false, false, o.sim.now, 0
+	o.alive, o.busy, o.dirty, o.started, o.paused, o.failures = true, false, false, o.sim.now, 0, 0
 	o.epoch++
+	o.dead = make(chan struct{})
+	o.reconciler = &Reconciler{
+		Client: simClient{o: o}, Reader: simReader{o: o}, Recorder: simRecorder{o}, Clock: clock.RealClock{}, Prober: simProber{o: o},
+	}
 	o.sim.logf("operator %d starts", o.id)
 	for i := range o.members {
 		o.members[i] = probed{since: o.sim.now, phase: o.sim.between(0, 250), code: o.code(i)}
@@ -257,12 +128,20 @@ func (o *simOperator) begin() {
 }
 
 func (o *simOperator) crash() {
-	o.alive = false
-	o.epoch++
+	o.stop()
 	o.sim.stats.crashes++
 	o.sim.logf("operator %d ends", o.id)
 }
 
+func (o *simOperator) stop() {
+	if o.alive {
+		o.alive = false
+		o.epoch++
+		close(o.dead)
+	}
+}
+
+// code is what a question to a member meets now.
 func (o *simOperator) code(i int) probeCode {
 	m := &o.sim.srv[i]
 	switch {
@@ -291,10 +170,13 @@ func (o *simOperator) refresh() {
 			p.wasSilent = false
 		}
 		p.code, p.since, p.phase = code, s.now, s.between(0, 250)
-		if code == codeSilent {
+		switch code {
+		case codeSilent:
 			o.wakeWhenSilent(i)
-		} else {
-			o.wake(s.between(1, 8) + p.phase*tick(min(1, code/codeUp)))
+		case codeRefused:
+			o.wake(s.between(1, 8))
+		case codeUp:
+			o.wake(s.between(1, 8) + p.phase)
 		}
 	}
 }
@@ -319,24 +201,71 @@ func (p *probed) silence(now tick) (since tick, is bool) {
 	return p.since + p.phase, p.code == codeSilent && now >= p.since+p.phase+500
 }
 
+// result is what the prober tells of a member.
+func (o *simOperator) result(i int) prober.Result {
+	s, p, m := o.sim, &o.members[i], &o.sim.srv[i]
+	result := prober.Result{UID: p.target.UID, Addr: p.target.Addr, State: prober.Up}
+	since, silent := p.silence(s.now)
+	switch {
+	case silent:
+		result.State, result.Since = prober.Silent, s.time(since)
+	case p.code == codeRefused:
+		result.State = prober.Dead
+	case p.code == codeUp && m.link == lnUp:
+		// The last answer is at most an interval old, and so is what it told.
+		result.Seen, result.Answered = redis.Observation{RunID: simRunIDs[m.run]}, s.time(s.now-p.phase)
+		result.Moved = s.time(max(m.heard, o.started) + p.phase)
+	}
+	return result
+}
+
+// simProber is the prober that an operator has.
+type simProber struct {
+	watcher
+
+	o *simOperator
+}
+
+func (p simProber) Set(_ types.NamespacedName, _ prober.Settings, targets []prober.Target) {
+	for i := range p.o.members {
+		p.o.members[i].target = prober.Target{}
+		for _, target := range targets {
+			if target.Name == simNames[i] {
+				p.o.members[i].target = target
+			}
+		}
+	}
+}
+
+func (p simProber) Results(types.NamespacedName) map[string]prober.Result { return p.o.results }
+
+// simRecorder tells a trace of events.
+type simRecorder struct{ o *simOperator }
+
+func (r simRecorder) Eventf(_, _ runtime.Object, _, _, action, note string, args ...any) {
+	if action == "SwitchOver" {
+		r.o.sim.stats.switchovers++
+	}
+	r.o.sim.logf("operator %d tells: %s", r.o.id, fmt.Sprintf(note, args...))
+}
+
 // simPass is one pass over the group.
 type simPass struct {
 	o       *simOperator
 	s       *sim
 	st      *state
-	ips     [simMembers]int
-	uids    [simMembers]int
-	silent  [simMembers]tick // how long they really could not answer
-	stats   bool
-	order   []int
-	promote [2]int // state and index as the dashboard told
-	deaf    []string
-	ready   tick
+	dead    chan struct{}
+	looking bool
+	told    bool // the trace of what was decided
 	looked  tick
-	after   tick
+	silent  [simMembers]tick // how long they really could not answer
+	after   time.Duration
+	err     error
 }
 
-// pass begins a pass: everything is looked at side by side.
+func (p *simPass) alive() bool { return p.o.alive && p.o.dead == p.dead }
+
+// pass begins a pass.
 func (o *simOperator) pass() {
 	s := o.sim
 	s.stats.passes++
@@ -345,476 +274,84 @@ func (o *simOperator) pass() {
 		o.groupLag, o.podLag = s.between(1, 20), s.between(1, 20)
 	}
 	before := s.cached(o.groupLag)
-	p := &simPass{o: o, s: s, st: &state{group: before.DeepCopy(), before: before.DeepCopy()}, looked: s.now, ready: s.now + 2}
+	p := &simPass{o: o, s: s, dead: o.dead, looked: s.now, looking: true}
+	p.st = &state{
+		group: before.DeepCopy(), before: before, dashboard: simDashboardObject,
+		servers: simServers{p}, api: simAPI{p}, proxies: simProxyAPI{p},
+	}
 	o.current = p
-	w := &p.st.world
-	w.members = make([]member, s.count)
-	for i := range w.members {
-		p.observe(i, &w.members[i])
+	clear(o.results)
+	for i := range s.count {
+		o.results[simNames[i]] = o.result(i)
+		if p.silent[i] = never; o.members[i].code == codeSilent && !o.members[i].wasSilent {
+			p.silent[i] = s.now - o.members[i].since
+		}
 	}
-	w.lastMaster = before.Status.Master
-	w.accepted = before.Annotations[v1alpha1.AnnotationAcceptDataLoss]
-	w.persistent = s.persistent
-	w.window = defaultSilence
-	o.later(1, p.askDashboard)
+	time.Sleep(time.Until(s.time(s.now))) // The clock stands still between passes.
+	go p.run()
+	s.rest()
 }
 
-// observe is observeMember with ask.
-func (p *simPass) observe(i int, m *member) {
-	s, o := p.s, p.o
-	view := s.viewOf(i, o.podLag)
-	m.name, m.addr = simNames[i], simAddrs[i]
-	if !view.exists {
-		m.dead = true
-		return
+// run is Reconcile without what needs the API server only.
+func (p *simPass) run() {
+	defer p.end()
+	ctx, r, s := context.Background(), p.o.reconciler, p.st
+	step := func(f func(context.Context, *state) (time.Duration, error)) reconcile.Step {
+		return func(ctx context.Context) (time.Duration, error) { return f(ctx, s) }
 	}
-	m.uid, m.leaving, m.node = types.UID(simUIDs[view.uid]), view.leaving, "node"
-	p.uids[i], p.ips[i] = view.uid, view.ip
-	if view.ip != 0 {
-		m.ip = "10.0.0.1"
-		p.ask(i, view.ip, m)
+	err := r.observeObjects(ctx, s)
+	r.look(ctx, s)
+	p.looking = false
+	result, failed := reconcile.Run(ctx, step(r.assignRoles), step(r.register))
+	reportMembers(s)
+	reportFailover(s, r.Clock.Now())
+	if err == nil && !reflect.DeepEqual(s.before.Status, s.group.Status) { // The comparison in patch is slow.
+		err = r.patch(ctx, s)
 	}
-	m.dead = !m.redis.Reachable && (m.dead || view.dead())
+	result, p.err = reconcile.Done(result, failed, err)
+	p.after = result.RequeueAfter
 }
 
-func (p *simPass) ask(i, ip int, m *member) {
-	s, probe := p.s, &p.o.members[i]
-	if p.silent[i] = never; probe.code == codeSilent && !probe.wasSilent {
-		p.silent[i] = s.now - probe.since
-	}
-	known := probe.ip == ip
-	probe.ip = ip
-	if since, silent := probe.silence(s.now); known && silent {
-		m.silent = time.Duration(s.now-since) * time.Millisecond
-		m.redis = redis.Observation{Problem: "no answer in time"}
-		return
-	}
-	if s.srv[i].pod.ip != ip || probe.code == codeSilent {
-		m.redis = redis.Observation{Problem: "no answer in time"}
-		p.ready = max(p.ready, s.now+1000)
-		return
-	}
-	if probe.code == codeRefused {
-		m.dead = true
-		m.redis = redis.Observation{Refused: true, Problem: "connection refused"}
-		return
-	}
-	s.observation(i, &m.redis)
-	if r := &m.redis; known && r.WasInSync() {
-		// The last answer is at most an interval old, and so is what it told.
-		moved, answered := max(s.srv[i].heard, p.o.started)+probe.phase, s.now-probe.phase
-		m.deaf = max(0, time.Duration(answered-moved)*time.Millisecond)
+// end is deferred: a pass may panic, or end with its operator.
+func (p *simPass) end() {
+	broken := recover()
+	select {
+	case <-p.dead:
+	default:
+		p.submit(&simCall{pass: p, name: "end", begin: func(*simCall) {
+			if broken != nil {
+				p.s.violate("8: the operator panics: %v", broken)
+				return
+			}
+			p.ended()
+		}})
 	}
 }
 
-// observation is what a server says of itself.
-func (s *sim) observation(i int, into *redis.Observation) {
-	m := &s.srv[i]
-	*into = redis.Observation{
-		Reachable: true, RunID: simRunIDs[m.run], Role: redis.RoleReplica, MasterAddr: redis.FenceAddr,
-		LinkUp: m.link == lnUp, Syncing: m.link == lnSync || m.link == lnLoad, Loading: m.loading || m.link == lnLoad,
-		Offset: s.offsetOf(i), Keys: int64(s.keys(m.data)),
+func (p *simPass) ended() {
+	o, s := p.o, p.s
+	o.last, o.lastHeld, o.busy = p.st.decision, p.st.held, false
+	if p.st.decision.verb == keep {
+		s.lastKeep = max(s.lastKeep, p.looked)
 	}
-	if m.follows >= 0 {
-		into.MasterAddr = simAddrs[m.follows]
+	again := tick(p.after / time.Millisecond)
+	if o.failures++; p.err == nil {
+		o.failures = 0
+	} else {
+		s.logf("operator %d fails: %v", o.id, p.err)
+		again = min(tick(50)<<min(o.failures-1, 10), 15000)
 	}
-	if m.master {
-		into.Role, into.MasterAddr, into.LinkUp, into.Offset = redis.RoleMaster, "", false, int64(m.data.n)
-	}
-}
-
-// askDashboard is observeTopology; a dashboard that is busy answers late.
-func (p *simPass) askDashboard() {
-	d := &p.s.dash
 	switch {
-	case p.s.cut(p.o.host, hostDashboard):
-		p.ready = max(p.ready, p.looked+1000)
-	case !d.up:
-	case d.busy && p.s.now < p.looked+10000:
-		p.o.later(20, p.askDashboard)
-		return
-	case !d.busy:
-		p.stats = true
-		p.order, p.promote, p.deaf = d.order, [2]int{d.promoting, d.index}, p.s.deafProxies()
+	case o.dirty:
+		o.wake(s.between(1, 5))
+	case again > 0:
+		o.wake(again)
 	}
-	p.o.later(max(1, p.ready-p.s.now), p.decide)
-}
-
-// decide is assignRoles.
-func (p *simPass) decide() {
-	s, w := p.s, &p.st.world
-	w.recall(&p.st.group.Status, p.o.reconciler.Clock.Now())
-	if s.without.inSyncRunID {
-		for _, name := range p.st.group.Status.InSync {
-			w.inSync[name] = true
-		}
-	}
-	p.after = later
-	if !p.stats {
-		p.finish()
-		return
-	}
-	w.deafProxies = p.deaf
-	w.order = make([]string, len(p.order))
-	for i, m := range p.order {
-		w.order[i] = simAddrs[m]
-	}
-	if p.promote[0] != 0 {
-		p.finishPromotion(p.order[p.promote[1]])
-		return
-	}
-	p.st.decision = decideMaster(*w)
-	d := &p.st.decision
-	if d.verb != keep && s.tracing {
-		s.logf("operator %d decides %s; %s", p.o.id, d.text(), s.brief(w))
-	}
-	if d.verb != keep {
-		s.step("decide", p.indexOf(d.master))
-	}
-	p.carryOut(d)
-}
-
-func (p *simPass) carryOut(d *decision) {
-	if d.verb == promote && d.master == nil || d.verb == fence && d.heir == nil {
-		p.s.violate("8: %s in favour of nobody", d.verb) // The operator would panic.
-		return
-	}
-	switch d.verb {
-	case lift:
-		p.lift(p.indexOf(d.master))
-	case promote:
-		p.promoteMember(p.indexOf(d.master))
-	case keep:
-		p.settle()
-	case fence:
-		p.fence(p.indexOf(d.master))
-	case wait:
-		if p.after = soon; d.reason == v1alpha1.ReasonMasterUnreachable {
-			p.after = closely
-		}
-		p.finish()
-	case hold:
-		p.finish()
-	}
-}
-
-func (p *simPass) indexOf(m *member) int {
-	for i := range p.st.world.members {
-		if m != nil && p.st.world.members[i].addr == m.addr {
-			return i
-		}
-	}
-	return -1
-}
-
-// intend calls the real intend; it takes time, and may be the last that happens.
-func (p *simPass) intend(i int, from string, cause v1alpha1.FailoverCause, next func()) {
-	m := &p.st.world.members[i]
-	if promotion := p.st.group.Status.Promotion; promotion != nil && promotion.Member == m.name && promotion.RunID == m.redis.RunID {
-		next()
-		return
-	}
-	if p.s.without.intent {
-		next()
-		return
-	}
-	p.o.later(p.s.between(2, 15), func() {
-		err := p.o.reconciler.intend(context.Background(), p.st, *m, from, cause)
-		p.s.logf("operator %d intends %s: %v", p.o.id, m.name, err)
-		p.call("intend", i, func() {
-			if err != nil {
-				p.after = soon
-				p.finish()
-				return
-			}
-			next()
-		})
-	})
-}
-
-// call ends an external call: whatever a schedule does right then comes first.
-func (p *simPass) call(name string, member int, next func()) {
-	epoch := p.o.epoch
-	p.s.step(name, member)
-	if p.o.epoch == epoch {
-		p.o.later(1, next)
-	}
-}
-
-// same is stillThere and the comparison in front of SLAVEOF.
-func (p *simPass) same(i int) bool {
-	s, m := p.s, &p.st.world.members[i]
-	if s.srv[i].proc != procUp || s.cut(p.o.host, hostMember+i) {
-		return false
-	}
-	if s.without.processCheck {
-		return true
-	}
-	if s.srv[i].pod.uid != p.uids[i] || s.srv[i].pod.ip != p.ips[i] {
-		return false
-	}
-	var now redis.Observation
-	s.observation(i, &now)
-	return now.RunID == m.redis.RunID && now.Role == m.redis.Role && now.MasterAddr == m.redis.MasterAddr
-}
-
-// makeMaster calls next with whether it succeeded.
-func (p *simPass) makeMaster(i int, next func(ok bool)) {
-	p.o.later(p.s.between(1, 6), func() {
-		m := &p.st.world.members[i]
-		same := p.s.srv[i].pod.uid == p.uids[i] && p.s.srv[i].pod.ip == p.ips[i]
-		if p.s.without.processCheck {
-			same = true
-		}
-		ok := same && (m.redis.IsMaster() || p.same(i))
-		if ok && !m.redis.IsMaster() {
-			p.s.checkReplaced(p, i)
-			p.s.makeMaster(i, byOperator)
-		}
-		p.call("makeMaster", i, func() { next(ok) })
-	})
-}
-
-func (p *simPass) lift(i int) {
-	m := &p.st.world.members[i]
-	if m.redis.IsMaster() {
-		p.st.decision.verb = keep
-		p.settle()
-		return
-	}
-	p.intend(i, "", "", func() {
-		p.makeMaster(i, func(ok bool) {
-			if !ok {
-				p.st.decision = decision{verb: wait, reason: v1alpha1.ReasonProgressing, message: "does not become master yet"}
-				p.after = soon
-				p.finish()
-				return
-			}
-			p.s.stats.lifts++
-			m.redis.Role, m.redis.MasterAddr = redis.RoleMaster, ""
-			p.st.decision.verb = keep
-			p.settle()
-		})
-	})
-}
-
-func (p *simPass) promoteMember(i int) {
-	m := &p.st.world.members[i]
-	from := p.st.world.order[0]
-	if old := p.st.world.byAddr(from); old != nil {
-		from = old.name
-	}
-	p.after = soon
-	p.intend(i, from, p.st.decision.cause, func() {
-		p.makeMaster(i, func(ok bool) {
-			if !ok {
-				p.finish()
-				return
-			}
-			p.dashboard(i, func(ok bool) {
-				if ok {
-					p.s.stats.promotions++
-					p.st.promoted(m)
-				}
-				p.finish()
-			})
-		})
-	})
-}
-
-// dashboard calls promote; a dashboard that does not answer in ten seconds is
-// given up, one that ends at once.
-func (p *simPass) dashboard(i int, next func(ok bool)) {
-	s, o := p.s, p.o
-	if s.cut(o.host, hostDashboard) || !s.dash.up {
-		o.later(s.between(1, 1000), func() { next(false) })
-		return
-	}
-	answered := false
-	dash := s.dash.epoch
-	answer := func(ok bool) {
-		if !answered {
-			answered = true
-			p.call("promote", i, func() { next(ok) })
-		}
-	}
-	epoch := o.epoch
-	s.promoteCall(i, func(ok bool) {
-		if o.epoch == epoch && !s.cut(o.host, hostDashboard) {
-			o.later(1, func() { answer(ok) })
-		}
-	})
-	var watch func()
-	watch = func() {
-		if !answered && s.dash.epoch != dash {
-			answer(false)
-		} else if !answered {
-			o.later(500, watch)
-		}
-	}
-	o.later(100, watch)
-	o.later(10000, func() { answer(false) })
-}
-
-func (p *simPass) finishPromotion(i int) {
-	st := p.st
-	st.decision = decision{verb: wait, reason: v1alpha1.ReasonProgressing, message: "finishing a promotion"}
-	held := finishHeld(st.world, simAddrs[i])
-	if held != "" && !p.s.without.finishHeld {
-		st.decision = decision{verb: hold, reason: v1alpha1.ReasonPromotionHeld, message: held}
-		p.finish()
-		return
-	}
-	p.s.logf("operator %d finishes the promotion of g-%d", p.o.id, i)
-	promote := func() {
-		p.dashboard(i, func(ok bool) {
-			if ok {
-				p.after = soon
-			}
-			p.finish()
-		})
-	}
-	if m := &st.world.members[i]; m.known() {
-		p.intend(i, st.group.Status.Master, v1alpha1.CauseFoundMaster, promote)
-		return
-	}
-	promote()
-}
-
-func (p *simPass) fence(i int) {
-	heir := p.indexOf(p.st.decision.heir)
-	p.after = closely
-	p.intend(heir, p.st.decision.master.name, v1alpha1.CauseMasterSilent, func() {
-		p.o.later(p.s.between(2, 20), func() {
-			if p.s.srv[i].pod.uid == p.uids[i] {
-				p.s.checkReplaced(p, heir)
-				p.s.checkCoolDown(p)
-				p.s.stats.fences++
-				p.s.deletePod(i, 1000)
-			}
-			p.call("fence", i, p.finish)
-		})
-	})
-}
-
-// settle points replicas at the master.
-func (p *simPass) settle() {
-	w, master := p.st.world, *p.st.decision.master
-	if p.s.without.trust {
-		w.masterRunID = ""
-	}
-	follows, held := decideFollowers(w, master)
-	p.st.held = held
-	p.point(follows, p.indexOf(&master))
-}
-
-func (p *simPass) point(follows []member, master int) {
-	if len(follows) == 0 {
-		p.settled(master)
-		return
-	}
-	i := p.indexOf(&follows[0])
-	p.o.later(p.s.between(1, 6), func() {
-		if !p.same(i) {
-			p.after = soon
-			p.register(master)
-			return
-		}
-		p.s.follow(i, master)
-		p.call("follow", i, func() { p.point(follows[1:], master) })
-	})
-}
-
-func (p *simPass) settled(master int) {
-	w := &p.st.world
-	m := w.members[master]
-	p.after = steady
-	switch follows, _ := decideFollowers(*w, m); {
-	case len(follows) == 0 && p.st.held == "" && w.accepted == m.name && w.allFollow(m):
-		p.after = soon
-		cleared := p.s.stored().DeepCopy()
-		delete(cleared.Annotations, v1alpha1.AnnotationAcceptDataLoss)
-		p.s.store(cleared)
-	case !p.o.reconciler.inSync(p.st):
-		p.after = soon
-	}
-	p.register(master)
-}
-
-// register tells the dashboard about members, the master first.
-func (p *simPass) register(master int) {
-	d := &p.s.dash
-	if p.st.decision.verb != keep || len(p.order) == p.s.count {
-		p.finish()
-		return
-	}
-	p.o.later(p.s.between(2, 8), func() {
-		if d.up && !d.busy && d.promoting == 0 && !p.s.cut(p.o.host, hostDashboard) {
-			d.order = append([]int{}, d.order...)
-			p.add(master)
-			for i := range p.s.count {
-				if p.st.world.members[i].redis.Reachable {
-					p.add(i)
-				}
-			}
-		}
-		p.after = soon
-		p.call("register", master, p.finish)
-	})
-}
-
-func (p *simPass) add(i int) {
-	if d := &p.s.dash; !slices.Contains(d.order, i) {
-		d.order = append(d.order, i)
-	}
-}
-
-// finish is report and patch.
-func (p *simPass) finish() {
-	p.o.later(p.s.between(2, 25), func() {
-		reportMembers(p.st)
-		reportFailover(p.st, p.o.reconciler.Clock.Now())
-		before := len(p.s.versions)
-		// The comparison in patch is slow.
-		if !sameStatus(&p.st.before.Status, &p.st.group.Status) {
-			if err := p.o.reconciler.patch(context.Background(), p.st); err != nil {
-				p.s.logf("operator %d cannot report: %v", p.o.id, err)
-				p.after = soon
-			}
-		}
-		p.o.last, p.o.lastHeld = p.st.decision, p.st.held
-		p.o.busy = false
-		if p.st.decision.verb == keep {
-			p.s.lastKeep = max(p.s.lastKeep, p.looked)
-		}
-		if len(p.s.versions) > before {
-			p.s.step("report", -1)
-		}
-		if !p.o.alive {
-			return
-		}
-		if p.o.dirty {
-			p.o.wake(p.s.between(1, 5))
-			return
-		}
-		p.o.wake(p.after)
-	})
 }
 
 // newSimOperator makes an operator that does not run yet.
 func newSimOperator(s *sim, id int) *simOperator {
-	o := &simOperator{sim: s, id: id, host: hostOperator + id}
-	o.reconciler = &Reconciler{Client: simClient{o: o}, Clock: simClock{s}}
-	return o
+	return &simOperator{sim: s, id: id, host: hostOperator + id, results: map[string]prober.Result{}}
 }
 
-// newSimGroup is a group whose status the operator has not written yet.
-func newSimGroup(count int) *v1alpha1.CodisGroup {
-	replicas := int32(count)
-	return &v1alpha1.CodisGroup{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "g", UID: "u"},
-		// Without a condition it would be written whole, as the first status is.
-		Status: v1alpha1.CodisGroupStatus{Conditions: []metav1.Condition{{Type: v1alpha1.ConditionReady}}},
-		Spec:   v1alpha1.CodisGroupSpec{ID: 1, CodisGroupTemplate: v1alpha1.CodisGroupTemplate{Replicas: &replicas}},
-	}
-}
+var simDashboardObject = &v1alpha1.CodisDashboard{}

@@ -192,7 +192,7 @@ func (s *state) tell(ctx context.Context, routes []codis.Route) error {
 	failed := make([]error, len(s.stats.Proxy.Models))
 	var wg sync.WaitGroup
 	for i, proxy := range s.stats.Proxy.Models {
-		wg.Go(func() { failed[i] = codis.FillSlots(ctx, proxy, s.servers.Password, routes) })
+		wg.Go(func() { failed[i] = s.proxies.FillSlots(ctx, proxy, routes) })
 	}
 	wg.Wait()
 	return errors.Join(failed...)

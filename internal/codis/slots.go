@@ -112,15 +112,21 @@ func routes(ctx context.Context, addr, path string) ([]Route, error) {
 	return routes, nil
 }
 
+// Proxies is a client of the proxies of one product.
+type Proxies struct {
+	// Password of the product.
+	Password string
+}
+
 // FillSlots tells a proxy routes. It returns when requests that were under way
 // on those slots are done (reference: measured 15-24 ms for 512 slots on two
-// proxies). The password is the product's.
-func FillSlots(ctx context.Context, proxy Proxy, password string, routes []Route) error {
+// proxies).
+func (p Proxies) FillSlots(ctx context.Context, proxy Proxy, routes []Route) error {
 	body, err := json.Marshal(routes)
 	if err != nil {
 		return fmt.Errorf("encode routes: %w", err)
 	}
-	path := "/api/proxy/fillslots/" + XAuth(proxy.Product, password, proxy.Token)
+	path := "/api/proxy/fillslots/" + XAuth(proxy.Product, p.Password, proxy.Token)
 	var answer string
 	if err := call(ctx, http.MethodPut, proxy.AdminAddr, path, body, &answer); err != nil {
 		return err
