@@ -43,6 +43,7 @@ func (s *sim) checkAlways() {
 
 // checkPromoted is invariant 1 at the end of a promotion.
 func (s *sim) checkPromoted() {
+	s.stats.promotions++
 	for i := range s.proxy {
 		p := &s.proxy[i]
 		if p.registered && p.up && p.online && !s.cut(hostDashboard, hostProxy+i) && p.route != s.dash.order[0] {

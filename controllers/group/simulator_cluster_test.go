@@ -129,7 +129,7 @@ func (s *sim) podGoes(i int) {
 			pod.podView = podView{exists: true, uid: s.uids, born: s.now}
 			s.podChanged(i)
 			s.podLater(i, s.between(200, 1200), func() {
-				pod.ip = s.uids
+				pod.ip = pod.uid
 				s.start(i)
 				s.podChanged(i)
 			})

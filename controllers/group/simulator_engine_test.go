@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing/synctest"
 	"time"
@@ -75,7 +76,7 @@ type sim struct {
 
 // simStats counts what happened, so that a run shows that it tested something.
 type simStats struct {
-	schedules, promotions, switchovers, lifts, fences, held, crashes, passes, calls, writes, lost, lostLate, raced, faults int
+	schedules, promotions, switchovers, fences, held, crashes, passes, calls, writes, lost, lostLate, raced, faults int
 	seconds                                                                                                                int64
 }
 
@@ -259,6 +260,7 @@ func (s *sim) beginCalls() {
 	for _, c := range calls {
 		if c.pass.alive() {
 			s.stats.calls++
+			c.tell()
 			c.begin(c)
 		}
 	}
@@ -290,4 +292,32 @@ func (c *simCall) answer(err error) {
 		c.pass.s.step(c.name, c.about)
 	}
 	c.after(1, func() { c.reply(err) })
+}
+
+// tell adds what is asked to the trace, and why, once in a pass.
+func (c *simCall) tell() {
+	p := c.pass
+	if !p.s.tracing || c.name == "stats" || c.name == "observe" {
+		return
+	}
+	if d := p.st.decision; c.name == "end" && (d.verb != keep || p.err != nil || p.st.held != "") || c.name != "end" && !p.told {
+		p.told = true
+		p.s.logf("operator %d: %s %s %s; %s", p.o.id, d.text(), p.st.held, p.st.switchHeld, p.st.world.brief())
+	}
+	if c.name != "end" {
+		p.s.logf("operator %d calls %s %d", p.o.id, c.name, c.about)
+	}
+}
+
+// brief describes a world for a trace.
+func (w *world) brief() string {
+	var b strings.Builder
+	for i := range w.members {
+		m := &w.members[i]
+		fmt.Fprintf(&b, "%s{dead=%t silent=%s deaf=%s leaving=%t %s %s of %s up=%t sync=%t off=%d keys=%d insync=%t} ", m.name, m.dead,
+			m.silent, m.deaf, m.leaving, m.redis.RunID, m.redis.Role, m.redis.MasterAddr, m.redis.LinkUp, m.redis.Syncing,
+			m.redis.Offset, m.redis.Keys, w.inSync[m.name])
+	}
+	fmt.Fprintf(&b, "order=%v masterRun=%s promoted=%s", w.order, w.masterRunID, w.promotedRunID)
+	return b.String()
 }

@@ -5,12 +5,10 @@ package group
 
 import (
 	"flag"
-	"fmt"
 	"math/rand/v2"
 	"regexp"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -229,8 +227,3 @@ func TestSimulationIsTheSameTwice(t *testing.T) {
 		}
 	})
 }
-
-func (s *sim) brief() string { return "" }
-
-var _ = slices.Clone[[]int]
-var _ = fmt.Sprint
