@@ -153,7 +153,7 @@ func routed(f failover) *decision {
 // that stopped halfway left it so.
 func (w world) candidate(master *member) *member {
 	candidates := w.where(func(m member) bool {
-		return m.addr != master.addr && w.registered(m) && w.inSync[m.name] && m.known() && !m.redis.Syncing && !m.leaving &&
+		return m.addr != master.addr && w.inSync[m.name] && m.known() && !m.redis.Syncing && !m.leaving &&
 			(m.redis.Follows(master.addr) || w.meant(m)) && (m.redis.HasData() || !w.anyData())
 	})
 	sort.SliceStable(candidates, func(i, j int) bool {
@@ -175,7 +175,7 @@ func (w world) meant(m member) bool {
 		(m.redis.RunID == w.promotedRunID || m.redis.RunID == w.masterRunID)
 }
 
-// registered tells whether the dashboard knows a member, which it must to promote it.
+// registered tells whether the dashboard knows a member.
 func (w world) registered(m member) bool {
 	return len(w.order) == 0 || slices.Contains(w.order, m.addr)
 }

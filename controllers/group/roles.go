@@ -57,8 +57,8 @@ type world struct {
 	// inSync names the members that were in sync when the master last answered.
 	inSync map[string]bool
 	// masterRunID is the process that was master when the operator last looked, and
-	// promotedRunID the one that it was about to make master.
-	masterRunID, promotedRunID string
+	// promotedRunID the one that it was about to make master, of the member promoted.
+	masterRunID, promotedRunID, promoted string
 	// runIDs of the members, as they were last seen.
 	runIDs map[string]string
 	// window is how long a master must be silent before that means anything.
@@ -245,10 +245,10 @@ func decideAfterRestart(w world, current *member) decision {
 // goesOn tells whether the only member that takes writes shall be what the
 // dashboard calls master. A promotion makes the server master before it tells
 // the dashboard, and may have stopped in between: who was in sync goes on. So
-// does the process that the operator knows as the master, whatever the dashboard
-// was told since.
+// does the process that the operator knows as the master, whatever somebody told the
+// dashboard since. Where the operator told it, clients write to the new master already.
 func (w world) goesOn(m, current *member) bool {
-	if w.masterRunID != "" && m.redis.RunID == w.masterRunID {
+	if w.masterRunID != "" && m.redis.RunID == w.masterRunID && w.promoted != current.name {
 		return true
 	}
 	if !w.inSync[m.name] && current.hasWholeData() {
@@ -321,7 +321,7 @@ func (w world) bestSurvivor(current *member) *member {
 		// follows tells that it is the process that was recorded: another one
 		// would be fenced.
 		whole := m.redis.WasInSync() || w.inSync[m.name] && m.known() && !m.redis.Syncing
-		return m.addr != current.addr && w.registered(m) && m.redis.Follows(current.addr) && whole &&
+		return m.addr != current.addr && m.redis.Follows(current.addr) && whole &&
 			m.redis.HasData() && !m.leaving
 	})
 	sort.SliceStable(survivors, func(i, j int) bool {
@@ -340,7 +340,7 @@ func (w world) bestSurvivor(current *member) *member {
 // mostKeys returns the member with most keys, the first of equals. A copy under
 // way is no dataset.
 func (w world) mostKeys() *member {
-	whole := w.where(func(m member) bool { return m.known() && !m.redis.Syncing && w.registered(m) })
+	whole := w.where(func(m member) bool { return m.known() && !m.redis.Syncing })
 	if len(whole) == 0 {
 		return nil
 	}

@@ -77,7 +77,7 @@ type sim struct {
 // simStats counts what happened, so that a run shows that it tested something.
 type simStats struct {
 	schedules, promotions, switchovers, fences, held, crashes, passes, calls, writes, lost, lostLate, raced, faults int
-	seconds                                                                                                                int64
+	seconds                                                                                                         int64
 }
 
 func (s *sim) logf(format string, args ...any) {
@@ -294,18 +294,20 @@ func (c *simCall) answer(err error) {
 	c.after(1, func() { c.reply(err) })
 }
 
-// tell adds what is asked to the trace, and why, once in a pass.
+// tell adds what is asked to the trace, and why, unless that was the last it said.
 func (c *simCall) tell() {
-	p := c.pass
+	p, o := c.pass, c.pass.o
 	if !p.s.tracing || c.name == "stats" || c.name == "observe" {
 		return
 	}
-	if d := p.st.decision; c.name == "end" && (d.verb != keep || p.err != nil || p.st.held != "") || c.name != "end" && !p.told {
-		p.told = true
-		p.s.logf("operator %d: %s %s %s; %s", p.o.id, d.text(), p.st.held, p.st.switchHeld, p.st.world.brief())
+	d := p.st.decision
+	said := fmt.Sprint(d.verb, d.master == nil || d.master.addr == "", d.reason, d.message, p.st.held, p.st.switchHeld)
+	if said != o.said {
+		o.said = said
+		p.s.logf("operator %d: %s %s %s; %s", o.id, d.text(), p.st.held, p.st.switchHeld, p.st.world.brief())
 	}
-	if c.name != "end" {
-		p.s.logf("operator %d calls %s %d", p.o.id, c.name, c.about)
+	if c.name != "get" && c.name != "end" {
+		p.s.logf("operator %d calls %s %d", o.id, c.name, c.about)
 	}
 }
 

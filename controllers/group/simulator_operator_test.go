@@ -77,6 +77,7 @@ type simOperator struct {
 	reconciler  *Reconciler
 	current     *simPass
 	last        decision // of the last pass that ended
+	said        string   // what a trace tells of the last decision
 	lastHeld    string
 }
 
@@ -256,7 +257,6 @@ type simPass struct {
 	st      *state
 	dead    chan struct{}
 	looking bool
-	told    bool // the trace of what was decided
 	looked  tick
 	silent  [simMembers]tick // how long they really could not answer
 	after   time.Duration

@@ -159,16 +159,16 @@ func (s *sim) take(c *simCall, until tick, do func(done func(ok bool))) {
 		c.after(10, func() { s.take(c, until, do) })
 		return
 	}
-	ended := false
+	answered := false
 	d.open = append(d.open, c)
 	do(func(ok bool) {
-		ended = true
 		d.open = slices.DeleteFunc(d.open, func(open *simCall) bool { return open == c })
 		if c.pass.alive() && !s.cut(c.pass.o.host, hostDashboard) {
+			answered = true
 			c.answer(simError(ok))
 		}
 	})
-	if !ended {
+	if !answered {
 		c.after(until-s.now, func() { c.answer(errSimTimeout) })
 	}
 }

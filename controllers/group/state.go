@@ -143,7 +143,7 @@ func (w *world) recall(status *v1alpha1.CodisGroupStatus, now time.Time) {
 	w.masterRunID, w.sinceFailover = status.MasterRunID, coolDown
 	w.behind, w.guarded = status.DashboardBehind, status.WritesGuarded
 	if status.Promotion != nil {
-		w.promotedRunID = status.Promotion.RunID
+		w.promotedRunID, w.promoted = status.Promotion.RunID, status.Promotion.Member
 	}
 	if last := status.LastFailover; last != nil {
 		w.sinceFailover = now.Sub(last.Time.Time)

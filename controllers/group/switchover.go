@@ -77,8 +77,9 @@ func (w world) successor(master *member) *member {
 // Phases: the intent is recorded; the group's slots are locked on every proxy,
 // which then holds requests; the replica receives the last writes; it is made
 // master, and the dashboard promotes it, which unlocks the slots with the new
-// route. Whatever fails before that unlocks them with the old one. After a crash
-// the next pass finds the intent and unlocks first (undoSwitchover).
+// route. Whatever fails unlocks them with the route that the dashboard knows. The
+// intent stays: the next pass finds who is master, and unlocks first if that is the
+// old one (undoSwitchover). It does the same after a crash.
 func (r *Reconciler) switchOver(ctx context.Context, s *state, to *member) (time.Duration, error) {
 	if r.justGivenUp(s) {
 		s.switchHeld = fmt.Sprintf("the switchover to %s was given up a moment ago and is tried again", to.name)
@@ -100,9 +101,10 @@ func (r *Reconciler) switchOver(ctx context.Context, s *state, to *member) (time
 	if err != nil {
 		s.switchHeld = fmt.Sprintf("the switchover to %s was given up and is tried again: %s", to.name, cause(err))
 	}
-	to.redis.LinkUp = false // It may have been made master: the next pass looks.
+	to.redis.LinkUp = false // It may have been made master: the next pass looks, and may need the intent.
 	r.givenUp.Store(s.group.UID, r.Clock.Now())
-	return reconcile.Later, r.undoSwitchover(ctx, s)
+	s.try("resync the group", s.api.ResyncGroup(ctx, int(s.group.Spec.ID)))
+	return reconcile.Later, nil
 }
 
 // retryAfter is how long clients are left alone after a switchover that was given up.
