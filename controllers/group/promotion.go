@@ -143,12 +143,26 @@ func finishHeld(w world, addr string) string {
 			"annotate the group with %s=%s to go on without the data of the others",
 			candidate.name, v1alpha1.AnnotationAcceptDataLoss, candidate.name)
 	}
+	if newer := w.newer(candidate); newer != nil {
+		return fmt.Sprintf("a promotion of %s was left half-done and %s has newer data: "+
+			"annotate the group with %s=%s to go on without it",
+			candidate.name, newer.name, v1alpha1.AnnotationAcceptDataLoss, candidate.name)
+	}
 	unknown := w.firstUnknown(candidate)
 	if !candidate.redis.HasData() && !w.inSync[candidate.name] && unknown != nil {
 		return fmt.Sprintf("a promotion of %s was left half-done, it has no data, and %s, which may have some, "+
 			"cannot be asked (%s): bring it back", candidate.name, unknown.name, problem(*unknown))
 	}
 	return ""
+}
+
+// newer returns a member that was in sync with the last master, where the candidate
+// of a promotion was not and takes no writes.
+func (w world) newer(candidate *member) *member {
+	if w.inSync[candidate.name] || candidate.redis.IsMaster() {
+		return nil
+	}
+	return first(w.where(func(m member) bool { return w.inSync[m.name] && m.hasWholeData() }))
 }
 
 // lift ends the replication of a member that the dashboard calls master, or

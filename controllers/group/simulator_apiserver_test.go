@@ -65,14 +65,18 @@ func (s *sim) annotate(name, value string) {
 }
 
 // newSimGroup is a group whose status the operator has not written yet.
-func newSimGroup(count int) *v1alpha1.CodisGroup {
+func newSimGroup(count int, persistent bool) *v1alpha1.CodisGroup {
 	replicas := int32(count)
-	return &v1alpha1.CodisGroup{
+	group := &v1alpha1.CodisGroup{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "g", UID: "u"},
 		// Without a condition it would be written whole, as the first status is.
 		Status: v1alpha1.CodisGroupStatus{Conditions: []metav1.Condition{{Type: v1alpha1.ConditionReady}}},
 		Spec:   v1alpha1.CodisGroupSpec{ID: 1, CodisGroupTemplate: v1alpha1.CodisGroupTemplate{Replicas: &replicas}},
 	}
+	if persistent {
+		group.Spec.Storage = &v1alpha1.Storage{}
+	}
+	return group
 }
 
 var (

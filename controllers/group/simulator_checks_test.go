@@ -26,10 +26,12 @@ const (
 const (
 	lagBound     tick = 700
 	diskLagBound tick = 1300
-	// noticeBound is how long a replica may hear nothing before a pass must know.
-	noticeBound tick = 2100
-	// meddling is how many writes may go where somebody changes roles by hand.
-	meddling = 40
+	// noticeBound is how long a replica may hear nothing before a pass must know: twice
+	// the window, and the time between questions and pings.
+	noticeBound tick = 3600
+	// meddling is how many writes may go where somebody changes roles by hand: those
+	// of a second, which is how old a pass's look can be.
+	meddling = 120
 )
 
 // checkAlways is invariant 1: at no time do registered proxies send writes to

@@ -48,7 +48,7 @@ func (s *sim) begin(seed uint64, without ablation, tracing bool) {
 	for i := range simMembers {
 		s.nodeOf[hostMember+i] = i
 	}
-	s.store(newSimGroup(s.count))
+	s.store(newSimGroup(s.count, s.persistent))
 	s.ops = []*simOperator{newSimOperator(s, 0), newSimOperator(s, 1)}
 	s.beginMembers()
 	s.dash.up = true

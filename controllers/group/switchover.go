@@ -145,13 +145,19 @@ func (r *Reconciler) handOver(ctx context.Context, s *state, master, to member) 
 	}
 	locked := r.Clock.Now()
 	if err = s.tell(ctx, routes); err == nil {
-		err = r.becomeEqual(ctx, s, master, to)
+		err = r.catchUp(ctx, s, master, to)
 	}
 	if err == nil && r.Clock.Since(locked) > lockLimit {
 		err = errNotCaughtUp
 	}
 	if err == nil {
-		return s.servers.MakeMaster(ctx, redisAddr(to), to.redis)
+		err = s.takeOver(ctx, to)
+	}
+	if err == nil && r.Clock.Since(locked) > lockLimit {
+		err = errNotCaughtUp
+	}
+	if err == nil {
+		return nil
 	}
 	return errors.Join(err, s.unlock(ctx, routes))
 }
@@ -176,15 +182,15 @@ func (s *state) unlock(ctx context.Context, locked []codis.Route) error {
 	return s.tell(ctx, routes)
 }
 
-// becomeEqual waits until the member has received everything, and makes sure
-// that every proxy knows of the lock.
-func (r *Reconciler) becomeEqual(ctx context.Context, s *state, master, to member) error {
+// takeOver makes the member master, and makes sure that every proxy knows of the
+// lock by then: the old one still takes the writes of a proxy that does not.
+func (s *state) takeOver(ctx context.Context, to member) error {
 	var wg sync.WaitGroup
-	var changed, behind error
+	var changed, refused error
 	wg.Go(func() { changed = s.sameProxies(ctx) })
-	wg.Go(func() { behind = r.catchUp(ctx, s, master, to) })
+	wg.Go(func() { refused = s.servers.MakeMaster(ctx, redisAddr(to), to.redis) })
 	wg.Wait()
-	return errors.Join(changed, behind)
+	return errors.Join(changed, refused)
 }
 
 // tell tells routes to every registered proxy, side by side.
