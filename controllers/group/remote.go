@@ -34,11 +34,14 @@ type servers interface {
 	Observe(ctx context.Context, addr string) redis.Observation
 	MakeMaster(ctx context.Context, addr string, seen redis.Observation) error
 	Follow(ctx context.Context, addr string, seen redis.Observation, master string) error
+	GuardWrites(ctx context.Context, addr string, seen redis.Observation, on bool) error
 	SlotsWithKeys(ctx context.Context, addr string) ([]int, error)
 }
 
 // proxies is codis.Proxies.
 type proxies interface {
+	Model(ctx context.Context, adminAddr string) (*codis.Proxy, error)
+	Routes(ctx context.Context, adminAddr string) ([]codis.Route, error)
 	FillSlots(ctx context.Context, proxy codis.Proxy, routes []codis.Route) error
 }
 

@@ -65,14 +65,15 @@ func (s *sim) annotate(name, value string) {
 }
 
 // newSimGroup is a group whose status the operator has not written yet.
-func newSimGroup(count int, persistent bool) *v1alpha1.CodisGroup {
+func newSimGroup(count int, persistent bool, protection v1alpha1.Protection) *v1alpha1.CodisGroup {
 	replicas := int32(count)
 	group := &v1alpha1.CodisGroup{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "g", UID: "u"},
 		// Without a condition it would be written whole, as the first status is.
-		Status: v1alpha1.CodisGroupStatus{Conditions: []metav1.Condition{{Type: v1alpha1.ConditionReady}}},
+		Status: v1alpha1.CodisGroupStatus{Slots: 1, Conditions: []metav1.Condition{{Type: v1alpha1.ConditionReady}}},
 		Spec:   v1alpha1.CodisGroupSpec{ID: 1, CodisGroupTemplate: v1alpha1.CodisGroupTemplate{Replicas: &replicas}},
 	}
+	group.Spec.Failover = &v1alpha1.Failover{SplitBrainProtection: protection}
 	if persistent {
 		group.Spec.Storage = &v1alpha1.Storage{}
 	}
@@ -97,7 +98,7 @@ func give(pod *corev1.Pod, into client.Object) error {
 type simReader struct {
 	client.Reader
 
-	o *simOperator
+	o *simLife
 }
 
 func (r simReader) Get(ctx context.Context, key client.ObjectKey, obj client.Object, _ ...client.GetOption) error {
@@ -128,7 +129,7 @@ func memberNamed(pod string) int {
 type simClient struct {
 	client.Client
 
-	o *simOperator
+	o *simLife
 }
 
 func (c simClient) Get(_ context.Context, key client.ObjectKey, obj client.Object, _ ...client.GetOption) error {
@@ -136,6 +137,17 @@ func (c simClient) Get(_ context.Context, key client.ObjectKey, obj client.Objec
 		return give(c.o.sim.viewOf(i, c.o.podLag), obj)
 	}
 	return errSimNotFound
+}
+
+// List shows the pods of proxies.
+func (c simClient) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
+	pods := list.(*corev1.PodList)
+	for i := range c.o.sim.proxy {
+		pod := corev1.Pod{}
+		pod.Name, pod.Status.PodIP = simProxyNames[i], simProxyIPs[i]
+		pods.Items = append(pods.Items, pod)
+	}
+	return nil
 }
 
 // Delete takes the pod of a master that is fenced.
@@ -180,7 +192,7 @@ func (c simClient) Status() client.SubResourceWriter { return simStatusWriter{o:
 type simStatusWriter struct {
 	client.SubResourceWriter
 
-	o *simOperator
+	o *simLife
 }
 
 // Patch takes a status, and fails where the object changed since it was read,

@@ -156,16 +156,26 @@ func (s *sim) dashLook() {
 		if answers && !p.online && len(d.order) > 0 && !d.busy {
 			p.online, p.registered = true, true
 			p.route, p.locked = d.order[0], d.promoting == prepared
-			p.entry = codis.Proxy{
-				Token: fmt.Sprintf("t%d-%d", i, p.life), AdminAddr: simProxyNames[i], Hostname: simProxyNames[i],
-			}
+			p.entry = p.model(i)
 			s.logf("proxy %d is online with route to g-%d", i, p.route)
 		}
 	}
 	s.dashLater(1000, s.dashLook)
 }
 
-var simProxyNames = [simProxies]string{"proxy-0", "proxy-1"}
+// Names and addresses of proxies.
+var (
+	simProxyNames = [simProxies]string{"proxy-0", "proxy-1"}
+	simProxyIPs   = [simProxies]string{"10.1.0.0", "10.1.0.1"}
+	simProxyAddrs = [simProxies]string{"10.1.0.0:11080", "10.1.0.1:11080"}
+)
+
+// model is what a proxy says of itself. Another pod has another token.
+func (p *simProxy) model(i int) codis.Proxy {
+	return codis.Proxy{
+		Token: fmt.Sprintf("t%d-%d", i, p.life), AdminAddr: simProxyAddrs[i], Hostname: simProxyNames[i], Product: simProduct,
+	}
+}
 
 // topology is what the dashboard tells: the group owns the only slot.
 func (s *sim) topology() *codis.Stats {

@@ -112,7 +112,7 @@ func (s *sim) advance(to tick) {
 		}
 		at := p.next
 		p.next += p.period
-		if t := s.accepts(p); t >= 0 {
+		if t := s.accepts(p, at); t >= 0 {
 			d := &s.srv[t].data
 			b := &s.branches[d.branch]
 			b.times = append(b.times, at)
@@ -127,15 +127,29 @@ func (s *sim) advance(to tick) {
 }
 
 // accepts returns the member that takes the writes of a proxy, -1 if nobody does.
-func (s *sim) accepts(p *simProxy) int {
+func (s *sim) accepts(p *simProxy, at tick) int {
 	if !p.up || !p.online || p.locked || p.route < 0 {
 		return -1
 	}
 	m := &s.srv[p.route]
-	if m.proc != procUp || !m.master || m.loading || s.cut(s.hostOfProxy(p), hostMember+p.route) {
+	if m.proc != procUp || !m.master || m.loading || s.refuses(p.route, at) || s.cut(s.hostOfProxy(p), hostMember+p.route) {
 		return -1
 	}
 	return p.route
+}
+
+// refuses tells whether a master takes no writes, since no replica keeps up with it.
+func (s *sim) refuses(master int, at tick) bool {
+	if !s.srv[master].guarded {
+		return false
+	}
+	for i := range s.count {
+		if r := &s.srv[i]; r.follows == master && r.sourceRun == s.srv[master].run && r.link == lnUp &&
+			(r.streaming || at-r.streamEnd <= s.refusal) {
+			return false
+		}
+	}
+	return true
 }
 
 func (s *sim) hostOfProxy(p *simProxy) int {

@@ -44,6 +44,7 @@ type sim struct {
 	without ablation
 
 	count      int
+	refusal    tick // how long a guarded master goes on without a replica
 	persistent bool
 	srv        [simMembers]simServer
 	proxy      [simProxies]simProxy

@@ -58,6 +58,13 @@ type probed struct {
 	silent    tick // since when it was
 }
 
+// simLife is one life of an operator's process, whose calls end with it.
+type simLife struct {
+	*simOperator
+
+	current *simPass // under way
+}
+
 type simOperator struct {
 	sim              *sim
 	id, host         int
@@ -75,7 +82,7 @@ type simOperator struct {
 	members     [simMembers]probed
 	results     map[string]prober.Result
 	reconciler  *Reconciler
-	current     *simPass
+	life        *simLife
 	last        decision // of the last pass that ended
 	said        string   // what a trace tells of the last decision
 	lastHeld    string
@@ -118,8 +125,9 @@ func (o *simOperator) begin() {
 	o.alive, o.busy, o.dirty, o.started, o.paused, o.failures = true, false, false, o.sim.now, 0, 0
 	o.epoch++
 	o.dead = make(chan struct{})
+	o.life = &simLife{simOperator: o}
 	o.reconciler = &Reconciler{
-		Client: simClient{o: o}, Reader: simReader{o: o}, Recorder: simRecorder{o}, Clock: clock.RealClock{}, Prober: simProber{o: o},
+		Client: simClient{o: o.life}, Reader: simReader{o: o.life}, Recorder: simRecorder{o}, Clock: clock.RealClock{}, Prober: simProber{o: o},
 	}
 	o.sim.logf("operator %d starts", o.id)
 	for i := range o.members {
@@ -279,7 +287,7 @@ func (o *simOperator) pass() {
 		group: before.DeepCopy(), before: before, dashboard: simDashboardObject,
 		servers: simServers{p}, api: simAPI{p}, proxies: simProxyAPI{p},
 	}
-	o.current = p
+	o.life.current = p
 	clear(o.results)
 	for i := range s.count {
 		o.results[simNames[i]] = o.result(i)
@@ -354,4 +362,12 @@ func newSimOperator(s *sim, id int) *simOperator {
 	return &simOperator{sim: s, id: id, host: hostOperator + id, results: map[string]prober.Result{}}
 }
 
-var simDashboardObject = &v1alpha1.CodisDashboard{}
+const simProduct = "product"
+
+var simDashboardObject = simDashboardOf(simProduct)
+
+func simDashboardOf(product string) *v1alpha1.CodisDashboard {
+	d := &v1alpha1.CodisDashboard{}
+	d.Spec.ProductName = product
+	return d
+}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/codis-io/codis-operator/internal/codis"
 	"github.com/codis-io/codis-operator/internal/redis"
@@ -18,7 +19,7 @@ import (
 // the proxies.
 
 var (
-	errSimRefused = &codis.TransportError{Addr: "simulated"}
+	errSimRefused = error(syscall.ECONNREFUSED)
 	errSimTimeout = context.DeadlineExceeded
 	errSimDenied  = &codis.RemoteError{Cause: "denied"}
 )
@@ -103,6 +104,12 @@ func (c simServers) same(i int, seen redis.Observation) bool {
 		now.RunID == seen.RunID && now.Role == seen.Role && now.MasterAddr == seen.MasterAddr
 }
 
+func (c simServers) unguard(i int, seen redis.Observation) {
+	if seen.WritesGuarded {
+		c.p.s.srv[i].guarded = false
+	}
+}
+
 func (c simServers) MakeMaster(ctx context.Context, addr string, seen redis.Observation) error {
 	if seen.IsMaster() {
 		return nil
@@ -112,6 +119,7 @@ func (c simServers) MakeMaster(ctx context.Context, addr string, seen redis.Obse
 			return redis.ErrRestarted
 		}
 		c.p.s.checkReplaced(c.p, i)
+		c.unguard(i, seen)
 		c.p.s.makeMaster(i, byOperator)
 		return nil
 	})
@@ -122,7 +130,18 @@ func (c simServers) Follow(ctx context.Context, addr string, seen redis.Observat
 		if !c.same(i, seen) {
 			return redis.ErrRestarted
 		}
+		c.unguard(i, seen)
 		c.p.s.follow(i, memberOf(master))
+		return nil
+	})
+}
+
+func (c simServers) GuardWrites(ctx context.Context, addr string, seen redis.Observation, on bool) error {
+	return c.ask(ctx, "guard", addr, 1, 6, func(i int) error {
+		if !c.same(i, seen) {
+			return redis.ErrRestarted
+		}
+		c.p.s.srv[i].guarded = on
 		return nil
 	})
 }
@@ -262,31 +281,67 @@ func (a simAPI) ResyncGroup(ctx context.Context, _ int) error {
 // simProxyAPI is codis.Proxies.
 type simProxyAPI struct{ p *simPass }
 
-func (a simProxyAPI) FillSlots(ctx context.Context, proxy codis.Proxy, routes []codis.Route) error {
-	i := slices.Index(simProxyNames[:], proxy.AdminAddr)
-	told := make([]simRoute, 0, len(routes))
-	for _, route := range routes {
-		told = append(told, readSimRoute(route))
-	}
-	return a.p.call(ctx, "fill", i, func(c *simCall) {
-		s := a.p.s
-		c.after(s.between(1, 6), func() {
-			p := &s.proxy[i]
+// ask sends a request to a proxy; do is called where it arrives.
+func (a simProxyAPI) ask(ctx context.Context, name, addr string, do func(c *simCall, i int)) error {
+	i := slices.Index(simProxyAddrs[:], addr)
+	return a.p.call(ctx, name, i, func(c *simCall) {
+		c.after(a.p.s.between(1, 6), func() {
 			switch {
-			case s.cut(a.p.o.host, hostProxy+i):
+			case a.p.s.cut(a.p.o.host, hostProxy+i):
 				c.after(1000, func() { c.reply(errSimTimeout) })
-			case !p.up || p.entry.Token != proxy.Token:
+			case !a.p.s.proxy[i].up:
 				c.reply(errSimRefused)
-			case len(told) == 0 || told[0].Locked && s.without.lock:
-				c.answer(nil)
 			default:
-				s.logf("operator %d tells proxy %d %+v", a.p.o.id, i, told[0])
-				s.fill(i, memberOf(told[0].Master), told[0].Locked, func(ok bool) {
-					if c.pass.alive() && !s.cut(a.p.o.host, hostProxy+i) {
-						c.answer(simError(ok))
-					}
-				})
+				do(c, i)
 			}
 		})
+	})
+}
+
+func (a simProxyAPI) Model(ctx context.Context, addr string) (model *codis.Proxy, err error) {
+	err = a.ask(ctx, "model", addr, func(c *simCall, i int) {
+		entry := a.p.s.proxy[i].model(i)
+		model = &entry
+		c.reply(nil)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return model, nil
+}
+
+func (a simProxyAPI) Routes(ctx context.Context, addr string) (routes []codis.Route, err error) {
+	err = a.ask(ctx, "routes of", addr, func(c *simCall, i int) {
+		p := &a.p.s.proxy[i]
+		route := simRoute{Group: 1, Locked: p.locked}
+		if p.route >= 0 {
+			route.Master = simAddrs[p.route]
+		}
+		routes = []codis.Route{route.route()}
+		c.reply(nil)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return routes, nil
+}
+
+func (a simProxyAPI) FillSlots(ctx context.Context, proxy codis.Proxy, routes []codis.Route) error {
+	told := readSimRoute(routes[0])
+	return a.ask(ctx, "fill", proxy.AdminAddr, func(c *simCall, i int) {
+		s, p := a.p.s, &a.p.s.proxy[i]
+		switch {
+		case p.model(i).Token != proxy.Token:
+			c.reply(errSimDenied)
+		case told.Locked && s.without.lock:
+			c.answer(nil)
+		default:
+			s.logf("operator %d tells proxy %d %+v", a.p.o.id, i, told)
+			s.fill(i, memberOf(told.Master), told.Locked, func(ok bool) {
+				if c.pass.alive() && !s.cut(a.p.o.host, hostProxy+i) {
+					c.answer(simError(ok))
+				}
+			})
+		}
 	})
 }

@@ -47,6 +47,7 @@ type simServer struct {
 	master  bool
 	rogue   bool // made master by somebody
 	loading bool
+	guarded bool
 	data    dataset
 	// disk is what a start finds; savedFrom is when the data of memory began to
 	// be there after a copy, and before it, the data it replaced.
@@ -327,7 +328,7 @@ func (s *sim) observation(i int) redis.Observation {
 	o := redis.Observation{
 		Reachable: true, RunID: simRunIDs[m.run], Role: redis.RoleReplica, MasterAddr: redis.FenceAddr,
 		LinkUp: m.link == lnUp, Syncing: m.link == lnSync || m.link == lnLoad, Loading: m.loading || m.link == lnLoad,
-		Offset: s.offsetOf(i), Keys: int64(s.keys(m.data)),
+		Offset: s.offsetOf(i), Keys: int64(s.keys(m.data)), WritesGuarded: m.guarded,
 	}
 	switch {
 	case m.link == lnUp:

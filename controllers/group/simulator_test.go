@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
 )
 
 // A deterministic simulation of one group with everything around it. The seed
@@ -41,14 +43,15 @@ func (s *sim) begin(seed uint64, without ablation, tracing bool) {
 	s.stats.schedules++
 	s.count = 2 + s.rng.IntN(2)
 	s.persistent = s.chance(40)
-	s.fresh = s.chance(5)
+	s.fresh, s.refusal = s.chance(5), s.between(1000, 3900)
+	protections := []v1alpha1.Protection{v1alpha1.ProtectionAuto, v1alpha1.ProtectionAuto, v1alpha1.ProtectionEnabled, v1alpha1.ProtectionDisabled}
 	for host := range s.nodeOf {
 		s.nodeOf[host] = s.rng.IntN(simNodes)
 	}
 	for i := range simMembers {
 		s.nodeOf[hostMember+i] = i
 	}
-	s.store(newSimGroup(s.count, s.persistent))
+	s.store(newSimGroup(s.count, s.persistent, protections[s.rng.IntN(len(protections))]))
 	s.ops = []*simOperator{newSimOperator(s, 0), newSimOperator(s, 1)}
 	s.beginMembers()
 	s.dash.up = true

@@ -96,8 +96,13 @@ func (d Dashboard) Routes(ctx context.Context) ([]Route, error) {
 	return routes(ctx, d.Addr, "/api/topom/slots/"+XAuth(d.Product))
 }
 
-// ProxyRoutes returns the routes that the proxy at an admin address has.
-func ProxyRoutes(ctx context.Context, adminAddr string) ([]Route, error) {
+// Model asks the proxy at an admin address who it is.
+func (Proxies) Model(ctx context.Context, adminAddr string) (*Proxy, error) {
+	return ProxyModel(ctx, adminAddr)
+}
+
+// Routes returns the routes that the proxy at an admin address has.
+func (Proxies) Routes(ctx context.Context, adminAddr string) ([]Route, error) {
 	return routes(ctx, adminAddr, "/proxy/slots")
 }
 

@@ -123,7 +123,7 @@ func TestRoutesOfAProxy(t *testing.T) {
 		t.Fatal(err)
 	}
 	addr, got := serve(t, http.StatusOK, string(list))
-	routes, err := ProxyRoutes(t.Context(), addr)
+	routes, err := Proxies{}.Routes(t.Context(), addr)
 	if err != nil || len(routes) != Slots {
 		t.Fatalf("%d routes, %v", len(routes), err)
 	}
