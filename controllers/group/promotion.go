@@ -22,11 +22,12 @@ import (
 // intend records who is about to become master, before it does: whoever finds
 // it takes writes later knows that it was meant to. The write fails when the
 // status changed since it was read, by another operator or by a pass that this
-// one's cache has not seen.
+// one's cache has not seen. A switchover is recorded anew each time: its age tells
+// whether locks may still be on their way.
 func (r *Reconciler) intend(ctx context.Context, s *state, m member, from string, cause v1alpha1.FailoverCause) error {
 	p := s.group.Status.Promotion
 	locks := cause == v1alpha1.CauseSwitchover
-	if p != nil && p.Member == m.name && p.RunID == m.redis.RunID && (!locks || p.Cause == cause) {
+	if p != nil && p.Member == m.name && p.RunID == m.redis.RunID && !locks {
 		return nil
 	}
 	if p != nil && p.Cause == v1alpha1.CauseSwitchover && !locks {

@@ -221,7 +221,7 @@ func decideAfterRestart(w world, current *member) decision {
 	// acknowledged, but for what was in flight; the disk may be older. One whose
 	// link was down before that is older than a disk that gets every write.
 	if survivor := w.bestSurvivor(current); survivor != nil &&
-		(w.inSync[survivor.name] || !w.persistent || !current.hasWholeData()) {
+		(w.inSync[survivor.name] || !w.persistent || !current.hasWholeData() && !w.hasMore(survivor)) {
 		return decision{verb: promote, master: survivor, cause: v1alpha1.CauseMasterRestarted}
 	}
 	if current.hasWholeData() && (unknown == nil || w.persistent) {
@@ -251,7 +251,8 @@ func (w world) goesOn(m, current *member) bool {
 	if w.masterRunID != "" && m.redis.RunID == w.masterRunID && w.promoted != current.name {
 		return true
 	}
-	if !w.inSync[m.name] && current.hasWholeData() {
+	if survivor := w.bestSurvivor(current); !w.inSync[m.name] &&
+		(current.hasWholeData() || survivor != nil && w.inSync[survivor.name]) {
 		return false
 	}
 	return m.redis.HasData() || w.firstUnknown(current) == nil && !w.anyData()
@@ -335,6 +336,12 @@ func (w world) bestSurvivor(current *member) *member {
 		return nil
 	}
 	return survivors[0]
+}
+
+// hasMore tells whether a volume holds more than a member that was not in sync.
+func (w world) hasMore(survivor *member) bool {
+	most := w.mostKeys()
+	return most != nil && most.redis.Keys > survivor.redis.Keys
 }
 
 // mostKeys returns the member with most keys, the first of equals. A copy under

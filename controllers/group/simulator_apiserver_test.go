@@ -165,6 +165,7 @@ func (c simClient) Delete(ctx context.Context, obj client.Object, options ...cli
 				p.s.checkReplaced(p, memberNamed(p.st.decision.heir.name))
 				p.s.checkCoolDown(p)
 				p.s.stats.fences++
+				p.s.fencedAt = p.s.hit(memberNamed(p.st.decision.heir.name))
 				p.s.deletePod(i, tick(*given.GracePeriodSeconds)*1000)
 				call.answer(nil)
 			}

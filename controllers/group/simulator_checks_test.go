@@ -123,7 +123,7 @@ func (s *sim) checkCoolDown(p *simPass) {
 // hit is when it began what made a member master: the old master was hit, or
 // before that the member stopped to hear it and no pass could know yet.
 func (s *sim) hit(i int) tick {
-	hit, m := min(s.failedAt, s.now), &s.srv[i]
+	hit, m := min(s.failedAt, s.fencedAt, s.now), &s.srv[i]
 	if m.streamEnd > 0 && s.lastKeep-max(m.streamEnd, s.ops[0].started, s.ops[1].started) <= noticeBound {
 		return min(hit, m.streamEnd)
 	}

@@ -61,6 +61,7 @@ type sim struct {
 	// legit is the process that is rightly master; failedAt when it was hit.
 	legit, legitRun int
 	failedAt        tick
+	fencedAt        tick // when it was hit, if it was fenced for that
 	lastKeep        tick // when the last pass looked that found a master
 	rogue           bool // somebody changed roles behind the operator's back
 	healing         bool

@@ -238,24 +238,21 @@ func (s *sim) restartOperator() {
 		return
 	}
 	o.crash()
-	if o.id == 0 {
-		s.after(s.between(50, 3000), func() {
-			if !o.alive {
-				o.begin()
-			}
-		})
-	}
+	s.lead()
 }
 
 // pauseOperator stops the process of an operator for a while. What was not
 // answered meanwhile was not asked.
 func (s *sim) pauseOperator() {
-	o := s.ops[0]
+	s.pause(s.ops[0], s.between(100, 6000))
+}
+
+func (s *sim) pause(o *simOperator, d tick) {
 	if !o.alive || o.paused > s.now {
 		return
 	}
-	o.paused = s.now + s.between(100, 6000)
-	s.logf("operator 0 stops until %d", o.paused)
+	o.paused = s.now + d
+	s.logf("operator %d stops until %d", o.id, o.paused)
 	s.after(o.paused-s.now, func() {
 		for i := range o.members {
 			if p := &o.members[i]; p.code == codeSilent {
@@ -279,15 +276,38 @@ func (s *sim) staleCache() {
 	s.logf("operator 0 sees pods of %d and groups of %d ms ago", o.podLag, o.groupLag)
 }
 
+// secondOperator stops the one that leads until another does. When it goes on it
+// finds that out within a moment, and ends; until then it is as good as ever.
 func (s *sim) secondOperator() {
-	o := s.ops[1]
-	if o.alive {
+	first, second := s.ops[0], s.ops[1]
+	if !first.alive || second.alive || first.paused > s.now {
 		return
 	}
-	o.begin()
-	s.after(s.between(1000, 8000), func() {
-		if o.alive {
-			o.crash()
+	stopped := s.between(1000, 8000)
+	s.pause(first, stopped)
+	s.after(s.between(100, stopped), func() {
+		if !s.healing && !second.alive {
+			second.begin()
+		}
+	})
+	s.after(stopped+s.between(1, 300), func() {
+		if second.alive && first.alive {
+			first.crash()
+		}
+	})
+	s.after(stopped+s.between(1000, 8000), func() {
+		if second.alive {
+			second.crash()
+			s.lead()
+		}
+	})
+}
+
+// lead starts an operator in a while, if none leads by then.
+func (s *sim) lead() {
+	s.after(s.between(50, 3000), func() {
+		if o := s.ops[0]; !o.alive && !s.ops[1].alive {
+			o.begin()
 		}
 	})
 }

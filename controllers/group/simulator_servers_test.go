@@ -273,7 +273,7 @@ func (s *sim) makeMaster(i int, by string) {
 	m.linkEpoch++
 	m.data, m.rogue = s.fork(m.data), by == byRogue
 	if by != byRogue {
-		s.legit, s.legitRun, s.failedAt = i, m.run, never
+		s.legit, s.legitRun, s.failedAt, s.fencedAt = i, m.run, never, never
 	}
 }
 

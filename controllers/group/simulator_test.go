@@ -37,7 +37,7 @@ func (s *sim) begin(seed uint64, without ablation, tracing bool) {
 		gate = &simGate{called: make(chan struct{}, 1)}
 	}
 	*s = sim{
-		rng: rand.New(rand.NewPCG(seed, 7)), base: time.Now(), without: without, tracing: tracing, failedAt: never, gate: gate,
+		rng: rand.New(rand.NewPCG(seed, 7)), base: time.Now(), without: without, tracing: tracing, failedAt: never, fencedAt: never, gate: gate,
 		queue: s.queue[:0], branches: s.branches[:0], versions: s.versions[:0], stats: s.stats,
 	}
 	s.stats.schedules++
