@@ -154,7 +154,7 @@ func (c simClient) List(_ context.Context, list client.ObjectList, _ ...client.L
 func (c simClient) Delete(ctx context.Context, obj client.Object, options ...client.DeleteOption) error {
 	p, i, given := c.o.current, memberNamed(obj.GetName()), (&client.DeleteOptions{}).ApplyOptions(options)
 	return p.call(ctx, "fence", i, func(call *simCall) {
-		call.after(p.s.between(2, 20), func() {
+		p.s.after(p.s.between(2, 20), func() {
 			pod := &p.s.srv[i].pod
 			switch {
 			case !pod.exists:
@@ -177,7 +177,7 @@ func (c simClient) Delete(ctx context.Context, obj client.Object, options ...cli
 func (c simClient) Patch(ctx context.Context, obj client.Object, _ client.Patch, _ ...client.PatchOption) error {
 	p := c.o.current
 	return p.call(ctx, "annotate", -1, func(call *simCall) {
-		call.after(p.s.between(2, 20), func() {
+		p.s.after(p.s.between(2, 20), func() {
 			for name := range p.s.stored().Annotations {
 				if _, left := obj.GetAnnotations()[name]; !left {
 					p.s.annotate(name, "")
@@ -202,7 +202,7 @@ func (w simStatusWriter) Patch(ctx context.Context, obj client.Object, patch cli
 	p, s, group := w.o.current, w.o.sim, obj.(*v1alpha1.CodisGroup)
 	before := p.st.before
 	return p.call(ctx, "status", -1, func(call *simCall) {
-		call.after(s.between(2, 15), func() {
+		s.after(s.between(2, 15), func() {
 			if group.ResourceVersion != s.stored().ResourceVersion {
 				data, err := patch.Data(obj)
 				if err != nil || strings.Contains(string(data), "resourceVersion") {

@@ -241,7 +241,7 @@ func (s *sim) unrest() string {
 	}
 	switch {
 	case status.Promotion != nil, len(status.InSync) != s.count-1:
-		return "the record is not done"
+		return fmt.Sprintf("the record is not done: %v, %s", status.InSync, intentText(status.Promotion))
 	case status.MasterRunID != simRunIDs[s.srv[master].run]:
 		return "the record names another master"
 	}

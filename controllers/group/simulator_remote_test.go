@@ -60,7 +60,7 @@ func (c simServers) reach(addr string) (int, probeCode) {
 func (c simServers) ask(ctx context.Context, name, addr string, low, high tick, do func(i int) error) error {
 	i, _ := c.reach(addr)
 	return c.p.call(ctx, name, i, func(call *simCall) {
-		call.after(c.p.s.between(low, high), func() {
+		c.p.s.after(c.p.s.between(low, high), func() { // What is sent arrives, even if nobody waits for it.
 			switch i, code := c.reach(addr); code {
 			case codeSilent:
 				call.after(1000, func() { call.reply(errSimTimeout) })
@@ -160,7 +160,7 @@ func (a simAPI) ask(ctx context.Context, name string, about int, do func(done fu
 			c.after(1000, func() { c.reply(errSimTimeout) })
 			return
 		}
-		c.after(1, func() { s.take(c, s.now+10000, do) })
+		s.after(1, func() { s.take(c, s.now+10000, do) })
 	})
 }
 
@@ -175,7 +175,7 @@ func (s *sim) take(c *simCall, until tick, do func(done func(ok bool))) {
 		c.reply(errSimTimeout)
 		return
 	case d.busy:
-		c.after(10, func() { s.take(c, until, do) })
+		s.after(10, func() { s.take(c, until, do) })
 		return
 	}
 	answered := false
@@ -285,7 +285,7 @@ type simProxyAPI struct{ p *simPass }
 func (a simProxyAPI) ask(ctx context.Context, name, addr string, do func(c *simCall, i int)) error {
 	i := slices.Index(simProxyAddrs[:], addr)
 	return a.p.call(ctx, name, i, func(c *simCall) {
-		c.after(a.p.s.between(1, 6), func() {
+		a.p.s.after(a.p.s.between(1, 6), func() {
 			switch {
 			case a.p.s.cut(a.p.o.host, hostProxy+i):
 				c.after(1000, func() { c.reply(errSimTimeout) })

@@ -144,6 +144,9 @@ func (r *Reconciler) handOver(ctx context.Context, s *state, master, to member) 
 		routes[i].Locked = true
 	}
 	locked := r.Clock.Now()
+	if locked.Sub(s.group.Status.Promotion.StartTime.Time) > lockLimit {
+		return errNotCaughtUp // Another operator may have ended it, and nobody would unlock.
+	}
 	if err = s.tell(ctx, routes); err == nil {
 		err = r.catchUp(ctx, s, master, to)
 	}
