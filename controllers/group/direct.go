@@ -153,8 +153,14 @@ func (w *world) routedTo() *member {
 		return nil
 	}
 	chosen := w.where(func(m member) bool { return w.meant(m) })
-	if len(chosen) == 2 && w.promotedRunID != "" { // The promotion is newer than the record of the last master.
-		chosen = w.where(func(m member) bool { return m.redis.IsMaster() && m.redis.RunID == w.promotedRunID })
+	if len(chosen) == 2 && w.promotedRunID != "" {
+		// The promotion is newer than the record of the last master. A switchover that
+		// stopped midway was taken back.
+		newer := w.promotedRunID
+		if w.switching {
+			newer = w.masterRunID
+		}
+		chosen = w.where(func(m member) bool { return m.redis.IsMaster() && m.redis.RunID == newer })
 	}
 	if len(chosen) != 1 {
 		return nil

@@ -152,6 +152,9 @@ func routed(f failover) *decision {
 // and has received most. One that takes writes already comes first: a promotion
 // that stopped halfway left it so.
 func (w world) candidate(master *member) *member {
+	if w.blind && w.usurped() {
+		return nil
+	}
 	candidates := w.where(func(m member) bool {
 		return m.addr != master.addr && w.inSync[m.name] && m.known() && !m.redis.Syncing && !m.leaving &&
 			(m.redis.Follows(master.addr) || w.meant(m)) && (m.redis.HasData() || !w.anyData())
@@ -167,6 +170,12 @@ func (w world) candidate(master *member) *member {
 		return a.Offset > b.Offset
 	})
 	return first(candidates)
+}
+
+// usurped tells whether somebody else made a member master: where the dashboard
+// cannot be asked, proxies may have been told so.
+func (w world) usurped() bool {
+	return len(w.where(func(m member) bool { return m.redis.IsMaster() && !w.meant(m) })) > 0
 }
 
 // meant tells whether a member that takes writes was made master by the operator.

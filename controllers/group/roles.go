@@ -59,6 +59,8 @@ type world struct {
 	// masterRunID is the process that was master when the operator last looked, and
 	// promotedRunID the one that it was about to make master, of the member promoted.
 	masterRunID, promotedRunID, promoted string
+	// switching tells that this is a switchover.
+	switching bool
 	// runIDs of the members, as they were last seen.
 	runIDs map[string]string
 	// window is how long a master must be silent before that means anything.
@@ -221,7 +223,7 @@ func decideAfterRestart(w world, current *member) decision {
 	// acknowledged, but for what was in flight; the disk may be older. One whose
 	// link was down before that is older than a disk that gets every write.
 	if survivor := w.bestSurvivor(current); survivor != nil &&
-		(w.inSync[survivor.name] || !w.persistent || !current.hasWholeData() && !w.hasMore(survivor)) {
+		(w.inSync[survivor.name] || unknown == nil && (!w.persistent || !current.hasWholeData() && !w.hasMore(survivor))) {
 		return decision{verb: promote, master: survivor, cause: v1alpha1.CauseMasterRestarted}
 	}
 	if current.hasWholeData() && (unknown == nil || w.persistent) {

@@ -241,7 +241,7 @@ func (s *sim) unrest() string {
 	}
 	switch {
 	case status.Promotion != nil, len(status.InSync) != s.count-1:
-		return fmt.Sprintf("the record is not done: %v, %s", status.InSync, intentText(status.Promotion))
+		return fmt.Sprintf("the record is not done: %v, %s, %s", status.InSync, intentText(status.Promotion), s.ops[0].life.current.st.world.brief())
 	case status.MasterRunID != simRunIDs[s.srv[master].run]:
 		return "the record names another master"
 	}

@@ -290,7 +290,7 @@ func (s *sim) secondOperator() {
 			second.begin()
 		}
 	})
-	s.after(stopped+s.between(1, 300), func() {
+	s.after(stopped+s.between(1, 20), func() {
 		if second.alive && first.alive {
 			first.crash()
 		}

@@ -271,7 +271,7 @@ func (s *sim) makeMaster(i int, by string) {
 	s.dropReplicas(i)
 	m.master, m.follows, m.link, m.offset, m.streaming = true, -1, lnDown, 0, false
 	m.linkEpoch++
-	m.data, m.rogue = s.fork(m.data), by == byRogue
+	m.data, m.rogue = s.fork(m.data), by == byRogue || by == byDashboard && s.raced(i)
 	if by != byRogue {
 		s.legit, s.legitRun, s.failedAt, s.fencedAt = i, m.run, never, never
 	}

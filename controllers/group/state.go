@@ -144,6 +144,7 @@ func (w *world) recall(status *v1alpha1.CodisGroupStatus, now time.Time) {
 	w.behind, w.guarded = status.DashboardBehind, status.WritesGuarded
 	if status.Promotion != nil {
 		w.promotedRunID, w.promoted = status.Promotion.RunID, status.Promotion.Member
+		w.switching = status.Promotion.Cause == v1alpha1.CauseSwitchover
 	}
 	if last := status.LastFailover; last != nil {
 		w.sinceFailover = now.Sub(last.Time.Time)

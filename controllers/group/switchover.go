@@ -248,7 +248,7 @@ func (r *Reconciler) undoSwitchover(ctx context.Context, s *state) error {
 		if err := errors.Join(r.recordBehind(ctx, s), r.observeProxies(ctx, s)); err != nil {
 			return err
 		}
-		return r.route(ctx, s, *s.decision.master)
+		return r.endBlindly(ctx, s)
 	}
 	if !s.try("resync the group", s.api.ResyncGroup(ctx, int(s.group.Spec.ID))) {
 		return nil
@@ -257,6 +257,36 @@ func (r *Reconciler) undoSwitchover(ctx context.Context, s *state) error {
 		return nil
 	}
 	return r.remember(ctx, s, nil)
+}
+
+// endBlindly ends a switchover while the dashboard cannot be asked how far it came.
+// The proxies know: as soon as one of them has the new route, the new master takes
+// writes, and the others are told of it; if none has, the old one goes on.
+func (r *Reconciler) endBlindly(ctx context.Context, s *state) error {
+	p, to := *s.group.Status.Promotion, s.world.byName(s.group.Status.Promotion.Member)
+	if to == nil || to.redis.RunID != p.RunID || !to.redis.IsMaster() || !s.leadsTo(ctx, to.addr) {
+		return r.route(ctx, s, *s.decision.master)
+	}
+	p.Cause = v1alpha1.CauseFoundMaster
+	return r.remember(ctx, s, &p)
+}
+
+// leadsTo tells whether a proxy that answers has a route to a member.
+func (s *state) leadsTo(ctx context.Context, addr string) bool {
+	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
+	defer cancel()
+	for _, proxy := range s.routers {
+		if !proxy.answers {
+			continue
+		}
+		routes, err := s.proxies.Routes(ctx, proxy.AdminAddr)
+		if err == nil && slices.ContainsFunc(routes, func(route codis.Route) bool {
+			return route.Group == int(s.group.Spec.ID) && route.Master == addr
+		}) {
+			return true
+		}
+	}
+	return false
 }
 
 // interrupted tells whether a switchover was recorded and the old master still
