@@ -164,6 +164,9 @@ func (w world) candidate(master *member) *member {
 		if a.IsMaster() != b.IsMaster() {
 			return a.IsMaster()
 		}
+		if x, y := w.registered(*candidates[i]), w.registered(*candidates[j]); x != y {
+			return x
+		}
 		if candidates[i].young != candidates[j].young {
 			return candidates[j].young
 		}

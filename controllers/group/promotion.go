@@ -157,11 +157,17 @@ func finishHeld(w world, addr string) string {
 	return ""
 }
 
-// newer returns a member that was in sync with the last master, where the candidate
-// of a promotion was not and takes no writes.
+// newer returns a member that has what the candidate of a promotion lacks: one that
+// was in sync with the last master, where the candidate was not; or that master
+// itself, where somebody else made the candidate a second one.
 func (w world) newer(candidate *member) *member {
-	if w.inSync[candidate.name] || candidate.redis.IsMaster() {
+	switch {
+	case w.inSync[candidate.name], candidate.redis.RunID == w.promotedRunID && candidate.redis.IsMaster():
 		return nil
+	case candidate.redis.IsMaster():
+		return first(w.where(func(m member) bool {
+			return m.redis.IsMaster() && m.redis.RunID == w.masterRunID && m.name != candidate.name
+		}))
 	}
 	return first(w.where(func(m member) bool { return w.inSync[m.name] && m.hasWholeData() }))
 }
@@ -214,7 +220,11 @@ func (r *Reconciler) promote(ctx context.Context, s *state, m *member) (time.Dur
 	if !slices.Contains(s.world.order, m.addr) && !s.try("add "+m.addr, s.api.AddServer(ctx, int(s.group.Spec.ID), m.addr)) {
 		return reconcile.Soon, nil
 	}
-	if !s.try("promote "+m.name, s.api.Promote(ctx, int(s.group.Spec.ID), m.addr)) {
+	tell := func() error { return s.api.Promote(ctx, int(s.group.Spec.ID), m.addr) }
+	if s.world.order[0] == m.addr { // It calls that member the master still: it was not told of the last one.
+		tell = func() error { return s.api.ResyncGroup(ctx, int(s.group.Spec.ID)) }
+	}
+	if !s.try("promote "+m.name, tell()) {
 		return reconcile.Soon, nil
 	}
 	if told {

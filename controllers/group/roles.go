@@ -138,6 +138,11 @@ func decideMaster(w world) decision {
 		return decision{verb: promote, master: routed, cause: v1alpha1.CauseFoundMaster}
 	case current.redis.IsMaster():
 		return decision{verb: keep, master: current}
+	}
+	if last := w.byName(w.lastMaster); w.behind && last != nil && !last.redis.IsMaster() {
+		current = last // Which the dashboard was not told of.
+	}
+	switch {
 	case !current.redis.Reachable:
 		return decideFailover(w, current)
 	case current.redis.Loading:

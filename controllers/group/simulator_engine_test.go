@@ -263,6 +263,10 @@ func (s *sim) beginCalls() {
 		if c.pass.alive() {
 			s.stats.calls++
 			c.tell()
+			if o := c.pass.o; s.now < o.paused { // A timer of a process that is stopped.
+				o.later(0, func() { c.begin(c) })
+				continue
+			}
 			c.begin(c)
 		}
 	}

@@ -58,6 +58,7 @@ type simServer struct {
 	follows   int // member, -1 for nobody
 	link      linkState
 	linkEpoch int
+	dropped   bool // by its master
 	sourceRun int
 	offset    int64 // while the link is not up
 	downSince tick  // never if it was not up since it was told whom to follow
@@ -76,7 +77,7 @@ func (s *sim) cut(a, b int) bool { return s.cuts[a][b] > 0 }
 
 func (s *sim) streams(i int) bool {
 	m := &s.srv[i]
-	if m.proc != procUp || m.link != lnUp || m.follows < 0 {
+	if m.proc != procUp || m.link != lnUp || m.follows < 0 || m.dropped {
 		return false
 	}
 	source := &s.srv[m.follows]
@@ -176,9 +177,9 @@ func (s *sim) follow(i, master int) {
 
 func (s *sim) dropReplicas(i int) {
 	for j := range s.count {
-		if r := &s.srv[j]; j != i && r.follows == i && r.proc == procUp && (r.link == lnUp || r.link == lnSync) &&
-			!s.cut(hostMember+i, hostMember+j) {
-			s.linkDown(j)
+		if r := &s.srv[j]; j != i && r.follows == i && r.proc != procDown && (r.link == lnUp || r.link == lnSync) {
+			r.dropped = true // It notices when it can (noticeEnd).
+			s.noticeEnd(j)
 		}
 	}
 }
@@ -191,7 +192,7 @@ func (s *sim) linkDown(i int) {
 	case lnSync:
 		m.offset = 1
 	}
-	m.link, m.streaming = lnDown, false
+	m.link, m.streaming, m.dropped = lnDown, false, false
 	s.connectAfter(i, s.between(1, 1000))
 }
 
@@ -316,7 +317,7 @@ func (s *sim) noticeEnd(i int) {
 		return
 	}
 	source := &s.srv[m.follows]
-	if (source.proc == procDown || source.run != m.sourceRun) && !s.cut(hostMember+i, hostMember+m.follows) {
+	if (m.dropped || source.proc == procDown || source.run != m.sourceRun) && !s.cut(hostMember+i, hostMember+m.follows) {
 		s.logf("g-%d loses its link to g-%d", i, m.follows)
 		s.linkDown(i)
 	}
