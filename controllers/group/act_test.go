@@ -41,6 +41,10 @@ func TestInvariant2PromotionThatLostItsDataIsNotFinished(t *testing.T) {
 		"the candidate was in sync with an empty one": {
 			in: []situation{ended, cutOffData}, changes: []change{keys(1, 0), wasInSync(1)},
 		},
+		"another was in sync":                  {in: []situation{fencedEmpty, cutOffData, cutOffData}, changes: []change{wasInSync(2)}, held: "g-2 has newer data"},
+		"the candidate was in sync too":        {in: []situation{fencedEmpty, cutOffData, cutOffData}, changes: []change{everybodyInSync}},
+		"the candidate takes writes as meant":  {in: []situation{masterData, masterData}, changes: []change{knownMaster(0), meantMaster(1)}},
+		"somebody made it a second master":     {in: []situation{masterData, masterData}, changes: []change{knownMaster(0)}, held: "g-0 has newer data"},
 		"the candidate lost its data":          {in: []situation{fencedData, fencedEmpty}, held: "it lost its data since"},
 		"the candidate is silent":              {in: []situation{fencedData, unreachable}, held: "no answer in time"},
 		"the candidate reads its disk":         {in: []situation{fencedData, loading}, held: "it is loading its data"},
@@ -58,6 +62,17 @@ func TestInvariant2PromotionThatLostItsDataIsNotFinished(t *testing.T) {
 	if got := finishHeld(smallWorld([]situation{fencedData}, 0), strayAddr); got != "" {
 		t.Errorf("a candidate that is no member is held: %s", got)
 	}
+}
+
+func everybodyInSync(w *world) {
+	w.inSync = map[string]bool{}
+	for _, m := range w.members {
+		w.inSync[m.name] = true
+	}
+}
+
+func meantMaster(ordinal int) change {
+	return func(w *world) { w.members[ordinal].redis.RunID, w.promotedRunID = "meant", "meant" }
 }
 
 func TestMembersThatTheDashboardShouldKnow(t *testing.T) {
