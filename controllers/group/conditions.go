@@ -205,7 +205,7 @@ func masterName(s *state) string {
 	if s.decision.verb == keep {
 		return s.decision.master.name
 	}
-	if len(s.world.order) > 0 {
+	if len(s.world.order) > 0 && !s.world.behind {
 		if m := s.world.byAddr(s.world.order[0]); m != nil {
 			return m.name
 		}

@@ -152,15 +152,11 @@ func (w *world) routedTo() *member {
 	if !w.behind {
 		return nil
 	}
-	chosen := w.where(func(m member) bool { return w.meant(m) })
-	if len(chosen) == 2 && w.promotedRunID != "" {
-		// The promotion is newer than the record of the last master. A switchover that
-		// stopped midway was taken back.
-		newer := w.promotedRunID
-		if w.switching {
-			newer = w.masterRunID
-		}
-		chosen = w.where(func(m member) bool { return m.redis.IsMaster() && m.redis.RunID == newer })
+	chosen := w.where(func(m member) bool {
+		return w.meant(m) && (!w.switching || m.redis.RunID == w.masterRunID) // A switchover was taken back.
+	})
+	if len(chosen) == 2 && w.promotedRunID != "" { // The promotion is newer than the record of the last master.
+		chosen = w.where(func(m member) bool { return m.redis.IsMaster() && m.redis.RunID == w.promotedRunID })
 	}
 	if len(chosen) != 1 {
 		return nil

@@ -159,15 +159,17 @@ func finishHeld(w world, addr string) string {
 
 // newer returns a member that has what the candidate of a promotion lacks: one that
 // was in sync with the last master, where the candidate was not; or that master
-// itself, where somebody else made the candidate a second one.
+// itself, unless it is the one that is being replaced.
 func (w world) newer(candidate *member) *member {
-	switch {
-	case w.inSync[candidate.name], candidate.redis.RunID == w.promotedRunID && candidate.redis.IsMaster():
+	if candidate.redis.IsMaster() && candidate.redis.RunID == w.promotedRunID {
 		return nil
-	case candidate.redis.IsMaster():
-		return first(w.where(func(m member) bool {
-			return m.redis.IsMaster() && m.redis.RunID == w.masterRunID && m.name != candidate.name
-		}))
+	}
+	other := w.where(func(m member) bool {
+		replaced := !candidate.redis.IsMaster() && len(w.order) > 0 && m.addr == w.order[0]
+		return m.redis.IsMaster() && m.redis.RunID == w.masterRunID && m.name != candidate.name && !replaced
+	})
+	if len(other) > 0 || w.inSync[candidate.name] || candidate.redis.IsMaster() {
+		return first(other)
 	}
 	return first(w.where(func(m member) bool { return w.inSync[m.name] && m.hasWholeData() }))
 }
@@ -217,18 +219,20 @@ func (r *Reconciler) promote(ctx context.Context, s *state, m *member) (time.Dur
 	if err := r.takeOff(ctx, s, *m); err != nil {
 		return reconcile.Soon, redis.Unexpected(err)
 	}
-	if !slices.Contains(s.world.order, m.addr) && !s.try("add "+m.addr, s.api.AddServer(ctx, int(s.group.Spec.ID), m.addr)) {
+	gid := int(s.group.Spec.ID)
+	if !slices.Contains(s.world.order, m.addr) && !s.try("add "+m.addr, s.api.AddServer(ctx, gid, m.addr)) {
 		return reconcile.Soon, nil
 	}
-	tell := func() error { return s.api.Promote(ctx, int(s.group.Spec.ID), m.addr) }
+	tell := func() error { return s.api.Promote(ctx, gid, m.addr) }
 	if s.world.order[0] == m.addr { // It calls that member the master still: it was not told of the last one.
-		tell = func() error { return s.api.ResyncGroup(ctx, int(s.group.Spec.ID)) }
+		tell = func() error { return s.api.ResyncGroup(ctx, gid) }
 	}
 	if !s.try("promote "+m.name, tell()) {
 		return reconcile.Soon, nil
 	}
 	if told {
-		r.event(s, corev1.EventTypeNormal, v1alpha1.ReasonPromoted, "Promote", "the dashboard knows that %s is master", m.name)
+		r.event(s, corev1.EventTypeNormal, v1alpha1.ReasonPromoted, "Promote",
+			"the dashboard knows that %s is master", m.name)
 	} else {
 		r.event(s, corev1.EventTypeWarning, v1alpha1.ReasonPromoted, "Promote",
 			"%s is master instead of %s, with %d keys: %s", m.name, from, m.redis.Keys, s.group.Status.Promotion.Cause)

@@ -139,8 +139,8 @@ func decideMaster(w world) decision {
 	case current.redis.IsMaster():
 		return decision{verb: keep, master: current}
 	}
-	if last := w.byName(w.lastMaster); w.behind && last != nil && !last.redis.IsMaster() {
-		current = last // Which the dashboard was not told of.
+	if w.behind {
+		current = w.lastOf(current)
 	}
 	switch {
 	case !current.redis.Reachable:
@@ -152,6 +152,18 @@ func decideMaster(w world) decision {
 		}
 	}
 	return decideAfterRestart(w, current)
+}
+
+// lastOf returns who was master last where the dashboard was not told of it: who was
+// about to be, if it cannot be asked, or the one that is recorded.
+func (w world) lastOf(current *member) *member {
+	if m := w.byName(w.promoted); m != nil && !m.redis.Reachable && !w.switching {
+		return m
+	}
+	if m := w.byName(w.lastMaster); m != nil && !m.redis.IsMaster() {
+		return m
+	}
+	return current
 }
 
 // decideFirstMaster chooses the master of a group that the dashboard does not
@@ -227,8 +239,7 @@ func decideAfterRestart(w world, current *member) decision {
 	// A replica that was in sync until the master went has everything that was
 	// acknowledged, but for what was in flight; the disk may be older. One whose
 	// link was down before that is older than a disk that gets every write.
-	if survivor := w.bestSurvivor(current); survivor != nil &&
-		(w.inSync[survivor.name] || unknown == nil && (!w.persistent || !current.hasWholeData() && !w.hasMore(survivor))) {
+	if survivor := w.bestSurvivor(current); survivor != nil && w.outdoes(survivor, current, unknown) {
 		return decision{verb: promote, master: survivor, cause: v1alpha1.CauseMasterRestarted}
 	}
 	if current.hasWholeData() && (unknown == nil || w.persistent) {
@@ -345,10 +356,17 @@ func (w world) bestSurvivor(current *member) *member {
 	return survivors[0]
 }
 
-// hasMore tells whether a volume holds more than a member that was not in sync.
-func (w world) hasMore(survivor *member) bool {
+// outdoes tells whether a survivor has what every other member has: it was in sync,
+// or everybody can be asked, and no volume holds more.
+func (w world) outdoes(survivor, current, unknown *member) bool {
+	switch {
+	case w.inSync[survivor.name]:
+		return true
+	case unknown != nil || w.persistent && current.hasWholeData():
+		return false
+	}
 	most := w.mostKeys()
-	return most != nil && most.redis.Keys > survivor.redis.Keys
+	return !w.persistent || most == nil || most.redis.Keys <= survivor.redis.Keys
 }
 
 // mostKeys returns the member with most keys, the first of equals. A copy under

@@ -50,6 +50,7 @@ func wasInSync(ordinal int) change {
 func knownMaster(ordinal int) change {
 	return func(w *world) { w.members[ordinal].redis.RunID, w.masterRunID = "known", "known" }
 }
+
 func promoted(ordinal int) change       { return func(w *world) { w.promoted = memberName(ordinal) } }
 func registeredOnly(ordinal int) change { return func(w *world) { w.order = addrs(ordinal) } }
 func foreignMaster(w *world)            { w.order = append([]string{strayAddr}, w.order...) }

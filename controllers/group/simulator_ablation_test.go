@@ -59,8 +59,7 @@ func (n *simNeeds) show(s *sim, without ablation, remove string, limit int) (mor
 		guards = all
 		whole := n.breaksWhole(s, seed)
 		guards = less
-		switch broken := s.simulate(uint64(seed), without, false); {
-		case broken != "" && !whole:
+		if broken := s.simulate(uint64(seed), without, false); broken != "" && !whole {
 			more++
 			example = fmt.Sprintf("seed %d: %s", seed, broken)
 		}

@@ -30,8 +30,8 @@ const (
 	// the window, and the time between questions and pings.
 	noticeBound tick = 3600
 	// meddling is how many writes may go where somebody changes roles by hand: those
-	// of a second, which is how old a pass's look can be.
-	meddling = 120
+	// of some seconds, in which the operator does not see it, and goes on as recorded.
+	meddling = 400
 )
 
 // checkAlways is invariant 1: at no time do registered proxies send writes to

@@ -159,7 +159,7 @@ func (s *sim) runUntil(end tick) {
 // that: then it begins what is called, and is true.
 func (s *sim) pace(at tick) bool {
 	for s.acting() && s.clock() < at {
-		timer := time.NewTimer(s.time(at).Sub(time.Now()))
+		timer := time.NewTimer(time.Until(s.time(at)))
 		select {
 		case <-timer.C:
 		case <-s.gate.called:

@@ -295,7 +295,8 @@ func (o *simOperator) pass() {
 			p.silent[i] = s.now - o.members[i].since
 		}
 	}
-	time.Sleep(time.Until(s.time(s.now))) // The clock stands still between passes.
+	//nolint:forbidigo // The clock of the bubble stood still since the last pass.
+	time.Sleep(time.Until(s.time(s.now)))
 	go p.run()
 	s.rest()
 }

@@ -6,6 +6,7 @@ package group
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -88,10 +89,10 @@ func (c simServers) Observe(ctx context.Context, addr string) redis.Observation 
 		seen = c.p.s.observation(i)
 		return nil
 	})
-	switch err { //nolint:errorlint // It is exactly this one.
-	case nil:
+	switch {
+	case err == nil:
 		return seen
-	case errSimRefused:
+	case errors.Is(err, errSimRefused):
 		return refused
 	}
 	return redis.Observation{Problem: "no answer in time"}

@@ -165,7 +165,7 @@ func bubble(t *testing.T, schedules func(t *testing.T, s *sim)) {
 	t.Helper()
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // They take turns anyway.
 	defer debug.SetGCPercent(debug.SetGCPercent(800))
-	synctest.Test(t, func(t *testing.T) { //nolint:thelper // It is the test itself.
+	synctest.Test(t, func(t *testing.T) {
 		schedules(t, &sim{})
 	})
 }
