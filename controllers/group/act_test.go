@@ -64,6 +64,31 @@ func TestInvariant2PromotionThatLostItsDataIsNotFinished(t *testing.T) {
 	}
 }
 
+func TestSwitchoverThatWasTakenBackIsNotFinished(t *testing.T) {
+	tests := map[string]struct {
+		in     []situation
+		change change
+		held   bool
+	}{
+		"the old master is silent":            {[]situation{unreachable, masterData}, func(*world) {}, true},
+		"the old master has ended":            {[]situation{ended, masterData}, func(*world) {}, true},
+		"the old master answers":              {[]situation{fencedData, masterData}, func(*world) {}, false},
+		"it was a failover":                   {[]situation{unreachable, masterData}, func(w *world) { w.switching = false }, false},
+		"the dashboard has promoted it":       {[]situation{unreachable, masterData}, func(w *world) { w.promoted = memberName(0) }, false},
+		"a person accepts the loss of writes": {[]situation{unreachable, masterData}, accepted(1), false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := smallWorld(tt.in, 0)
+			w.promoted, w.switching = memberName(1), true
+			tt.change(&w)
+			if got := w.switchedBack(); (got != "") != tt.held {
+				t.Errorf("held %q, want %t", got, tt.held)
+			}
+		})
+	}
+}
+
 func everybodyInSync(w *world) {
 	w.inSync = map[string]bool{}
 	for _, m := range w.members {

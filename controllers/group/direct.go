@@ -152,8 +152,10 @@ func (w *world) routedTo() *member {
 	if !w.behind {
 		return nil
 	}
+	dashboards := w.byAddr(w.order[0])
+	takenBack := w.switching && (w.blind || dashboards == nil || dashboards.name != w.promoted)
 	chosen := w.where(func(m member) bool {
-		return w.meant(m) && (!w.switching || m.redis.RunID == w.masterRunID) // A switchover was taken back.
+		return w.meant(m) && (!takenBack || m.redis.RunID == w.masterRunID)
 	})
 	if len(chosen) == 2 && w.promotedRunID != "" { // The promotion is newer than the record of the last master.
 		chosen = w.where(func(m member) bool { return m.redis.IsMaster() && m.redis.RunID == w.promotedRunID })

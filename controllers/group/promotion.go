@@ -107,6 +107,9 @@ func (r *Reconciler) finishPromotion(ctx context.Context, s *state, known *codis
 		return reconcile.Later, nil
 	}
 	held := finishHeld(s.world, known.Servers[known.Promoting.Index].Addr)
+	if held == "" && known.Promoting.State == "preparing" {
+		held = s.world.switchedBack()
+	}
 	if held != "" && known.Promoting.State != "finished" { // What is finished only lacks its routes.
 		s.decision.verb, s.decision.reason, s.decision.message = hold, v1alpha1.ReasonPromotionHeld, held
 		return reconcile.Later, nil
@@ -155,6 +158,17 @@ func finishHeld(w world, addr string) string {
 			"cannot be asked (%s): bring it back", candidate.name, unknown.name, problem(*unknown))
 	}
 	return ""
+}
+
+// switchedBack says why a switchover that was taken back must not be finished: the
+// old master went on, and cannot be asked how far. It is pure.
+func (w world) switchedBack() string {
+	old := w.byAddr(w.order[0])
+	if !w.switching || old == nil || old.redis.Reachable || old.name == w.promoted || w.accepted == w.promoted {
+		return ""
+	}
+	return fmt.Sprintf("a switchover to %s was taken back and %s, which took writes since, cannot be asked (%s): bring it back, "+
+		"or annotate the group with %s=%s", w.promoted, old.name, problem(*old), v1alpha1.AnnotationAcceptDataLoss, w.promoted)
 }
 
 // newer returns a member that has what the candidate of a promotion lacks: one that

@@ -27,6 +27,7 @@ type dashboard interface {
 	RemoveServer(ctx context.Context, group int, addr string) error
 	Promote(ctx context.Context, group int, addr string) error
 	ResyncGroup(ctx context.Context, group int) error
+	HoldMoves(ctx context.Context, stats *codis.Stats) (idle bool, err error)
 }
 
 // servers is redis.Client.

@@ -47,6 +47,7 @@ func persistent(w *world)         { w.persistent = true }
 func wasInSync(ordinal int) change {
 	return func(w *world) { w.inSync = map[string]bool{memberName(ordinal): true} }
 }
+
 func knownMaster(ordinal int) change {
 	return func(w *world) { w.members[ordinal].redis.RunID, w.masterRunID = "known", "known" }
 }

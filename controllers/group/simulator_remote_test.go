@@ -279,6 +279,9 @@ func (a simAPI) ResyncGroup(ctx context.Context, _ int) error {
 	return a.ask(ctx, "resync", -1, a.p.s.resync)
 }
 
+// HoldMoves finds no moves: there are none in the simulation.
+func (simAPI) HoldMoves(context.Context, *codis.Stats) (idle bool, err error) { return true, nil }
+
 // simProxyAPI is codis.Proxies.
 type simProxyAPI struct{ p *simPass }
 

@@ -26,8 +26,7 @@ import (
 var (
 	simSeed  = flag.Uint64("sim.seed", 0, "replay this schedule and tell what happens")
 	simFirst = flag.Uint64("sim.first", 1, "seed of the first schedule")
-	simCount = flag.Int("sim.count", 20000, "number of schedules")
-	simNeed  = flag.Int("sim.need", 6000, "number of schedules in which a missing protection must show")
+	simCount = flag.Int("sim.count", simDefault, "number of schedules")
 	simAll   = flag.Bool("sim.all", false, "do not stop at the first violation; count them by kind")
 )
 
