@@ -167,8 +167,8 @@ func (w world) switchedBack() string {
 	if !w.switching || old == nil || old.redis.Reachable || old.name == w.promoted || w.accepted == w.promoted {
 		return ""
 	}
-	return fmt.Sprintf("a switchover to %s was taken back and %s, which took writes since, cannot be asked (%s): bring it back, "+
-		"or annotate the group with %s=%s", w.promoted, old.name, problem(*old), v1alpha1.AnnotationAcceptDataLoss, w.promoted)
+	return fmt.Sprintf("a switchover to %s was taken back and %s, which took writes since, cannot be asked (%s): "+
+		"bring it back, or annotate the group with %s=%s", w.promoted, old.name, problem(*old), v1alpha1.AnnotationAcceptDataLoss, w.promoted)
 }
 
 // newer returns a member that has what the candidate of a promotion lacks: one that
