@@ -242,7 +242,9 @@ func decideAfterRestart(w world, current *member) decision {
 	if survivor := w.bestSurvivor(current); survivor != nil && w.outdoes(survivor, current, unknown) {
 		return decision{verb: promote, master: survivor, cause: v1alpha1.CauseMasterRestarted}
 	}
-	if current.hasWholeData() && (unknown == nil || w.persistent) {
+	if heir := w.unknownHeir(current); heir != nil {
+		unknown = heir
+	} else if current.hasWholeData() && (unknown == nil || w.persistent) {
 		return decision{verb: lift, master: current}
 	}
 	if unknown != nil {
@@ -258,6 +260,15 @@ func decideAfterRestart(w world, current *member) decision {
 		return waitForCopy()
 	}
 	return decision{verb: lift, master: current}
+}
+
+// unknownHeir returns the member that was about to become master instead, or was it
+// already, and cannot be asked: it may have taken writes that no disk has.
+func (w world) unknownHeir(current *member) *member {
+	if heir := w.byName(w.promoted); heir != nil && heir.addr != current.addr && !heir.known() {
+		return heir
+	}
+	return nil
 }
 
 // goesOn tells whether the only member that takes writes shall be what the

@@ -263,6 +263,13 @@ func TestDecideAfterRestart(t *testing.T) {
 		"does not go back to the master that it had replaced": {
 			in: []situation{fencedData, masterData}, changes: []change{knownMaster(1), promoted(0), persistent}, want: lifts(0),
 		},
+		"holds while the heir of a volume cannot be asked": {
+			in: []situation{fencedData, unreachable}, changes: []change{promoted(1), persistent}, want: holds(),
+			message: "g-1, which may hold newer data, cannot be asked",
+		},
+		"lifts a volume of which another member never was the heir": {
+			in: []situation{fencedData, unreachable}, changes: []change{persistent}, want: lifts(0),
+		},
 		"promotes who has data though the dashboard does not know it": {
 			in: []situation{fencedEmpty, fencedData}, changes: []change{registeredOnly(0)}, want: promotes(1),
 		},
