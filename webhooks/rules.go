@@ -25,7 +25,7 @@ func validateCluster(ctx context.Context, reader client.Reader, c *v1alpha1.Codi
 	spec := field.NewPath("spec")
 	list := validateDashboard(&c.Spec.Dashboard, spec.Child("dashboard"))
 	list = append(list, validateComponent(&c.Spec.Groups.Component, spec.Child("groups"))...)
-	list = append(list, validateComponent(&c.Spec.Proxy.Component, spec.Child("proxy"))...)
+	list = append(list, validateProxy(&c.Spec.Proxy, spec.Child("proxy"))...)
 	dashboard := &v1alpha1.CodisDashboard{}
 	err := reader.Get(ctx, client.ObjectKeyFromObject(c), dashboard)
 	if err == nil && dashboard.Labels[v1alpha1.LabelCluster] != c.Name {
@@ -39,6 +39,19 @@ func validateDashboard(d *v1alpha1.CodisDashboardTemplate, path *field.Path) fie
 	list := validateComponent(&d.Component, path)
 	if d.FE != nil {
 		list = append(list, validateComponent(&d.FE.Component, path.Child("fe"))...)
+	}
+	return list
+}
+
+// validateProxy refuses an autoscaler that could never scale: the use of CPU is a
+// part of what is requested.
+func validateProxy(p *v1alpha1.CodisProxyTemplate, path *field.Path) field.ErrorList {
+	list := validateComponent(&p.Component, path)
+	_, requested := p.Resources.Requests[corev1.ResourceCPU]
+	_, limited := p.Resources.Limits[corev1.ResourceCPU]
+	if p.Autoscaling != nil && !requested && !limited {
+		list = append(list, field.Required(path.Child("resources", "requests").Key("cpu"),
+			"autoscaling compares the use of CPU with what is requested: request some, for example 500m"))
 	}
 	return list
 }

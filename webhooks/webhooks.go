@@ -49,7 +49,7 @@ func Setup(mgr ctrl.Manager) error {
 		return err
 	}
 	return register(mgr, &v1alpha1.CodisProxy{}, func(_ context.Context, p *v1alpha1.CodisProxy) (errs, error) {
-		return validateComponent(&p.Spec.Component, field.NewPath("spec")), nil
+		return validateProxy(&p.Spec.CodisProxyTemplate, field.NewPath("spec")), nil
 	})
 }
 

@@ -129,6 +129,8 @@ const (
 	ReasonProxyOnline = "ProxyOnline"
 	// ReasonProxyNotOnline: a proxy runs but does not serve yet.
 	ReasonProxyNotOnline = "ProxyNotOnline"
+	// ReasonProxyDrained: a proxy that was to go had no client left, or gave them their time.
+	ReasonProxyDrained = "ProxyDrained"
 	// ReasonProxyEntryRemoved: the entry of a dead proxy was removed.
 	ReasonProxyEntryRemoved = "ProxyEntryRemoved"
 

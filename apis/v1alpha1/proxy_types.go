@@ -18,12 +18,17 @@ type ProxyValue string
 type CodisProxyTemplate struct {
 	Component `json:",inline"`
 
-	// replicas is the number of proxies.
+	// replicas is the number of proxies. With autoscaling it is where the number
+	// begins, and then what the autoscaler makes of it.
 	// +optional
 	// +kubebuilder:default=2
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=256
 	Replicas *int32 `json:"replicas,omitempty"`
+
+	// autoscaling lets the number of proxies follow their load. Default: none.
+	// +optional
+	Autoscaling *Autoscaling `json:"autoscaling,omitempty"`
 
 	// service through which clients reach the proxies, on port 19000.
 	// +optional
@@ -46,6 +51,41 @@ type CodisProxyTemplate struct {
 	// rollout bounds how many proxies are replaced at a time.
 	// +optional
 	Rollout *Rollout `json:"rollout,omitempty"`
+
+	// drainSeconds is how long a proxy that shall stop goes on serving the clients
+	// that are connected to it, while new ones are sent to others. It stops earlier
+	// when no client is left. A change restarts the proxies. Default: 10.
+	// +optional
+	// +kubebuilder:default=10
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=3600
+	DrainSeconds *int32 `json:"drainSeconds,omitempty"`
+}
+
+// Autoscaling lets a HorizontalPodAutoscaler choose the number of proxies. It
+// needs a metrics server, and a request of CPU in resources.
+// +kubebuilder:validation:XValidation:rule="!has(self.minReplicas) || self.minReplicas <= self.maxReplicas",message="autoscaling.minReplicas must not be more than autoscaling.maxReplicas"
+type Autoscaling struct {
+	// minReplicas is the least number of proxies. Default: 2.
+	// +optional
+	// +kubebuilder:default=2
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=256
+	MinReplicas *int32 `json:"minReplicas,omitempty"`
+
+	// maxReplicas is the greatest number of proxies.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=256
+	MaxReplicas int32 `json:"maxReplicas"`
+
+	// targetCPUUtilizationPercentage is how much of the CPU that they request the
+	// proxies shall use on average. Default: 70.
+	// +optional
+	// +kubebuilder:default=70
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
+	TargetCPUUtilizationPercentage *int32 `json:"targetCPUUtilizationPercentage,omitempty"`
 }
 
 // Rollout bounds a rolling update.

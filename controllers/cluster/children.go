@@ -105,6 +105,9 @@ func group(c *v1alpha1.CodisCluster, id int32) *v1alpha1.CodisGroup {
 func proxy(c *v1alpha1.CodisCluster) *v1alpha1.CodisProxy {
 	template := *c.Spec.Proxy.DeepCopy()
 	template.Component = withImage(c, template.Component)
+	if template.Autoscaling != nil {
+		template.Replicas = nil // The autoscaler's.
+	}
 	return &v1alpha1.CodisProxy{
 		ObjectMeta: objectMeta(c, c.Name),
 		Spec: v1alpha1.CodisProxySpec{

@@ -103,6 +103,18 @@ func TestChildrenGetTheTemplatesOfTheCluster(t *testing.T) {
 	}
 }
 
+func TestTheAutoscalerOwnsTheNumberOfProxies(t *testing.T) {
+	c := example(2)
+	c.Spec.Proxy.Replicas = new(int32(2))
+	if got := proxy(c).Spec.Replicas; got == nil || *got != 2 {
+		t.Errorf("without one the cluster asks for %v", got)
+	}
+	c.Spec.Proxy.Autoscaling = &v1alpha1.Autoscaling{MaxReplicas: 4}
+	if got := proxy(c).Spec.Replicas; got != nil {
+		t.Errorf("with one the cluster asks for %d", *got)
+	}
+}
+
 func TestImageOfTheClusterIsForThoseWithoutOne(t *testing.T) {
 	c := example(1)
 	c.Spec.Image, c.Spec.ImagePullPolicy = "cluster:1", corev1.PullAlways

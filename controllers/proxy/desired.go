@@ -5,11 +5,13 @@ package proxy
 
 import (
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/config"
@@ -20,6 +22,14 @@ import (
 )
 
 const confFile = "proxy.toml"
+
+// A proxy that shall stop is told to by the operator, through the dashboard, once
+// its clients had their time. Kubelet tells it hookSeconds later, in case that
+// there is no operator, and has it killed stopSeconds after their time.
+const (
+	hookSeconds = 2
+	stopSeconds = 15
+)
 
 func objectMeta(p *v1alpha1.CodisProxy) metav1.ObjectMeta {
 	return metav1.ObjectMeta{
@@ -82,13 +92,17 @@ func deployment(
 			},
 			ReadinessProbe: podtemplate.HTTPProbe("/proxy/model", naming.PortProxyAdmin, 2, 2),
 			LivenessProbe:  podtemplate.HungProbe("/proxy/model", naming.PortProxyAdmin),
+			// codis-proxy breaks every connection when it is told to end.
+			Lifecycle: &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{
+				Sleep: &corev1.SleepAction{Seconds: drainSeconds(p) + hookSeconds},
+			}},
 		},
 		Config: &podtemplate.ConfigFile{
 			Name: confFile, Format: string(config.TOML), ConfigMap: naming.Proxy(p.Name),
 			Text: configText(p, product.Name(dashboard)), Secrets: secrets,
 		},
 		ReadinessGates:     []corev1.PodReadinessGate{{ConditionType: v1alpha1.ConditionOnline}},
-		GracePeriodSeconds: 30,
+		GracePeriodSeconds: drainSeconds(p) + stopSeconds,
 	}, podtemplate.LiveOfDeployment(live))
 	if err != nil {
 		return nil, err
@@ -129,6 +143,34 @@ func strategy(rollout *v1alpha1.Rollout) appsv1.DeploymentStrategy {
 		RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: surge, MaxUnavailable: unavailable},
 	}
 }
+
+// autoscaler chooses spec.replicas of the CodisProxy itself, through its scale
+// subresource, so that there is one number whoever looks.
+func autoscaler(p *v1alpha1.CodisProxy) *autoscalingv2.HorizontalPodAutoscaler {
+	return &autoscalingv2.HorizontalPodAutoscaler{
+		ObjectMeta: objectMeta(p),
+		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
+			ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{
+				APIVersion: v1alpha1.GroupVersion.String(), Kind: "CodisProxy", Name: p.Name,
+			},
+			MinReplicas: new(ptr.Deref(p.Spec.Autoscaling.MinReplicas, 2)),
+			MaxReplicas: p.Spec.Autoscaling.MaxReplicas,
+			Metrics: []autoscalingv2.MetricSpec{{
+				Type: autoscalingv2.ResourceMetricSourceType,
+				Resource: &autoscalingv2.ResourceMetricSource{
+					Name: corev1.ResourceCPU,
+					Target: autoscalingv2.MetricTarget{
+						Type:               autoscalingv2.UtilizationMetricType,
+						AverageUtilization: new(ptr.Deref(p.Spec.Autoscaling.TargetCPUUtilizationPercentage, 70)),
+					},
+				},
+			}},
+		},
+	}
+}
+
+// drainSeconds is how long a proxy that shall stop serves the clients it has.
+func drainSeconds(p *v1alpha1.CodisProxy) int64 { return int64(ptr.Deref(p.Spec.DrainSeconds, 10)) }
 
 // disruptionBudget lets a drain take one proxy at a time.
 func disruptionBudget(p *v1alpha1.CodisProxy) *policyv1.PodDisruptionBudget {

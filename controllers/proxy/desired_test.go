@@ -78,6 +78,42 @@ func TestProxiesWaitForTheOperatorToBringThemOnline(t *testing.T) {
 	}
 }
 
+// Kubelet's own signal comes after the operator's, and the kill long after both.
+func TestAProxyHasTimeToServeTheClientsItHas(t *testing.T) {
+	long := example()
+	long.Spec.DrainSeconds = new(int32(60))
+	for _, tt := range []struct {
+		proxy       *v1alpha1.CodisProxy
+		hook, grace int64
+	}{{example(), 12, 25}, {long, 62, 75}} {
+		pod := built(t, tt.proxy).Spec.Template.Spec
+		hook, grace := pod.Containers[0].Lifecycle.PreStop.Sleep.Seconds, *pod.TerminationGracePeriodSeconds
+		if hook != tt.hook || grace != tt.grace {
+			t.Errorf("kubelet waits %d s and kills after %d s, want %d and %d", hook, grace, tt.hook, tt.grace)
+		}
+	}
+}
+
+func TestAutoscaler(t *testing.T) {
+	p := example()
+	p.Spec.Autoscaling = &v1alpha1.Autoscaling{MaxReplicas: 9}
+	got := autoscaler(p).Spec
+	target := got.Metrics[0].Resource
+	if *got.MinReplicas != 2 || got.MaxReplicas != 9 || target.Name != corev1.ResourceCPU || *target.Target.AverageUtilization != 70 {
+		t.Errorf("by default: %+v", got)
+	}
+	if ref := got.ScaleTargetRef; ref.Kind != "CodisProxy" || ref.Name != p.Name || ref.APIVersion != "codis.io/v1alpha1" {
+		t.Errorf("it scales %+v", ref)
+	}
+	p.Spec.Autoscaling = &v1alpha1.Autoscaling{
+		MinReplicas: new(int32(3)), MaxReplicas: 4, TargetCPUUtilizationPercentage: new(int32(50)),
+	}
+	got = autoscaler(p).Spec
+	if *got.MinReplicas != 3 || got.MaxReplicas != 4 || *got.Metrics[0].Resource.Target.AverageUtilization != 50 {
+		t.Errorf("as asked for: %+v", got)
+	}
+}
+
 func TestPasswordOfSessionsIsWrittenOnlyIfAskedFor(t *testing.T) {
 	args := func(p *v1alpha1.CodisProxy) string {
 		return strings.Join(built(t, p).Spec.Template.Spec.InitContainers[0].Args, " ")

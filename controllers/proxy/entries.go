@@ -4,7 +4,10 @@
 package proxy
 
 import (
+	"time"
+
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/codis-io/codis-operator/internal/codis"
 	"github.com/codis-io/codis-operator/internal/naming"
@@ -29,8 +32,27 @@ func (v proxyView) answers() bool { return v.model != nil && v.status != nil }
 type plan struct {
 	// remove are entries of processes that are gone.
 	remove []codis.Proxy
+	// stop are entries of proxies that shall end and whose clients had their time.
+	stop []codis.Proxy
 	// online are admin addresses of proxies to bring online.
 	online []string
+}
+
+// settleTime is how long it may take until no client is sent to a proxy any more.
+const settleTime = 3 * time.Second
+
+// mayStop tells whether a proxy whose pod is being deleted has served its clients
+// long enough: none is left, or their time is over.
+func mayStop(view proxyView, now time.Time) bool {
+	pod := view.pod
+	if pod.DeletionTimestamp == nil || view.status == nil {
+		return false
+	}
+	began := pod.DeletionTimestamp.Add(-time.Duration(ptr.Deref(pod.DeletionGracePeriodSeconds, 0)) * time.Second)
+	if view.status.Sessions.Alive == 0 && !now.Before(began.Add(settleTime)) {
+		return true
+	}
+	return !now.Before(pod.DeletionTimestamp.Add(-stopSeconds * time.Second))
 }
 
 // isDead tells whether the process of an entry is known to be gone. The view is
@@ -53,7 +75,12 @@ func isDead(entry codis.Proxy, view proxyView, exists func(pod string) bool) boo
 // A proxy is brought online only once every slot has an owner: one that serves
 // before would answer errors, and after the loss of the dashboard's store it
 // would forget the routes that it still has.
-func decide(name string, stats *codis.Stats, proxies []proxyView, exists func(pod string) bool) plan {
+//
+// A proxy that shall end keeps its entry, and with it its routes, as long as
+// clients are connected to it and have time.
+func decide(
+	name string, stats *codis.Stats, proxies []proxyView, exists func(pod string) bool, now time.Time,
+) plan {
 	byPod := map[string]proxyView{}
 	for _, view := range proxies {
 		byPod[view.pod.Name] = view
@@ -69,18 +96,27 @@ func decide(name string, stats *codis.Stats, proxies []proxyView, exists func(po
 			p.remove = append(p.remove, entry)
 		} else if known {
 			registered[entry.Hostname] = true
+			if mayStop(view, now) {
+				p.stop = append(p.stop, entry)
+			}
 		}
 	}
-	if stats.Offline() > 0 {
-		return p
+	if stats.Offline() == 0 {
+		p.online = toBringOnline(proxies, registered)
 	}
+	return p
+}
+
+// toBringOnline are proxies that stay and lack an entry or do not serve.
+func toBringOnline(proxies []proxyView, registered map[string]bool) []string {
+	var addrs []string
 	for _, view := range proxies {
 		if !view.answers() || view.pod.DeletionTimestamp != nil {
 			continue
 		}
 		if !registered[view.pod.Name] || !view.online() {
-			p.online = append(p.online, view.model.AdminAddr)
+			addrs = append(addrs, view.model.AdminAddr)
 		}
 	}
-	return p
+	return addrs
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -53,7 +54,8 @@ func view(name string, f fate) proxyView {
 		v.pod.Status.Phase = corev1.PodFailed
 		return v
 	case leaving:
-		v.pod.DeletionTimestamp = &metav1.Time{}
+		// Asked to go a second ago, with 25 seconds to do so.
+		v.pod.DeletionTimestamp, v.pod.DeletionGracePeriodSeconds = new(metav1.Unix(1024, 0)), new(int64(25))
 	}
 	v.model = &codis.Proxy{Token: "token-" + name, Hostname: name, AdminAddr: name + ":11080"}
 	if f != half {
@@ -137,7 +139,7 @@ func TestDecide(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			exists := func(pod string) bool { return slices.Contains(tt.there, pod) }
-			got := decide("p", stats(!tt.unassigned, tt.entries...), tt.proxies, exists)
+			got := decide("p", stats(!tt.unassigned, tt.entries...), tt.proxies, exists, time.Unix(1000, 0))
 			var remove []string
 			for _, entry := range got.remove {
 				remove = append(remove, entry.Token)
@@ -149,6 +151,64 @@ func TestDecide(t *testing.T) {
 				t.Errorf("brought online: %s", diff)
 			}
 		})
+	}
+}
+
+// A proxy whose pod goes serves the clients it has, but not for ever.
+func TestMayStop(t *testing.T) {
+	const grace, began = 25, 1000 // Ten seconds for clients, fifteen to end.
+	tests := map[string]struct {
+		fate     fate
+		now      int64
+		sessions int64
+		want     bool
+	}{
+		"it stays":              {online, began + 60, 0, false},
+		"its clients have time": {leaving, began + 9, 1, false},
+		"their time is over":    {leaving, began + 10, 1, true},
+		"nobody is connected, but may be in a while": {leaving, began + 2, 0, false},
+		"nobody is connected":                        {leaving, began + 3, 0, true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			v := view(podA, tt.fate)
+			v.status.Sessions.Alive = tt.sessions
+			if tt.fate == leaving {
+				v.pod.DeletionTimestamp = new(metav1.Unix(began+grace, 0))
+			}
+			if got := mayStop(v, time.Unix(tt.now, 0)); got != tt.want {
+				t.Errorf("got %v", got)
+			}
+			v.status = nil
+			if mayStop(v, time.Unix(began+60, 0)) {
+				t.Error("a proxy that does not say how it is was stopped")
+			}
+		})
+	}
+	short := view(podA, leaving)
+	short.pod.DeletionTimestamp, short.pod.DeletionGracePeriodSeconds = new(metav1.Unix(1001, 0)), new(int64(1))
+	short.status.Sessions.Alive = 5
+	if !mayStop(short, time.Unix(1000, 0)) {
+		t.Error("a pod that was given no time to go is waited for")
+	}
+}
+
+func TestAProxyThatMayStopIsStopped(t *testing.T) {
+	stops := func(f fate, token string, seconds int64) []codis.Proxy {
+		return decide("p", stats(true, entry(podA, token)), []proxyView{view(podA, f)}, nil, time.Unix(seconds, 0)).stop
+	}
+	if diff := cmp.Diff([]codis.Proxy{own(podA)}, stops(leaving, "token-"+podA, 1003)); diff != "" {
+		t.Error(diff)
+	}
+	for name, got := range map[string][]codis.Proxy{
+		"too early":        stops(leaving, "token-"+podA, 1000),
+		"one that stays":   stops(online, "token-"+podA, 1003),
+		"an old entry":     stops(leaving, "old", 1003),
+		"one that crashed": stops(crashing, "token-"+podA, 1003),
+	} {
+		if len(got) > 0 {
+			t.Errorf("%s: %v", name, got)
+		}
 	}
 }
 
@@ -174,7 +234,7 @@ func TestInvariant5OnlyEntriesOfDeadProcessesAreRemoved(t *testing.T) {
 		}
 		unseen := random.IntN(2) == 0 // The API server has every pod.
 		assigned := random.IntN(2) == 0
-		got := decide("p", stats(assigned, entries...), views, func(string) bool { return unseen })
+		got := decide("p", stats(assigned, entries...), views, func(string) bool { return unseen }, time.Unix(1000, 0))
 		for _, e := range got.remove {
 			removed++
 			f, cached := in[e.Hostname]

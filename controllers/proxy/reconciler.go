@@ -12,6 +12,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -62,6 +63,7 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups="",resources=pods/status,verbs=patch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get
 // +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups=autoscaling,resources=horizontalpodautoscalers,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=get;list;watch;create;patch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
@@ -73,6 +75,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Owns(&corev1.Service{}).
 		Owns(&corev1.ConfigMap{}).
 		Owns(&policyv1.PodDisruptionBudget{}).
+		Owns(&autoscalingv2.HorizontalPodAutoscaler{}).
 		Owns(&networkingv1.NetworkPolicy{}).
 		Watches(&corev1.Pod{}, watch.PodsOf(naming.ComponentProxy)).
 		Watches(&corev1.Pod{}, watch.DashboardPods(mgr.GetClient(), watch.ProxiesOf)).
@@ -137,8 +140,9 @@ func (r *Reconciler) register(ctx context.Context, s *state) (time.Duration, err
 	if s.stats == nil {
 		return reconcile.Later, nil
 	}
-	p := decide(s.proxy.Name, s.stats, s.proxies, r.exists(ctx, s.proxy.Namespace))
+	p := decide(s.proxy.Name, s.stats, s.proxies, r.exists(ctx, s.proxy.Namespace), r.Clock.Now())
 	r.removeEntries(ctx, s, p.remove)
+	r.stop(ctx, s, p.stop)
 	for _, addr := range p.online {
 		if err := s.api.OnlineProxy(ctx, addr); err != nil {
 			s.refused = fmt.Errorf("bring proxy %s online: %w", addr, err)
@@ -155,12 +159,16 @@ func (r *Reconciler) register(ctx context.Context, s *state) (time.Duration, err
 	if s.wasRefused() || s.stats.Offline() > 0 {
 		return reconcile.Later, nil // The dashboard's controller wakes this one, too.
 	}
+	after := reconcile.Steady
 	for _, view := range s.proxies {
-		if !view.online() {
-			return reconcile.Soon, nil
+		switch {
+		case view.pod.DeletionTimestamp != nil:
+			after = reconcile.Soonest(after, reconcile.Later) // Its clients may leave at any time.
+		case !view.online():
+			after = reconcile.Soon
 		}
 	}
-	return reconcile.Steady, nil
+	return after, nil
 }
 
 // removeEntries removes entries of dead proxies and tells whether all are gone.
@@ -174,6 +182,18 @@ func (r *Reconciler) removeEntries(ctx context.Context, s *state, entries []codi
 			"Removed the entry of proxy %s at %s: its process is gone", entry.Hostname, entry.AdminAddr)
 	}
 	return s.refused == nil
+}
+
+// stop ends proxies whose pods are being deleted. What fails is no trouble: kubelet
+// ends them a little later, and then their entries are those of dead proxies.
+func (r *Reconciler) stop(ctx context.Context, s *state, entries []codis.Proxy) {
+	for _, entry := range entries {
+		if err := s.api.StopProxy(ctx, entry.Token); err != nil {
+			continue
+		}
+		r.Recorder.Eventf(s.proxy, nil, corev1.EventTypeNormal, v1alpha1.ReasonProxyDrained, "StopProxy",
+			"Stopped proxy %s at %s: its pod goes, and its clients left or had their time", entry.Hostname, entry.AdminAddr)
+	}
 }
 
 // exists asks past the cache whether a pod is there: an entry is removed for
@@ -232,6 +252,9 @@ func setPodCondition(pod *corev1.Pod, condition corev1.PodCondition) {
 
 func (r *Reconciler) applyObjects(ctx context.Context, s *state) (time.Duration, error) {
 	objects := []client.Object{service(s.proxy), disruptionBudget(s.proxy), networkPolicy(s.proxy, r.Namespace)}
+	if s.proxy.Spec.Autoscaling != nil {
+		objects = append(objects, autoscaler(s.proxy))
+	}
 	if s.dashboard != nil && s.blocked == nil {
 		set, err := deployment(s.proxy, s.dashboard, r.Images, s.live)
 		if err != nil {
@@ -241,7 +264,23 @@ func (r *Reconciler) applyObjects(ctx context.Context, s *state) (time.Duration,
 		objects = append(objects, configMap(s.proxy, product.Name(s.dashboard)), set)
 	}
 	s.applied = apply.Applier{Client: r.Client, Reader: r.Reader}.Objects(ctx, s.proxy, objects...)
-	return 0, reconcile.Unexpected(s.applied)
+	return 0, errors.Join(reconcile.Unexpected(s.applied), r.removeAutoscaler(ctx, s))
+}
+
+// removeAutoscaler deletes the autoscaler when it is no longer asked for.
+func (r *Reconciler) removeAutoscaler(ctx context.Context, s *state) error {
+	if s.proxy.Spec.Autoscaling != nil {
+		return nil
+	}
+	scaler := &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: objectMeta(s.proxy)}
+	err := r.Client.Get(ctx, client.ObjectKeyFromObject(scaler), scaler)
+	if err == nil && metav1.IsControlledBy(scaler, s.proxy) {
+		err = r.Client.Delete(ctx, scaler)
+	}
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("delete autoscaler: %w", err)
+	}
+	return nil
 }
 
 // finalize stops the proxies, waits until they are gone, and removes their
@@ -270,7 +309,7 @@ func (r *Reconciler) finalize(ctx context.Context, s *state) (time.Duration, err
 	if len(s.proxies) > 0 || s.stats == nil {
 		return reconcile.Soon, nil
 	}
-	dead := decide(s.proxy.Name, s.stats, nil, r.exists(ctx, s.proxy.Namespace)).remove
+	dead := decide(s.proxy.Name, s.stats, nil, r.exists(ctx, s.proxy.Namespace), r.Clock.Now()).remove
 	if !r.removeEntries(ctx, s, dead) {
 		return reconcile.Later, nil
 	}

@@ -179,6 +179,12 @@ func (d Dashboard) RemoveProxy(ctx context.Context, token string) error {
 	return d.put(ctx, nil, "proxy/remove", token, "1")
 }
 
+// StopProxy ends a living proxy and then removes its entry. It fails, and changes
+// nothing, if the proxy cannot be reached.
+func (d Dashboard) StopProxy(ctx context.Context, token string) error {
+	return d.put(ctx, nil, "proxy/remove", token, "0")
+}
+
 // put calls /api/topom/<verb>/<xauth>/<params...>.
 func (d Dashboard) put(ctx context.Context, body any, verb string, params ...string) error {
 	parts := []string{"/api/topom", verb, XAuth(d.Product)}

@@ -114,6 +114,10 @@ func TestEveryActIsOnePutWithXAuth(t *testing.T) {
 			func(ctx context.Context, d Dashboard) error { return d.PauseMoves(ctx, false) },
 			request{Path: "slots/action/disabled/X/0"},
 		},
+		"stop a proxy": {
+			func(ctx context.Context, d Dashboard) error { return d.StopProxy(ctx, "token") },
+			request{Path: "proxy/remove/X/token/0"},
+		},
 		"what a path cannot hold is escaped": {
 			func(ctx context.Context, d Dashboard) error { return d.RemoveProxy(ctx, "a/b?c#d e%") },
 			request{Path: "proxy/remove/X/a%2Fb%3Fc%23d%20e%25/1"},

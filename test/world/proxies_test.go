@@ -1,0 +1,59 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package world
+
+import (
+	"testing"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/naming"
+)
+
+// What an autoscaler makes of the number of proxies stays, until there is none.
+func TestAnAutoscalerChoosesTheNumberOfProxies(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := smallCluster()
+	c.Spec.Proxy.Replicas = new(int32(2))
+	c.Spec.Proxy.Autoscaling = &v1alpha1.Autoscaling{MaxReplicas: 4}
+	c.Spec.Proxy.Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("100m")}
+	w.apply(c)
+	w.rest()
+	w.mustBeReady()
+	for _, replicas := range []int32{4, 2, 3} {
+		p := &v1alpha1.CodisProxy{}
+		w.get("small", p)
+		p.Spec.Replicas = &replicas
+		if err := w.user.Update(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		w.rest()
+		w.mustBeReady()
+		if got := len(w.podsOf(naming.ComponentProxy)); got != int(replicas) {
+			t.Errorf("%d proxies run, want %d", got, replicas)
+		}
+	}
+	w.stays(5)
+	scaler := &autoscalingv2.HorizontalPodAutoscalerList{}
+	if err := w.user.List(t.Context(), scaler); err != nil || len(scaler.Items) != 1 || scaler.Items[0].Spec.MaxReplicas != 4 {
+		t.Errorf("autoscalers: %+v, %v", scaler.Items, err)
+	}
+	w.get("small", c)
+	c.Spec.Proxy.Autoscaling = nil
+	if err := w.user.Update(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	w.rest()
+	w.mustBeReady()
+	if got := len(w.podsOf(naming.ComponentProxy)); got != 2 {
+		t.Errorf("%d proxies run without an autoscaler", got)
+	}
+	if err := w.user.List(t.Context(), scaler); err != nil || len(scaler.Items) > 0 {
+		t.Errorf("autoscalers are left: %+v, %v", scaler.Items, err)
+	}
+}
