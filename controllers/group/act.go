@@ -127,7 +127,7 @@ func (r *Reconciler) settle(ctx context.Context, s *state) (time.Duration, error
 	if err := r.guardWrites(ctx, s, s.guardsWrites("")); err != nil {
 		return reconcile.Soon, redis.Unexpected(fmt.Errorf("guard writes: %w", err))
 	}
-	if len(follows) == 0 && held == "" && s.world.accepted == master.name && s.world.allFollow(*master) {
+	if s.needed(len(follows)) {
 		return reconcile.Soon, r.clearAnnotation(ctx, s, v1alpha1.AnnotationAcceptDataLoss)
 	}
 	if s.needless(len(follows)) {
@@ -136,6 +136,12 @@ func (r *Reconciler) settle(ctx context.Context, s *state) (time.Duration, error
 			master.name, v1alpha1.AnnotationAcceptDataLoss, s.world.accepted)
 		return reconcile.Soon, r.clearAnnotation(ctx, s, v1alpha1.AnnotationAcceptDataLoss)
 	}
+	return r.goOnSettled(ctx, s)
+}
+
+// goOnSettled does what is asked of a group whose members are in their roles, and
+// says how soon to look again.
+func (r *Reconciler) goOnSettled(ctx context.Context, s *state) (time.Duration, error) {
 	if s.cutOff() || s.world.behind {
 		return reconcile.Later, nil
 	}
@@ -148,6 +154,12 @@ func (r *Reconciler) settle(ctx context.Context, s *state) (time.Duration, error
 		return reconcile.Soon, nil
 	}
 	return reconcile.Steady, nil
+}
+
+// needed tells whether the loss that a person accepted has come to pass.
+func (s *state) needed(follows int) bool {
+	master := s.decision.master
+	return follows == 0 && s.held == "" && s.world.accepted == master.name && s.world.allFollow(*master)
 }
 
 // needless tells whether a person accepted a loss that is no longer to be had: a

@@ -168,7 +168,8 @@ func (w world) switchedBack() string {
 		return ""
 	}
 	return fmt.Sprintf("a switchover to %s was taken back and %s, which took writes since, cannot be asked (%s): "+
-		"bring it back, or annotate the group with %s=%s", w.promoted, old.name, problem(*old), v1alpha1.AnnotationAcceptDataLoss, w.promoted)
+		"bring it back, or annotate the group with %s=%s",
+		w.promoted, old.name, problem(*old), v1alpha1.AnnotationAcceptDataLoss, w.promoted)
 }
 
 // newer returns a member that has what the candidate of a promotion lacks: one that

@@ -330,7 +330,7 @@ func (w world) heldBack(m, master member) string {
 	const wayOut = "annotate the group with " + v1alpha1.AnnotationAcceptDataLoss + "=<pod whose data is kept>"
 	switch {
 	case w.blind && !w.behind && m.redis.IsMaster():
-		return fmt.Sprintf("%s takes writes as well, and the dashboard, which may have made it master, cannot be asked", m.name)
+		return m.name + " takes writes as well, and the dashboard, which may have made it master, cannot be asked"
 	case !m.redis.HasData() || w.accepted == master.name:
 		return ""
 	case !master.redis.HasData():

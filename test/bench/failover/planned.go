@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -35,7 +36,7 @@ const (
 func switchOver(ctx context.Context, b *bench, s *scene) (time.Time, error) {
 	at := time.Now()
 	group := &v1alpha1.CodisGroup{}
-	group.Namespace, group.Name = b.namespace, naming.ClusterGroup(product, int32(s.group)) //nolint:gosec // A small number.
+	group.Namespace, group.Name = b.namespace, naming.ClusterGroup(product, int32(s.group))
 	if err := b.cluster.Get(ctx, client.ObjectKeyFromObject(group), group); err != nil {
 		return at, err
 	}
@@ -68,7 +69,8 @@ func rollOut(ctx context.Context, b *bench, s *scene) (time.Time, error) {
 		return at, err
 	}
 	before := c.DeepCopy()
-	c.Spec.Groups.Config = map[string]v1alpha1.RedisValue{"slowlog-max-len": v1alpha1.RedisValue(fmt.Sprint(128 + b.loads))}
+	length := v1alpha1.RedisValue(strconv.Itoa(128 + b.loads))
+	c.Spec.Groups.Config = map[string]v1alpha1.RedisValue{"slowlog-max-len": length}
 	if err := b.cluster.Patch(ctx, c, client.MergeFrom(before)); err != nil {
 		return at, err
 	}
@@ -110,8 +112,11 @@ func blindOperator(ctx context.Context, _ *bench, s *scene) (at time.Time, err e
 // freezeAPI stops the API server, which is not there for anybody.
 func freezeAPI(ctx context.Context, _ *bench, _ *scene) (at time.Time, err error) {
 	at = time.Now()
-	defer func() { err = errors.Join(err, localkube(context.WithoutCancel(ctx), "signal", "kube-apiserver", "CONT")) }()
-	if err := localkube(ctx, "signal", "kube-apiserver", "STOP"); err != nil {
+	signal := func(ctx context.Context, name string) error {
+		return localkube(ctx, "signal", "kube-apiserver", name)
+	}
+	defer func() { err = errors.Join(err, signal(context.WithoutCancel(ctx), "CONT")) }()
+	if err := signal(ctx, "STOP"); err != nil {
 		return at, err
 	}
 	rest(ctx, frozenFor)
@@ -137,7 +142,7 @@ func stalls(ctx context.Context, b *bench, s *scene) (time.Time, error) {
 func killAll(ctx context.Context, b *bench, s *scene) (time.Time, error) {
 	var blows []blow
 	for i, member := range s.members {
-		if member.Labels[v1alpha1.LabelInstance] == naming.ClusterGroup(product, int32(s.group)) { //nolint:gosec // A small number.
+		if member.Labels[v1alpha1.LabelInstance] == naming.ClusterGroup(product, int32(s.group)) {
 			role := fmt.Sprintf("member %d", i)
 			s.pods[role] = member
 			blows = append(blows, blow{role: role, signal: "KILL"})
