@@ -243,6 +243,20 @@ type FailoverRecord struct {
 	DurationMilliseconds int64 `json:"durationMilliseconds"`
 }
 
+// DashboardState is what the dashboard knows of a group's master.
+// +kubebuilder:validation:Enum=Behind
+type DashboardState string
+
+// DashboardBehind means that proxies know of a master that the dashboard does not.
+const DashboardBehind DashboardState = "Behind"
+
+// WriteState is how a master takes writes.
+// +kubebuilder:validation:Enum=Guarded
+type WriteState string
+
+// WritesGuarded means only while a replica keeps up with it.
+const WritesGuarded WriteState = "Guarded"
+
 // CodisGroupStatus is what the operator saw last.
 type CodisGroupStatus struct {
 	// observedGeneration is the generation that this status speaks of.
@@ -270,16 +284,16 @@ type CodisGroupStatus struct {
 	// +optional
 	Promotion *Promotion `json:"promotion,omitempty"`
 
-	// dashboardBehind tells that proxies were told of a master which the dashboard
-	// does not know yet: it was down, or a proxy did not answer it. It is told as soon
-	// as it can be.
+	// dashboard is Behind while proxies were told of a master which the dashboard does
+	// not know yet: it was down, or a proxy did not answer it. It is told as soon as it
+	// can be. Empty at all other times.
 	// +optional
-	DashboardBehind bool `json:"dashboardBehind,omitempty"`
+	Dashboard DashboardState `json:"dashboard,omitempty"`
 
-	// writesGuarded tells that the master refuses writes while no replica keeps up
-	// with it (spec.failover.splitBrainProtection).
+	// writes is Guarded while the master refuses writes when no replica keeps up with
+	// it (spec.failover.splitBrainProtection). Empty at all other times.
 	// +optional
-	WritesGuarded bool `json:"writesGuarded,omitempty"`
+	Writes WriteState `json:"writes,omitempty"`
 
 	// lastFailover is the last change of master that was not the first.
 	// +optional

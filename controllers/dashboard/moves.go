@@ -107,7 +107,7 @@ func (r *Reconciler) anyPromotion(ctx context.Context, s *state) (bool, error) {
 		return false, fmt.Errorf("list groups: %w", err)
 	}
 	return slices.ContainsFunc(groups, func(g v1alpha1.CodisGroup) bool {
-		return g.Status.Promotion != nil || g.Status.DashboardBehind
+		return g.Status.Promotion != nil || g.Status.Dashboard == v1alpha1.DashboardBehind
 	}), nil
 }
 

@@ -96,7 +96,7 @@ func viewOf(g *v1alpha1.CodisGroup) groupView {
 		id:         int(g.Spec.ID),
 		registered: holds(v1alpha1.ConditionRegistered),
 		reachable:  holds(v1alpha1.ConditionMasterReachable),
-		promoting:  g.Status.Promotion != nil || g.Status.DashboardBehind,
+		promoting:  g.Status.Promotion != nil || g.Status.Dashboard == v1alpha1.DashboardBehind,
 		leaving:    g.DeletionTimestamp != nil || g.Spec.SlotPolicy == v1alpha1.SlotsDrain,
 		keySlots:   g.Status.KeySlots,
 	}

@@ -168,7 +168,7 @@ func TestViewOfAGroup(t *testing.T) {
 	promoting := group("True", "True", "True")
 	promoting.Status.Promotion = &v1alpha1.Promotion{}
 	behind := group("True", "True", "True")
-	behind.Status.DashboardBehind = true
+	behind.Status.Dashboard = v1alpha1.DashboardBehind
 	withKeys := group("False", "True", "True")
 	withKeys.Status.KeySlots = "0-511"
 	tests := map[string]struct {

@@ -121,10 +121,12 @@ func (s *state) masterBefore() string {
 
 // recordBehind records that proxies may know more than the dashboard.
 func (r *Reconciler) recordBehind(ctx context.Context, s *state) error {
-	if s.group.Status.DashboardBehind {
+	if s.group.Status.Dashboard == v1alpha1.DashboardBehind {
 		return nil
 	}
-	err := r.record(ctx, s, func(status *v1alpha1.CodisGroupStatus) { status.DashboardBehind = true })
+	err := r.record(ctx, s, func(status *v1alpha1.CodisGroupStatus) {
+		status.Dashboard = v1alpha1.DashboardBehind
+	})
 	if err != nil {
 		return fmt.Errorf("record that the dashboard is behind: %w", err)
 	}
@@ -142,7 +144,7 @@ func (r *Reconciler) straighten(ctx context.Context, s *state) {
 	}
 	// A dashboard that knows no server of the group is told by registration.
 	if len(s.world.order) == 0 || s.try("resync the group", s.api.ResyncGroup(ctx, int(s.group.Spec.ID))) {
-		s.group.Status.DashboardBehind = false
+		s.group.Status.Dashboard = ""
 	}
 }
 

@@ -180,7 +180,7 @@ func TestGuardIsTakenBackOnlyAfterItIsRecorded(t *testing.T) {
 	s := l.state(masterData)
 	master := &s.world.members[0]
 	observe := func() { master.redis = s.servers.Observe(t.Context(), redisAddr(*master)) }
-	s.group.Status.WritesGuarded = true
+	s.group.Status.Writes = v1alpha1.WritesGuarded
 	if err := l.r.Client.Create(t.Context(), s.group); err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +201,7 @@ func TestGuardIsTakenBackOnlyAfterItIsRecorded(t *testing.T) {
 	if err := l.r.guardWrites(t.Context(), s, false); err == nil {
 		t.Error("a server that breaks off is no error")
 	}
-	if stored(t, l.r.Client).Status.WritesGuarded {
+	if stored(t, l.r.Client).Status.Writes == v1alpha1.WritesGuarded {
 		t.Error("the status still says that writes are guarded")
 	}
 	delete(l.outcome, "CONFIG")

@@ -141,7 +141,7 @@ func (r *Reconciler) look(ctx context.Context, s *state) {
 // recall fills in what the status remembers of earlier passes.
 func (w *world) recall(status *v1alpha1.CodisGroupStatus, now time.Time) {
 	w.masterRunID, w.sinceFailover = status.MasterRunID, coolDown
-	w.behind, w.guarded = status.DashboardBehind, status.WritesGuarded
+	w.behind, w.guarded = status.Dashboard == v1alpha1.DashboardBehind, status.Writes == v1alpha1.WritesGuarded
 	if status.Promotion != nil {
 		w.promotedRunID, w.promoted = status.Promotion.RunID, status.Promotion.Member
 		w.switching = status.Promotion.Cause == v1alpha1.CauseSwitchover

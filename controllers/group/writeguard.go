@@ -48,8 +48,8 @@ func (s *state) guardsWrites(leaving string) bool {
 // written after the one and before the other.
 func (r *Reconciler) guardWrites(ctx context.Context, s *state, on bool) error {
 	master := s.decision.master
-	if !on && s.group.Status.WritesGuarded {
-		err := r.record(ctx, s, func(status *v1alpha1.CodisGroupStatus) { status.WritesGuarded = false })
+	if !on && s.group.Status.Writes == v1alpha1.WritesGuarded {
+		err := r.record(ctx, s, func(status *v1alpha1.CodisGroupStatus) { status.Writes = "" })
 		if err != nil {
 			return fmt.Errorf("record that writes are not guarded: %w", err)
 		}
@@ -71,7 +71,11 @@ func (r *Reconciler) guardWrites(ctx context.Context, s *state, on bool) error {
 
 // reportGuard records whether the master was seen to guard its writes.
 func (s *state) reportGuard() {
-	if s.decision.verb == keep {
-		s.group.Status.WritesGuarded = s.decision.master.redis.WritesGuarded && s.guardsWrites("")
+	if s.decision.verb != keep {
+		return
+	}
+	s.group.Status.Writes = ""
+	if s.decision.master.redis.WritesGuarded && s.guardsWrites("") {
+		s.group.Status.Writes = v1alpha1.WritesGuarded
 	}
 }

@@ -108,8 +108,8 @@ func TestDeadMasterIsReplacedWhileTheDashboardIsDown(t *testing.T) {
 	if last := group.LastFailover; last == nil || last.To != "sample-1-1" || last.Cause != v1alpha1.CauseMasterDead {
 		t.Errorf("the last failover is %+v", last)
 	}
-	if !group.DashboardBehind || group.Master != "sample-1-1" || group.Promotion != nil {
-		t.Errorf("behind %t, master %s, promotion %+v", group.DashboardBehind, group.Master, group.Promotion)
+	if group.Dashboard != v1alpha1.DashboardBehind || group.Master != "sample-1-1" || group.Promotion != nil {
+		t.Errorf("dashboard %q, master %s, promotion %+v", group.Dashboard, group.Master, group.Promotion)
 	}
 	w.mustSay("sample-1", v1alpha1.ConditionReplicasInSync, "False ReplicaNotInSync", "sample-1-0")
 	w.stop("sample-1-1") // And again.
@@ -126,8 +126,8 @@ func TestDeadMasterIsReplacedWhileTheDashboardIsDown(t *testing.T) {
 	w.mustBeReady()
 	w.mustHold("sample-1", "sample-1-2", someData)
 	last := w.group("sample-1").Status
-	if last.DashboardBehind || last.LastFailover.From != "sample-1-1" || !last.LastFailover.Time.Equal(&first) {
-		t.Errorf("behind %t, last failover %+v, told again since %s", last.DashboardBehind, last.LastFailover, first)
+	if last.Dashboard != "" || last.LastFailover.From != "sample-1-1" || !last.LastFailover.Time.Equal(&first) {
+		t.Errorf("dashboard %q, last failover %+v, told again since %s", last.Dashboard, last.LastFailover, first)
 	}
 }
 
