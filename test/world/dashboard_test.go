@@ -267,6 +267,7 @@ func TestEntryOfADeadProxyIsRemoved(t *testing.T) {
 	w := sample(t, nil)
 	gone := w.podsOf(naming.ComponentProxy)[0].Name
 	w.deletePod(gone)
+	w.step() // It is gone before the operator looks.
 	w.rest()
 	w.mustBeReady()
 	entries := w.entries()

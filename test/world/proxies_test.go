@@ -57,3 +57,20 @@ func TestAnAutoscalerChoosesTheNumberOfProxies(t *testing.T) {
 		t.Errorf("autoscalers are left: %+v, %v", scaler.Items, err)
 	}
 }
+
+// A proxy that the operator sees going is ended through the dashboard: its entry
+// never is one of a dead proxy.
+func TestAProxyThatGoesIsStoppedByTheDashboard(t *testing.T) {
+	t.Parallel()
+	w := sample(t, nil)
+	gone := w.podsOf(naming.ComponentProxy)[0].Name
+	w.deletePod(gone)
+	w.rest()
+	w.mustBeReady()
+	if entries := w.entries(); len(entries) != 2 || entries[gone] != "" {
+		t.Errorf("the dashboard knows %v, of which %s is gone", entries, gone)
+	}
+	if !w.recorder.said(v1alpha1.ReasonProxyDrained) || w.recorder.said(v1alpha1.ReasonProxyEntryRemoved) {
+		t.Errorf("the events are\n%v", w.recorder.list())
+	}
+}
