@@ -197,14 +197,19 @@ func TestGuardIsTakenBackOnlyAfterItIsRecorded(t *testing.T) {
 	if l.server(0).Set(fixture.Dataset{"a": "1"}) {
 		t.Error("a guarded master without replicas takes writes")
 	}
-	l.outcome["CONFIG"] = fixture.Fail
+	answer := func(outcome fixture.Outcome) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.outcome["CONFIG"] = outcome
+	}
+	answer(fixture.Fail)
 	if err := l.r.guardWrites(t.Context(), s, false); err == nil {
 		t.Error("a server that breaks off is no error")
 	}
 	if stored(t, l.r.Client).Status.Writes == v1alpha1.WritesGuarded {
 		t.Error("the status still says that writes are guarded")
 	}
-	delete(l.outcome, "CONFIG")
+	answer(fixture.Pass)
 	if err := l.r.guardWrites(t.Context(), s, false); err != nil {
 		t.Fatal(err)
 	}

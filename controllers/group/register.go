@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -34,7 +35,7 @@ func (r *Reconciler) register(ctx context.Context, s *state) (time.Duration, err
 		if !s.try("remove "+addr, s.api.RemoveServer(ctx, gid, addr)) {
 			return reconcile.Later, nil
 		}
-		r.event(s, corev1.EventTypeNormal, v1alpha1.ReasonServerRemoved, "Unregister", "Removed %s from group %d", addr, gid)
+		r.eventOf(s, addr, v1alpha1.ReasonServerRemoved, "Unregister", "Removed %s from group %d", addr, gid)
 		return reconcile.Soon, nil
 	}
 	if plan.resync && !s.try("resync the group", s.api.ResyncGroup(ctx, gid)) {
@@ -58,9 +59,18 @@ func (r *Reconciler) addServers(ctx context.Context, s *state, plan registration
 		if !s.try("add "+addr, s.api.AddServer(ctx, gid, addr)) {
 			return false
 		}
-		r.event(s, corev1.EventTypeNormal, v1alpha1.ReasonServerRegistered, "Register", "Added %s to group %d", addr, gid)
+		r.eventOf(s, addr, v1alpha1.ReasonServerRegistered, "Register", "Added %s to group %d", addr, gid)
 	}
 	return true
+}
+
+// eventOf tells about one of the members. It names the pod: of two events that differ
+// by their text only, Kubernetes shows the first, counted twice.
+func (r *Reconciler) eventOf(s *state, addr, reason, action, format string, args ...any) {
+	pod := &corev1.Pod{}
+	pod.Namespace = s.group.Namespace
+	pod.Name, _, _ = strings.Cut(addr, ".")
+	r.Recorder.Eventf(s.group, pod, corev1.EventTypeNormal, reason, action, format, args...)
 }
 
 // wantedAddresses are the addresses that the dashboard should know, the master

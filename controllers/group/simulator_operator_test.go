@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"reflect"
 	"strconv"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -71,6 +72,7 @@ type simOperator struct {
 	alive            bool
 	epoch            int
 	dead             chan struct{} // closed when the process ends
+	mu               sync.Mutex    // of the targets of members
 	started          tick
 	paused           tick // until when it is stopped
 	groupLag, podLag tick
@@ -127,9 +129,11 @@ func (o *simOperator) begin() {
 	o.dead = make(chan struct{})
 	o.life = &simLife{simOperator: o}
 	o.reconciler = &Reconciler{
-		Client: simClient{o: o.life}, Reader: simReader{o: o.life}, Recorder: simRecorder{o}, Clock: clock.RealClock{}, Prober: simProber{o: o},
+		Client: simClient{o: o.life}, Reader: simReader{o: o.life}, Recorder: simRecorder{o}, Clock: clock.RealClock{}, Prober: simProber{o: o, dead: o.dead},
 	}
 	o.sim.logf("operator %d starts", o.id)
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	for i := range o.members {
 		o.members[i] = probed{since: o.sim.now, phase: o.sim.between(0, 250), code: o.code(i)}
 	}
@@ -232,10 +236,18 @@ func (o *simOperator) result(i int) prober.Result {
 type simProber struct {
 	watcher
 
-	o *simOperator
+	o    *simOperator
+	dead chan struct{}
 }
 
 func (p simProber) Set(_ types.NamespacedName, _ prober.Settings, targets []prober.Target) {
+	p.o.mu.Lock()
+	defer p.o.mu.Unlock()
+	select {
+	case <-p.dead:
+		return // The pass goes on for a moment after its process has ended.
+	default:
+	}
 	for i := range p.o.members {
 		p.o.members[i].target = prober.Target{}
 		for _, target := range targets {

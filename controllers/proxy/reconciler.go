@@ -148,8 +148,7 @@ func (r *Reconciler) register(ctx context.Context, s *state) (time.Duration, err
 			s.refused = fmt.Errorf("bring proxy %s online: %w", addr, err)
 			continue // One bad proxy must not keep the others out.
 		}
-		r.Recorder.Eventf(s.proxy, nil, corev1.EventTypeNormal, v1alpha1.ReasonProxyOnline, "BringOnline",
-			"Brought proxy %s online", addr)
+		r.event(s, s.podAt(addr), v1alpha1.ReasonProxyOnline, "BringOnline", "Brought proxy %s online", addr)
 	}
 	for i := range s.proxies {
 		if view := &s.proxies[i]; view.answers() && len(p.online) > 0 && view.pod.DeletionTimestamp == nil {
@@ -171,6 +170,23 @@ func (r *Reconciler) register(ctx context.Context, s *state) (time.Duration, err
 	return after, nil
 }
 
+// event tells about one of the proxies. It names the pod: of two events that differ by
+// their text only, Kubernetes shows the first, counted twice.
+func (r *Reconciler) event(s *state, pod, reason, action, format string, args ...any) {
+	related := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: s.proxy.Namespace, Name: pod}}
+	r.Recorder.Eventf(s.proxy, related, corev1.EventTypeNormal, reason, action, format, args...)
+}
+
+// podAt names the pod of the proxy at an admin address.
+func (s *state) podAt(adminAddr string) string {
+	for _, view := range s.proxies {
+		if view.model != nil && view.model.AdminAddr == adminAddr {
+			return view.pod.Name
+		}
+	}
+	return ""
+}
+
 // removeEntries removes entries of dead proxies and tells whether all are gone.
 func (r *Reconciler) removeEntries(ctx context.Context, s *state, entries []codis.Proxy) bool {
 	for _, entry := range entries {
@@ -178,7 +194,7 @@ func (r *Reconciler) removeEntries(ctx context.Context, s *state, entries []codi
 			s.refused = fmt.Errorf("remove the entry of proxy %s: %w", entry.Hostname, err)
 			continue
 		}
-		r.Recorder.Eventf(s.proxy, nil, corev1.EventTypeNormal, v1alpha1.ReasonProxyEntryRemoved, "RemoveEntry",
+		r.event(s, entry.Hostname, v1alpha1.ReasonProxyEntryRemoved, "RemoveEntry",
 			"Removed the entry of proxy %s at %s: its process is gone", entry.Hostname, entry.AdminAddr)
 	}
 	return s.refused == nil
@@ -191,7 +207,7 @@ func (r *Reconciler) stop(ctx context.Context, s *state, entries []codis.Proxy) 
 		if err := s.api.StopProxy(ctx, entry.Token); err != nil {
 			continue
 		}
-		r.Recorder.Eventf(s.proxy, nil, corev1.EventTypeNormal, v1alpha1.ReasonProxyDrained, "StopProxy",
+		r.event(s, entry.Hostname, v1alpha1.ReasonProxyDrained, "StopProxy",
 			"Stopped proxy %s at %s: its pod goes, and its clients left or had their time", entry.Hostname, entry.AdminAddr)
 	}
 }

@@ -194,7 +194,7 @@ func TestPromotionLeftHalfDoneIsFinished(t *testing.T) {
 	}{
 		"before slots are locked":       {models.ActionPreparing, func(*world, *models.Group) {}, "sample-1-1"},
 		"while slots are locked":        {models.ActionPrepared, func(*world, *models.Group) {}, "sample-1-1"},
-		"before the new master is told": {models.ActionFinished, swap, "sample-1-0"},
+		"before the new master is told": {models.ActionFinished, swap, "sample-1-1"},
 		"before the new routes are pushed": {models.ActionFinished, func(w *world, g *models.Group) {
 			swap(w, g)
 			w.server("sample-1-1").TakeWrites()
