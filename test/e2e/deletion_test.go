@@ -15,6 +15,9 @@ var _ = Describe("A group that owns slots", func() {
 		namespace := newNamespace(ctx)
 		kubectl(ctx, "create", "-n", namespace, "-f", sampleManifest)
 		p := watchProduct(ctx, namespace, "sample")
+		// With any other policy it would give its slots to the others and go.
+		kubectl(ctx, "patch", "codiscluster", "sample", "-n", namespace, "--type=merge",
+			"-p", `{"spec":{"dashboard":{"rebalance":{"policy":"Off"}}}}`)
 		p.waitHealthy(ctx)
 		written, err := cluster.RunClient(ctx, namespace, "sample",
 			"load", "-addr", "sample-proxy:19000", "-duration", "2s", "-rate", "500", "-report", "1m")
