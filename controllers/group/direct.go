@@ -49,13 +49,15 @@ func (s *state) mayBypass(to *member) bool {
 
 // promoteDirectly makes a member master and tells the proxies that answer, without
 // the dashboard: it cannot be asked, or would do nothing because a proxy does not
-// answer it, or because a slot is being moved (measured on the real thing: 36 ms; reference 12.17).
+// answer it, or because a slot is being moved (measured on the real thing: 36 ms;
+// reference 12.17).
 //
 // Phases: the intent is recorded, and that the dashboard will be behind; the member
 // is made master; the others leave the old one, which would take writes again with
-// the first of them that reaches it; the proxies are told. After a crash in between the next pass finds
-// the record and tells the proxies who takes writes, whoever that is. The dashboard
-// is told by the promotion that follows once it can be asked (decideMaster).
+// the first of them that reaches it; the proxies are told. After a crash in between
+// the next pass finds the record and tells the proxies who takes writes, whoever that
+// is. The dashboard is told by the promotion that follows once it can be asked
+// (decideMaster).
 func (r *Reconciler) promoteDirectly(ctx context.Context, s *state, m *member) (time.Duration, error) {
 	if !s.mayBypass(m) {
 		return reconcile.Closely, nil // The entry of a proxy that ended is about to go, or a move to stop.

