@@ -22,6 +22,10 @@ import (
 
 // Bounds of a switchover. Clients of the group wait from the lock to the end.
 const (
+	// stopTimeout bounds how long a step of a move may go on, which takes milliseconds.
+	stopTimeout = time.Second
+	// stopPoll is the time between two looks whether it does.
+	stopPoll = 20 * time.Millisecond
 	// lockTimeout bounds the lock, which waits for requests that are under way.
 	lockTimeout = 500 * time.Millisecond
 	// catchUpTimeout bounds how long the replica may take to receive the last writes.
@@ -35,6 +39,9 @@ const (
 
 // errNotCaughtUp tells that the replica did not receive the last writes in time.
 var errNotCaughtUp = errors.New("the replica did not catch up in time")
+
+// errMovesRun tells that a slot of some group was still being moved.
+var errMovesRun = errors.New("a move of slots does not stop")
 
 // errProxiesChanged tells that a proxy came or went during the lock.
 var errProxiesChanged = errors.New("a proxy or a slot came or went meanwhile")
@@ -121,7 +128,8 @@ func (r *Reconciler) justGivenUp(s *state) bool {
 // cause words an error so that it stays the same from one try to the next.
 func cause(err error) string {
 	switch {
-	case errors.Is(err, errNotCaughtUp), errors.Is(err, errProxiesChanged), errors.Is(err, redis.ErrRestarted):
+	case errors.Is(err, errNotCaughtUp), errors.Is(err, errProxiesChanged), errors.Is(err, errMovesRun),
+		errors.Is(err, redis.ErrRestarted):
 		return err.Error()
 	case errors.Is(err, context.DeadlineExceeded):
 		return "a proxy took too long to lock the slots"
@@ -132,6 +140,9 @@ func cause(err error) string {
 // handOver locks the slots of the group, waits until the member has received
 // everything, and makes it master. What can be asked before the lock is.
 func (r *Reconciler) handOver(ctx context.Context, s *state, master, to member) error {
+	if err := s.stopMoves(ctx); err != nil {
+		return err
+	}
 	if err := r.stillThere(ctx, s, to); err != nil {
 		return err
 	}
@@ -163,6 +174,37 @@ func (r *Reconciler) handOver(ctx context.Context, s *state, master, to member) 
 		return nil
 	}
 	return errors.Join(err, s.unlock(ctx, routes))
+}
+
+// stopMoves waits until no step of a move runs, of whichever groups: the dashboard
+// would refuse the promotion, and clients would have waited for nothing. It looks at
+// the slots again then, since some have moved meanwhile.
+func (s *state) stopMoves(ctx context.Context) error {
+	if !s.stats.AnyMove() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+	defer cancel()
+	for idle := false; !idle; {
+		var err error
+		if idle, err = s.api.HoldMoves(ctx, s.stats); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return errMovesRun
+		case <-time.After(stopPoll):
+		}
+	}
+	stats, err := s.api.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	if stats.Moving(int(s.group.Spec.ID)) {
+		return errProxiesChanged
+	}
+	s.stats = stats
+	return nil
 }
 
 // unlock gives the proxies back the slots that were locked, with the routes that

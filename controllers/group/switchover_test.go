@@ -4,8 +4,11 @@
 package group
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/codis"
@@ -68,6 +71,59 @@ func TestInterruptedSwitchoverIsFound(t *testing.T) {
 			if got := s.interrupted(); got != tt.want {
 				t.Errorf("got %t", got)
 			}
+		})
+	}
+}
+
+// movingDashboard has a step of a move that ends after so many looks.
+type movingDashboard struct {
+	dashboard
+
+	steps int
+	after *codis.Stats
+	err   error
+}
+
+func (d *movingDashboard) HoldMoves(context.Context, *codis.Stats) (idle bool, err error) {
+	d.steps--
+	return d.steps < 0, d.err
+}
+
+func (d *movingDashboard) Stats(context.Context) (*codis.Stats, error) { return d.after, d.err }
+
+func TestSwitchoverWaitsForTheStepOfAMove(t *testing.T) {
+	with := func(group int, state string) *codis.Stats {
+		return &codis.Stats{Slots: []codis.SlotMapping{{ID: 0, GroupID: group, Action: codis.SlotAction{State: state}}}}
+	}
+	broken := errors.New("broken")
+	tests := map[string]struct {
+		before *codis.Stats
+		moving movingDashboard
+		want   error
+		looks  int
+	}{
+		"nothing moves":               {with(2, ""), movingDashboard{steps: 9}, nil, 0},
+		"the step ends":               {with(2, "migrating"), movingDashboard{steps: 2, after: with(2, "pending")}, nil, 3},
+		"a slot of the group came in": {with(2, "migrating"), movingDashboard{after: with(1, "pending")}, errProxiesChanged, 1},
+		"the dashboard goes":          {with(2, "migrating"), movingDashboard{err: broken}, broken, 1},
+		"the step does not end":       {with(2, "migrating"), movingDashboard{steps: 1 << 20}, errMovesRun, -1},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := stateOfWorld(masterData, syncedData)
+				dashboard, steps := tt.moving, tt.moving.steps
+				s.stats, s.api = tt.before, &dashboard
+				if err := s.stopMoves(t.Context()); !errors.Is(err, tt.want) {
+					t.Errorf("got %v, want %v", err, tt.want)
+				}
+				if looks := steps - dashboard.steps; tt.looks >= 0 && looks != tt.looks {
+					t.Errorf("%d looks, want %d", looks, tt.looks)
+				}
+				if tt.want == nil && tt.looks > 0 && s.stats != dashboard.after {
+					t.Error("the slots were not looked at again")
+				}
+			})
 		})
 	}
 }
