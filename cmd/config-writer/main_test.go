@@ -26,7 +26,7 @@ func file(t *testing.T, name, content string) string {
 func TestWriteJoinsTemplateAndPasswords(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "redis.conf")
 	password := file(t, "password", "s3cret\n")
-	err := write(config.Redis, file(t, "template", "port 6379\n"), out, secrets{"requirepass": password, "masterauth": password})
+	err := write(config.Redis, file(t, "template", "port 6379\n"), out, secrets{"requirepass": password, "masterauth": password}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func TestWriteLeavesNoFileBehindWhenItCannot(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "dashboard.toml")
-			err := write(config.TOML, tt.template, out, tt.files)
+			err := write(config.TOML, tt.template, out, tt.files, nil)
 			if err == nil {
 				t.Fatal("it succeeded")
 			}

@@ -14,9 +14,8 @@ import (
 )
 
 func TestReadyConditionSaysWhereTheTopologyIs(t *testing.T) {
-	inPod, onVolume, paused := &v1alpha1.CodisCoordinator{}, &v1alpha1.CodisCoordinator{}, &v1alpha1.CodisCoordinator{}
+	inPod, onVolume := &v1alpha1.CodisCoordinator{}, &v1alpha1.CodisCoordinator{}
 	onVolume.Spec.Storage = &v1alpha1.Storage{Size: resource.MustParse("1Gi")}
-	paused.Annotations = map[string]string{v1alpha1.AnnotationPaused: "true"}
 	tests := map[string]struct {
 		coordinator *v1alpha1.CodisCoordinator
 		status      metav1.ConditionStatus
@@ -24,11 +23,10 @@ func TestReadyConditionSaysWhereTheTopologyIs(t *testing.T) {
 	}{
 		"in the pod":  {inPod, metav1.ConditionTrue, "put back from its status"},
 		"on a volume": {onVolume, metav1.ConditionTrue, "on the dashboard's volume"},
-		"paused":      {paused, metav1.ConditionFalse, v1alpha1.AnnotationPaused},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := readyCondition(tt.coordinator)
+			got := filesystemCondition(tt.coordinator)
 			if got.Type != v1alpha1.ConditionReady || got.Status != tt.status || !strings.Contains(got.Message, tt.message) {
 				t.Errorf("%+v", got)
 			}

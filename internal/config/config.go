@@ -65,12 +65,20 @@ func validPassword(value string) error {
 	return nil
 }
 
-// Dashboard renders dashboard.toml of a product, without product_auth. The
-// topology is kept in directory.
-func Dashboard(product, directory string, port int) string {
+// Store is where a dashboard keeps the topology.
+type Store struct {
+	// Name that Codis gives its kind: filesystem, etcd or zookeeper.
+	Name string
+	// Addr is a directory, or addresses separated by commas.
+	Addr string
+}
+
+// Dashboard renders dashboard.toml of a product, without product_auth and the
+// login of the store.
+func Dashboard(product string, store Store, port int) string {
 	return toml(map[string]string{
-		"coordinator_name": strconv.Quote("filesystem"),
-		"coordinator_addr": strconv.Quote(directory),
+		"coordinator_name": strconv.Quote(store.Name),
+		"coordinator_addr": strconv.Quote(store.Addr),
 		"product_name":     strconv.Quote(product),
 		"admin_addr":       strconv.Quote("0.0.0.0:" + strconv.Itoa(port)),
 	}, nil)

@@ -36,7 +36,20 @@ func golden(t *testing.T, name, got string) {
 }
 
 func TestFilesAsTheyAreRendered(t *testing.T) {
-	golden(t, "dashboard.golden.toml", Dashboard("ns.d", "/var/lib/codis", 18080))
+	golden(t, "dashboard.golden.toml", Dashboard("ns.d", Store{Name: "filesystem", Addr: "/var/lib/codis"}, 18080))
+	golden(t, "etcd-founder.golden.yaml", Etcd(EtcdMember{
+		Name: "c-coordinator-0", Directory: "/var/lib/etcd/a1", Token: "ns/c", Founds: true,
+		PeerURL: "http://c-coordinator-0:2380", ClientURL: "http://c-coordinator-0:2379",
+	}))
+	golden(t, "etcd-joining.golden.yaml", Etcd(EtcdMember{
+		Name: "c-coordinator-1", Directory: "/var/lib/etcd/b2", Token: "ns/c",
+		PeerURL: "http://c-coordinator-1:2380", ClientURL: "http://c-coordinator-1:2379",
+		Peers: map[string]string{"c-coordinator-0": "http://c-coordinator-0:2380"},
+	}))
+	golden(t, "etcd-joined.golden.yaml", Etcd(EtcdMember{
+		Name: "c-coordinator-1", Directory: "/var/lib/etcd/b2", Token: "ns/c",
+		PeerURL: "http://c-coordinator-1:2380", ClientURL: "http://c-coordinator-1:2379",
+	}))
 	golden(t, "proxy.golden.toml", Proxy("ns.d", 11080, 19000, nil))
 	golden(t, "server-memory.golden.conf", Server("/data", 6379, false, resource.Quantity{}, nil))
 	golden(t, "server-volume.golden.conf", Server("/data", 6379, true, resource.MustParse("4Gi"), nil))
