@@ -57,11 +57,11 @@ type ExternalStore struct {
 // CodisCoordinatorTemplate is what a user chooses about a coordinator.
 // +kubebuilder:validation:XValidation:rule="has(self.storage) == has(oldSelf.storage)",message="storage cannot be added or removed later: create a new coordinator and cluster"
 // +kubebuilder:validation:XValidation:rule="has(self.authSecretRef) == has(oldSelf.authSecretRef)",message="authSecretRef cannot be added or removed later: create a new coordinator and cluster"
-// +kubebuilder:validation:XValidation:rule="self.type != 'Etcd' || has(self.storage)",message="type Etcd needs storage, for example {size: 1Gi}: members without volumes forget the topology with their pods"
-// +kubebuilder:validation:XValidation:rule="(self.type == 'External') == has(self.external)",message="external belongs to type External, which needs it: set type to External and external.kind and external.endpoints, or leave both out"
-// +kubebuilder:validation:XValidation:rule="self.type == 'Etcd' || !has(self.replicas)",message="replicas belongs to type Etcd: leave it out, or set type to Etcd"
-// +kubebuilder:validation:XValidation:rule="self.type != 'External' || !has(self.storage)",message="storage belongs to types Filesystem and Etcd: the operator runs nothing for type External"
-// +kubebuilder:validation:XValidation:rule="self.type != 'Filesystem' || !has(self.authSecretRef)",message="authSecretRef belongs to types Etcd and External: a directory has no login"
+// +kubebuilder:validation:XValidation:rule="!has(self.type) || self.type != 'Etcd' || has(self.storage)",message="type Etcd needs storage, for example {size: 1Gi}: members without volumes forget the topology with their pods"
+// +kubebuilder:validation:XValidation:rule="(has(self.type) && self.type == 'External') == has(self.external)",message="external belongs to type External, which needs it: set type to External and external.kind and external.endpoints, or leave both out"
+// +kubebuilder:validation:XValidation:rule="has(self.type) && self.type == 'Etcd' || !has(self.replicas)",message="replicas belongs to type Etcd: leave it out, or set type to Etcd"
+// +kubebuilder:validation:XValidation:rule="!has(self.type) || self.type != 'External' || !has(self.storage)",message="storage belongs to types Filesystem and Etcd: the operator runs nothing for type External"
+// +kubebuilder:validation:XValidation:rule="has(self.type) && self.type != 'Filesystem' || !has(self.authSecretRef)",message="authSecretRef belongs to types Etcd and External: a directory has no login"
 type CodisCoordinatorTemplate struct {
 	// type of the coordinator. Filesystem keeps the topology on the volume of
 	// the dashboard and needs no other service; it is the default. Etcd keeps it
@@ -204,7 +204,7 @@ type CoordinatorMember struct {
 // +kubebuilder:resource:shortName=cco,categories=codis
 // +kubebuilder:printcolumn:name="Type",type=string,JSONPath=`.spec.type`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
-// +kubebuilder:printcolumn:name="Members",type=string,JSONPath=`.status.ready`
+// +kubebuilder:printcolumn:name="Members",type=string,priority=1,JSONPath=`.status.ready`
 // +kubebuilder:printcolumn:name="Leader",type=string,JSONPath=`.status.leader`
 // +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
