@@ -42,12 +42,6 @@ func (id *ID) UnmarshalJSON(text []byte) error {
 	return err
 }
 
-// ParseID reads the hexadecimal form.
-func ParseID(text string) (ID, error) {
-	number, err := strconv.ParseUint(text, 16, 64)
-	return ID(number), err
-}
-
 // Member as the ensemble lists it.
 type Member struct {
 	ID       ID       `json:"ID"`
