@@ -61,7 +61,7 @@ type ExternalStore struct {
 // +kubebuilder:validation:XValidation:rule="(has(self.type) && self.type == 'External') == has(self.external)",message="external belongs to type External, which needs it: set type to External and external.kind and external.endpoints, or leave both out"
 // +kubebuilder:validation:XValidation:rule="has(self.type) && self.type == 'Etcd' || !has(self.replicas)",message="replicas belongs to type Etcd: leave it out, or set type to Etcd"
 // +kubebuilder:validation:XValidation:rule="!has(self.type) || self.type != 'External' || !has(self.storage)",message="storage belongs to types Filesystem and Etcd: the operator runs nothing for type External"
-// +kubebuilder:validation:XValidation:rule="has(self.type) && self.type != 'Filesystem' || !has(self.authSecretRef)",message="authSecretRef belongs to types Etcd and External: a directory has no login"
+// +kubebuilder:validation:XValidation:rule="has(self.type) && self.type == 'External' || !has(self.authSecretRef)",message="authSecretRef belongs to type External: leave it out; what the operator runs is guarded by a NetworkPolicy"
 type CodisCoordinatorTemplate struct {
 	// type of the coordinator. Filesystem keeps the topology on the volume of
 	// the dashboard and needs no other service; it is the default. Etcd keeps it
@@ -87,9 +87,10 @@ type CodisCoordinatorTemplate struct {
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="storage is immutable: create a new coordinator instead"
 	Storage *Storage `json:"storage,omitempty"`
 
-	// authSecretRef names the Secret with the login of the store: the keys
-	// "password" and, for type External, "username" (default: root). An Etcd that
-	// the operator runs then lets nobody in without it. Default: no login.
+	// authSecretRef names the Secret with the login of an External store: the keys
+	// "password" and "username" (default: root). An etcd hashes the password again
+	// for each of the thousand keys that a dashboard reads at its start, which
+	// then takes minutes. Default: no login.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="authSecretRef is immutable: create a new coordinator instead"
 	AuthSecretRef *SecretReference `json:"authSecretRef,omitempty"`
@@ -158,10 +159,6 @@ type CodisCoordinatorStatus struct {
 	// clusterID is the identity of the ensemble, once it was founded.
 	// +optional
 	ClusterID string `json:"clusterID,omitempty"`
-
-	// authSecretName is the Secret whose login the members ask for.
-	// +optional
-	AuthSecretName string `json:"authSecretName,omitempty"`
 }
 
 // CoordinatorRole is the role of a member as it tells it.

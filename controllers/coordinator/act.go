@@ -14,8 +14,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
-	"github.com/codis-io/codis-operator/internal/etcd"
-	"github.com/codis-io/codis-operator/internal/product"
 	"github.com/codis-io/codis-operator/internal/reconcile"
 )
 
@@ -117,43 +115,3 @@ func (s *state) relieve(ctx context.Context) error {
 	}
 	return nil
 }
-
-// setUpLogin makes the ensemble ask for the login, once. It is recorded, so that
-// the Secret is not read again and again.
-func (r *Reconciler) setUpLogin(ctx context.Context, s *state) (time.Duration, error) {
-	ref := s.coordinator.Spec.AuthSecretRef
-	if ref == nil || s.coordinator.Status.AuthSecretName == ref.Name {
-		return 0, nil
-	}
-	leading := s.leading()
-	if s.ensemble.agreed == nil || leading == nil {
-		s.login = &product.Problem{Reason: v1alpha1.ReasonProgressing, Message: "the login is not set up yet"}
-		return 0, nil
-	}
-	password, err := product.Password(ctx, r.Reader, s.coordinator.Namespace, ref.Name)
-	if problem, ok := errors.AsType[*product.Problem](err); ok {
-		s.login = problem
-		return reconcile.Later, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	c := s.client(leading)
-	c.Timeout, c.User, c.Password = changeTimeout, managedUser, password
-	err = c.EnableLogin(ctx)
-	switch {
-	case err == nil:
-		s.coordinator.Status.AuthSecretName = ref.Name
-		return 0, nil
-	case etcd.IsRefused(err, 401):
-		s.login = &product.Problem{Reason: v1alpha1.ReasonLoginRefused, Message: fmt.Sprintf(
-			"the members have another password than Secret %q: put back the one that they were set up with", ref.Name)}
-	default:
-		s.login = &product.Problem{Reason: v1alpha1.ReasonProgressing, Message: "setting up the login: " + err.Error()}
-	}
-	return reconcile.Later, nil
-}
-
-// managedUser is who logs in at an etcd that the operator runs: the one that its
-// v2 API requires to have before it asks anybody for a password.
-const managedUser = "root"

@@ -50,7 +50,7 @@ func report(s *state, domain naming.Domain) {
 	reportEndpoints(s, domain)
 	serves := availableCondition(s)
 	ready := conditions.Summarize(v1alpha1.ConditionReady, fmt.Sprintf("all %d members are healthy", s.ensemble.wanted),
-		objectsCondition(s), podsCondition(s), decisionCondition(s), serves, membersCondition(s), loginCondition(s))
+		objectsCondition(s), podsCondition(s), decisionCondition(s), serves, membersCondition(s))
 	set(s.coordinator, ready, serves)
 }
 
@@ -182,13 +182,6 @@ func progress(d decision) string {
 func membersCondition(s *state) conditions.Condition {
 	if want := fmt.Sprintf("%d/%d", s.ensemble.wanted, s.ensemble.wanted); s.coordinator.Status.Ready != want {
 		return conditions.False("", v1alpha1.ReasonPodsNotReady, s.coordinator.Status.Ready+" members are ready")
-	}
-	return conditions.True("", v1alpha1.ReasonReady, "")
-}
-
-func loginCondition(s *state) conditions.Condition {
-	if s.login != nil {
-		return conditions.False("", s.login.Reason, s.login.Message)
 	}
 	return conditions.True("", v1alpha1.ReasonReady, "")
 }

@@ -30,6 +30,10 @@ import (
 // externalPeriod is how often somebody else's servers are looked at.
 const externalPeriod = 15 * time.Second
 
+// defaultUser is whose login it is where the Secret names nobody; the config
+// writer knows the same one.
+const defaultUser = "root"
+
 // checkExternal asks every endpoint what it is. The dashboard uses the endpoints
 // whatever is found: what the operator cannot reach, the dashboard may.
 func (r *Reconciler) checkExternal(ctx context.Context, c *v1alpha1.CodisCoordinator) (ctrl.Result, error) {
@@ -65,7 +69,7 @@ func (r *Reconciler) login(ctx context.Context, c *v1alpha1.CodisCoordinator) (u
 	}
 	user = string(secret.Data[naming.UsernameKey])
 	if user == "" {
-		user = managedUser
+		user = defaultUser
 	}
 	return user, password, nil
 }

@@ -102,7 +102,7 @@ func (r *Reconciler) runEnsemble(ctx context.Context, s *state) (ctrl.Result, er
 	step := func(f func(context.Context, *state) (time.Duration, error)) reconcile.Step {
 		return func(ctx context.Context) (time.Duration, error) { return f(ctx, s) }
 	}
-	result, err := reconcile.Run(ctx, step(r.observe), step(r.applyObjects), step(r.act), step(r.setUpLogin))
+	result, err := reconcile.Run(ctx, step(r.observe), step(r.applyObjects), step(r.act))
 	if s.observed { // What could not be looked at is not reported as absent.
 		report(s, r.Domain)
 	}

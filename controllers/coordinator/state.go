@@ -47,8 +47,6 @@ type state struct {
 	// refused is what the ensemble answered to the act.
 	refused error
 	applied error
-	// login is why the login is not set up; nil if it is, or none is asked for.
-	login *product.Problem
 }
 
 // observe finds out all that a pass is based on.

@@ -53,7 +53,7 @@ func storeOf(c *v1alpha1.CodisCoordinator, started bool) (store, *product.Proble
 			"waiting for CodisCoordinator %q: %s", c.Name, why)}
 	}
 	s := store{Store: config.Store{Name: name, Addr: strings.Join(c.Status.Endpoints, ",")}}
-	if c.Spec.AuthSecretRef != nil {
+	if c.Spec.AuthSecretRef != nil && c.Spec.Type == v1alpha1.CoordinatorExternal {
 		s.login = c.Spec.AuthSecretRef.Name
 	}
 	return s, nil

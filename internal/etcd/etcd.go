@@ -2,8 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package etcd asks the members of an etcd about their ensemble and changes who
-// belongs to it, over the JSON gateway of the v3 API, and sets up the login of
-// the v2 API, which is the one that Codis speaks. It refuses to decide anything.
+// belongs to it, over the JSON gateway of the v3 API. Of the v2 API, which is the
+// one that Codis speaks, it only asks whether it is there. It refuses to decide
+// anything.
 package etcd
 
 import (
@@ -269,50 +270,4 @@ func (c Client) Version(ctx context.Context) (string, error) {
 // ReadKeys reads the root of the v2 API, with the login if there is one.
 func (c Client) ReadKeys(ctx context.Context) error {
 	return c.do(ctx, http.MethodGet, "/v2/keys/?quorum=true", nil, nil)
-}
-
-// guest is the role of whoever does not log in.
-const guest = "/v2/auth/roles/guest"
-
-// EnableLogin makes the v2 API ask everybody for the login of the client. The
-// user must be root. It may be called again after it failed midway.
-func (c Client) EnableLogin(ctx context.Context) error {
-	state := struct {
-		Enabled bool `json:"enabled"`
-	}{}
-	if err := c.do(ctx, http.MethodGet, "/v2/auth/enable", nil, &state); err != nil {
-		return err
-	}
-	if !state.Enabled {
-		login := map[string]string{"user": c.User, "password": c.Password}
-		if err := c.do(ctx, http.MethodPut, "/v2/auth/users/"+c.User, login, nil); err != nil {
-			return err
-		}
-		if err := c.do(ctx, http.MethodPut, "/v2/auth/enable", nil, nil); err != nil {
-			return err
-		}
-	}
-	return c.shutOutGuests(ctx)
-}
-
-// shutOutGuests takes all rights from the role that a newly set up login gives
-// everybody.
-func (c Client) shutOutGuests(ctx context.Context) error {
-	type rights struct {
-		Read  []string `json:"read"`
-		Write []string `json:"write"`
-	}
-	role := struct {
-		Permissions struct {
-			KV rights `json:"kv"`
-		} `json:"permissions"`
-	}{}
-	if err := c.do(ctx, http.MethodGet, guest, nil, &role); err != nil {
-		return err
-	}
-	kv := role.Permissions.KV
-	if len(kv.Read)+len(kv.Write) == 0 {
-		return nil
-	}
-	return c.do(ctx, http.MethodPut, guest, map[string]any{"role": "guest", "revoke": map[string]any{"kv": kv}}, nil)
 }

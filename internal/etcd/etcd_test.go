@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -30,8 +29,6 @@ const (
 		`"peerURLs":["http://127.0.0.1:23801"],"isLearner":true},"members":[]}`
 	refusal = `{"error":"etcdserver: too many learner members in cluster","code":9,` +
 		`"message":"etcdserver: too many learner members in cluster"}`
-	guestRole = `{"role":"guest","permissions":{"kv":{"read":["/*"],"write":["/*"]}}}`
-	emptyRole = `{"role":"guest","permissions":{"kv":{"read":[],"write":[]}}}`
 )
 
 // member is a fake that answers by path, and keeps what it was asked.
@@ -135,42 +132,6 @@ func TestRefusalsKeepTheirWords(t *testing.T) {
 	}
 	if _, err := c.Version(t.Context()); !etcd.IsRefused(err, http.StatusNotFound) {
 		t.Errorf("got %v", err)
-	}
-}
-
-func TestLoginIsSetUpInTheOrderThatLocksNobodyOut(t *testing.T) {
-	tests := map[string]struct {
-		enabled bool
-		role    string
-		want    []string
-	}{
-		"nothing is set up": {false, guestRole, []string{
-			`GET /v2/auth/enable `, `PUT /v2/auth/users/root {"password":"pw","user":"root"}`, `PUT /v2/auth/enable `,
-			`GET /v2/auth/roles/guest `,
-			`PUT /v2/auth/roles/guest {"revoke":{"kv":{"read":["/*"],"write":["/*"]}},"role":"guest"}`,
-		}},
-		"guests are still let in": {true, guestRole, []string{
-			`GET /v2/auth/enable `, `GET /v2/auth/roles/guest `,
-			`PUT /v2/auth/roles/guest {"revoke":{"kv":{"read":["/*"],"write":["/*"]}},"role":"guest"}`,
-		}},
-		"all is set up": {true, emptyRole, []string{`GET /v2/auth/enable `, `GET /v2/auth/roles/guest `}},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			m := &member{answers: map[string]string{
-				"GET /v2/auth/enable":     fmt.Sprintf(`{"enabled":%v}`, tt.enabled),
-				"PUT /v2/auth/users/root": `{"user":"root","roles":["root"]}`, "PUT /v2/auth/enable": "",
-				"GET /v2/auth/roles/guest": tt.role, "PUT /v2/auth/roles/guest": emptyRole,
-			}}
-			c := client(t, m)
-			c.User, c.Password = "root", "pw"
-			if err := c.EnableLogin(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			if !slices.Equal(m.asked, tt.want) {
-				t.Error(cmp.Diff(tt.want, m.asked))
-			}
-		})
 	}
 }
 

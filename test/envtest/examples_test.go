@@ -74,7 +74,6 @@ spec:
   type: Etcd
   replicas: 5
   storage: {size: 2Gi, storageClassName: ssd}
-  authSecretRef: {name: etcd-auth}
   image: registry.example.com/etcd:3.5
   imagePullPolicy: Always
   resources: {requests: {cpu: 100m, memory: 256Mi}}
