@@ -99,7 +99,7 @@ type rule func(*ensemble) decision
 // replaceHalted on a quorum answered, after joining nobody is about to join,
 // after lagging every voter is healthy.
 var rules = []rule{
-	replaceHalted, founding, quorum, foreign, joining, emptied, surplus, lagging, alarmed, missing, outdated,
+	replaceHalted, founding, quorum, foreign, unwritten, joining, emptied, surplus, lagging, alarmed, missing, outdated,
 }
 
 // decide chooses at most one act. It is pure. A member is removed only while
@@ -266,6 +266,19 @@ func foreign(e *ensemble) decision {
 	return decision{}
 }
 
+// unwritten waits until every member that has joined is written down as one that
+// must find its data, so that none gets a vote, nor counts on others, while its
+// pod could start empty.
+func unwritten(e *ensemble) decision {
+	for _, m := range e.agreed {
+		p := e.placeOf(m)
+		if m.Started() && (p.seat == nil || p.seat.Fresh || p.seat.ID != m.ID.String()) {
+			return decision{verb: wait, place: p, reason: v1alpha1.ReasonProgressing, message: p.pod + " has joined"}
+		}
+	}
+	return decision{}
+}
+
 // joining finishes what was begun: a learner gets its vote once it answers, and
 // goes if it is not wanted any more or lost its data. It has no vote to miss.
 func joining(e *ensemble) decision {
@@ -304,20 +317,18 @@ func emptied(e *ensemble) decision {
 	return decision{}
 }
 
-// surplus takes out the last member beyond those that are wanted, if all who
-// stay are healthy. A leader hands over first.
+// surplus takes out the last of more members than are wanted, if all who stay are
+// healthy. A leader hands over first. One that stands in for a wanted one which
+// is missing stays until that has come.
 func surplus(e *ensemble) decision {
 	voters := e.voters()
-	if len(voters) == 0 {
+	if len(voters) <= e.wanted {
 		return decision{}
 	}
 	last := slices.MaxFunc(voters, func(a, b etcd.Member) int {
 		return cmp.Compare(e.placeOf(a).ordinal, e.placeOf(b).ordinal)
 	})
 	p := e.placeOf(last)
-	if p.ordinal < e.wanted {
-		return decision{}
-	}
 	stay := len(voters) - 1
 	enough := e.healthyVoters(0) >= majority(len(voters))
 	if e.healthyVoters(last.ID) < stay || !enough {

@@ -174,7 +174,7 @@ func unlisted(ordinal int) option {
 	}
 }
 
-func seated2(ordinal int, id etcd.ID) option {
+func freshSeat(ordinal int, id etcd.ID) option {
 	return func(e *ensemble) { e.places[ordinal].seat = &seat.Seat{ID: id.String(), Fresh: true} }
 }
 
@@ -226,8 +226,14 @@ func TestDecide(t *testing.T) {
 		"the second came, the third follows": {ensembleOf(2, wanting(3)), "add m-2"},
 		"a learner is on its way":            {ensembleOf(2, wanting(3), learner(1, false)), "wait m-1 Progressing"},
 		"a learner answers":                  {ensembleOf(2, wanting(3), learner(1, true)), "promote m-1"},
-		"a learner lost its data":            {ensembleOf(3, learner(2, false), withoutData(2)), "remove m-2"},
-		"a learner is not wanted any more":   {ensembleOf(3, learner(2, false), wanting(1)), "remove m-2"},
+		"nobody is added while the founder may found again": {
+			ensembleOf(1, wanting(3), freshSeat(0, idOf(0))), "wait m-0 Progressing",
+		},
+		"a learner that may start empty yet": {
+			ensembleOf(2, wanting(3), learner(1, true), freshSeat(1, idOf(1))), "wait m-1 Progressing",
+		},
+		"a learner lost its data":          {ensembleOf(3, learner(2, false), withoutData(2)), "remove m-2"},
+		"a learner is not wanted any more": {ensembleOf(3, learner(2, false), wanting(1)), "remove m-2"},
 		"nobody is added beside a silent member": {
 			ensembleOf(3, wanting(5), silent(1)), "wait m-1 " + unhealthy,
 		},
@@ -257,6 +263,7 @@ func TestDecide(t *testing.T) {
 		"a silent one of many may itself go":       {ensembleOf(5, wanting(3), silent(4)), "remove m-4"},
 		"but not one of two":                       {ensembleOf(2, wanting(1), silent(1)), "hold m-1 " + unhealthy},
 		"from two to one":                          {ensembleOf(2, wanting(1)), "remove m-1"},
+		"a stand-in for a missing one stays":       {ensembleOf(2, wanting(1), unlisted(0), ledBy(1)), "add m-0"},
 		"the last is never taken out":              {ensembleOf(1), "keep"},
 		"an emptied one goes before a surplus one": {ensembleOf(5, wanting(3), withoutData(1)), "remove m-1"},
 
@@ -272,7 +279,7 @@ func TestDecide(t *testing.T) {
 		"a pod without a seat gets one":         {ensembleOf(3, found(1, seat.Finding{Kind: seat.Vacant})), "replace m-1"},
 		"and waits while it has none":           {ensembleOf(3, found(1, seat.Finding{Kind: seat.Vacant}), unlisted(1)), "add m-1"},
 		"data of an earlier life that is adopted": {
-			ensembleOf(3, unfounded, found(0, seat.Finding{Kind: seat.Inherited, ID: "77"}), seated2(0, 0x77),
+			ensembleOf(3, unfounded, found(0, seat.Finding{Kind: seat.Inherited, ID: "77"}), freshSeat(0, 0x77),
 				func(e *ensemble) { e.places[0].running = true }), "replace m-0",
 		},
 

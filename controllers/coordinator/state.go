@@ -73,7 +73,8 @@ func key(c *v1alpha1.CodisCoordinator) types.NamespacedName {
 	return types.NamespacedName{Namespace: c.Namespace, Name: naming.Coordinator(c.Name)}
 }
 
-// observePods looks at every place that is wanted, has a pod or has a seat.
+// observePods looks at every place that there can be: a member may have been
+// added at one that is not wanted any more and has no pod yet.
 func (r *Reconciler) observePods(ctx context.Context, s *state, config *corev1.ConfigMap) error {
 	e := &s.ensemble
 	e.wanted = wantedReplicas(s.coordinator)
@@ -81,7 +82,7 @@ func (r *Reconciler) observePods(ctx context.Context, s *state, config *corev1.C
 		e.scale = int(*s.live.Spec.Replicas)
 	}
 	e.founded = s.coordinator.Status.ClusterID != ""
-	for ordinal := range max(e.wanted, e.scale, seated(s.coordinator, config)) {
+	for ordinal := range max(e.scale, maxPlaces) {
 		name := naming.CoordinatorPod(s.coordinator.Name, ordinal)
 		p := place{ordinal: ordinal, pod: name, peerURL: peerURL(s.coordinator, r.Domain, ordinal)}
 		if given, err := seat.Decode(config.Data[seatFile(name)]); err == nil {
@@ -101,17 +102,6 @@ func (r *Reconciler) observePods(ctx context.Context, s *state, config *corev1.C
 		e.places, s.pods = append(e.places, p), append(s.pods, pod)
 	}
 	return nil
-}
-
-// seated is the number of places up to the last one that has a seat.
-func seated(c *v1alpha1.CodisCoordinator, config *corev1.ConfigMap) int {
-	count := 0
-	for ordinal := range maxPlaces {
-		if _, found := config.Data[seatFile(naming.CoordinatorPod(c.Name, ordinal))]; found {
-			count = ordinal + 1
-		}
-	}
-	return count
 }
 
 // look takes over what the API server has of a pod.
