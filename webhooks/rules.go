@@ -114,7 +114,8 @@ func validateExtra(extra podtemplate.Extra, pod *field.Path) field.ErrorList {
 		at := pod.Child("containers").Index(i)
 		if container.Name == "" || isComponent(container.Name) {
 			list = append(list, field.Invalid(at.Child("name"), container.Name,
-				"a name other than config, gate, etcd, dashboard, fe, server and proxy, which the operator uses, is needed"))
+				"a name other than config, gate, etcd, dashboard, fe, server and proxy, "+
+					"which the operator uses, is needed"))
 		}
 		if container.Image == "" {
 			list = append(list, field.Required(at.Child("image"), "an added container needs an image of its own"))
@@ -137,7 +138,8 @@ func isVolume(name string) bool {
 
 func isComponent(name string) bool {
 	return slices.Contains([]string{
-		"config", "gate", "etcd", naming.ComponentDashboard, naming.ComponentFE, naming.ComponentServer, naming.ComponentProxy,
+		"config", "gate", "etcd",
+		naming.ComponentDashboard, naming.ComponentFE, naming.ComponentServer, naming.ComponentProxy,
 	}, name)
 }
 

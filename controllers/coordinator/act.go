@@ -25,7 +25,7 @@ const changeTimeout = 5 * time.Second
 // removed. A crash after any act leaves a list of members that the next pass
 // goes on from.
 func (r *Reconciler) act(ctx context.Context, s *state) (time.Duration, error) {
-	if !s.observed || s.applied != nil || s.blocked.Present() {
+	if !s.observed || !s.written {
 		return reconcile.Later, nil // What pods may become is written down before anybody is made a member.
 	}
 	s.decision = decide(&s.ensemble)
@@ -76,6 +76,7 @@ func (r *Reconciler) change(ctx context.Context, s *state) error {
 		if err := c.TransferLeadership(ctx, d.id); err != nil {
 			return fmt.Errorf("let %s lead: %w", d.place.pod, err)
 		}
+	case keep, wait, hold, replace, relieve: // No change of the ensemble.
 	}
 	return nil
 }

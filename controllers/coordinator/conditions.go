@@ -175,6 +175,7 @@ func progress(d decision) string {
 		return d.place.pod + " is being taken out"
 	case transfer:
 		return d.place.pod + " takes over from " + d.from.pod
+	case keep, wait, hold, replace, relieve: // Their messages are their own.
 	}
 	return d.message
 }

@@ -139,9 +139,11 @@ func statefulSet(
 			ReadinessProbe: podtemplate.HTTPProbe("/health", naming.PortEtcd, 2, 3),
 			LivenessProbe:  podtemplate.HTTPProbe("/version", naming.PortEtcd, 10, 6),
 		},
-		Volumes: []corev1.Volume{{Name: seatVolume, VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
-			LocalObjectReference: corev1.LocalObjectReference{Name: naming.Coordinator(c.Name)},
-		}}}},
+		Volumes: []corev1.Volume{{Name: seatVolume, VolumeSource: corev1.VolumeSource{
+			ConfigMap: &corev1.ConfigMapVolumeSource{
+				LocalObjectReference: corev1.LocalObjectReference{Name: naming.Coordinator(c.Name)},
+			},
+		}}},
 		GracePeriodSeconds: gracePeriod,
 	}, podtemplate.LiveOf(live))
 	if err != nil {

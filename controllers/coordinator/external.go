@@ -104,10 +104,12 @@ func checkEtcd(ctx context.Context, c etcd.Client) *product.Problem {
 		return nil
 	case etcd.IsRefused(err, 401):
 		return &product.Problem{Reason: v1alpha1.ReasonLoginRefused, Message: fmt.Sprintf(
-			"etcd at %s does not take the login: name a Secret with username and password in authSecretRef, or correct it", c.Addr)}
+			"etcd at %s does not take the login: name a Secret with username and password in authSecretRef, or correct it",
+			c.Addr)}
 	case etcd.IsRefused(err, 404) && newerThanV2(version):
 		return &product.Problem{Reason: v1alpha1.ReasonAPIMissing, Message: fmt.Sprintf(
-			"etcd at %s is version %s, which has no v2 API, the only one that Codis speaks: use etcd up to 3.5", c.Addr, version)}
+			"etcd at %s is version %s, which has no v2 API, the only one that Codis speaks: use etcd up to 3.5",
+			c.Addr, version)}
 	case etcd.IsRefused(err, 404):
 		return &product.Problem{Reason: v1alpha1.ReasonAPIMissing, Message: fmt.Sprintf(
 			"etcd at %s is version %s with its v2 API off, the only one that Codis speaks: start it with --enable-v2",

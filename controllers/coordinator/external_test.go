@@ -97,11 +97,15 @@ func TestExternalSaysWhatIsWrong(t *testing.T) {
 	}{
 		"an etcd with the v2 API": {etcdKind, []string{etcdServer(t, "3.5.21", root)}, nil, "True Ready", "True Ready", "serves"},
 		"an etcd that has no v2 API any more": {
-			etcdKind, []string{etcdServer(t, "3.6.1", nil)}, nil,
+			etcdKind,
+			[]string{etcdServer(t, "3.6.1", nil)},
+			nil,
 			"False APIMissing", "False APIMissing", "is version 3.6.1, which has no v2 API, the only one that Codis speaks: use etcd up to 3.5",
 		},
 		"an etcd with its v2 API off": {
-			etcdKind, []string{etcdServer(t, "3.5.21", nil)}, nil,
+			etcdKind,
+			[]string{etcdServer(t, "3.5.21", nil)},
+			nil,
 			"False APIMissing", "False APIMissing", "start it with --enable-v2",
 		},
 		"an etcd that asks for a login": {
@@ -127,7 +131,9 @@ func TestExternalSaysWhatIsWrong(t *testing.T) {
 			zkKind, []string{talker(t, "srvr is not executed because it is not in the whitelist.\n")}, nil, "True Ready", "True Ready", "",
 		},
 		"a ZooKeeper without a quorum": {
-			zkKind, []string{talker(t, "This ZooKeeper instance is not currently serving requests\n")}, nil,
+			zkKind,
+			[]string{talker(t, "This ZooKeeper instance is not currently serving requests\n")},
+			nil,
 			"False QuorumLost", "False QuorumLost", "no quorum",
 		},
 		"no ZooKeeper at all": {zkKind, []string{talker(t, "hello")}, nil, "False APIMissing", "False APIMissing", "no ZooKeeper"},

@@ -332,8 +332,10 @@ func surplus(e *ensemble) decision {
 	stay := len(voters) - 1
 	enough := e.healthyVoters(0) >= majority(len(voters))
 	if e.healthyVoters(last.ID) < stay || !enough {
-		return decision{verb: hold, place: p, reason: v1alpha1.ReasonMemberUnhealthy,
-			message: fmt.Sprintf("%s stays until every other member is healthy", p.pod)}
+		return decision{
+			verb: hold, place: p, reason: v1alpha1.ReasonMemberUnhealthy,
+			message: fmt.Sprintf("%s stays until every other member is healthy", p.pod),
+		}
 	}
 	if e.leader() == last.ID {
 		return e.handOver(p)
@@ -352,8 +354,10 @@ func (e *ensemble) handOver(from *place) decision {
 		}
 	}
 	if to == nil {
-		return decision{verb: hold, place: from, reason: v1alpha1.ReasonMemberUnhealthy,
-			message: fmt.Sprintf("%s leads and nobody healthy can take over", from.pod)}
+		return decision{
+			verb: hold, place: from, reason: v1alpha1.ReasonMemberUnhealthy,
+			message: fmt.Sprintf("%s leads and nobody healthy can take over", from.pod),
+		}
 	}
 	return decision{verb: transfer, place: to, id: id, from: from}
 }
@@ -443,22 +447,29 @@ func seats(e *ensemble, founder etcd.ID) map[int]seat.Seat {
 		}
 		return given
 	}
+	for _, m := range e.heardOfByAll() {
+		if p := e.placeOf(m); p != nil {
+			given[p.ordinal] = seat.Seat{ID: m.ID.String()}
+		}
+	}
 	for _, p := range e.places {
 		if p.seat != nil {
 			given[p.ordinal] = *p.seat
 		}
 	}
-	for _, m := range e.heardOfByAll() {
-		if p := e.placeOf(m); p != nil && p.seat == nil {
-			given[p.ordinal] = seat.Seat{ID: m.ID.String()}
-		}
-	}
-	if first := e.places[0]; !e.founded && first.finding.Kind == seat.Inherited {
-		given[0] = seat.Seat{ID: first.finding.ID}
-	} else if _, found := given[0]; !e.founded && !found {
-		given[0] = seat.Seat{ID: founder.String(), Fresh: true, Founder: true}
+	if !e.founded {
+		given[0] = e.founderSeat(founder)
 	}
 	return given
+}
+
+// founderSeat is that of the first place while there is no ensemble: to found
+// one, or to bring back the one whose data is there.
+func (e *ensemble) founderSeat(founder etcd.ID) seat.Seat {
+	if first := e.places[0]; first.finding.Kind == seat.Inherited {
+		return seat.Seat{ID: first.finding.ID}
+	}
+	return seat.Seat{ID: founder.String(), Fresh: true, Founder: true}
 }
 
 // heardOfByAll lists the members that everybody who answers has heard of.

@@ -305,8 +305,8 @@ func TestNobodyIsRemovedWhoIsMissed(t *testing.T) {
 		func(int) option { return func(*ensemble) {} },
 		func(i int) option { return silent(i) },
 		func(i int) option { return withoutData(i) },
-		func(i int) option { return gone(i) },
-		func(i int) option { return behindAt(i) },
+		gone,
+		behindAt,
 		func(i int) option { return oldTemplate(i) },
 	}
 	removals := 0
@@ -382,7 +382,8 @@ func TestSeats(t *testing.T) {
 		},
 		"data of an earlier life is taken over": {
 			ensembleOf(3, unfounded, found(0, seat.Finding{Kind: seat.Inherited, ID: "77"})),
-			map[int]seat.Seat{0: {ID: "77"}}, 1,
+			map[int]seat.Seat{0: {ID: "77"}},
+			1,
 		},
 		"a member that was added may start empty": {
 			ensembleOf(1, wanting(3), fresh), map[int]seat.Seat{0: {ID: "a0"}, 1: {ID: "bb", Fresh: true}}, 2,
@@ -398,7 +399,8 @@ func TestSeats(t *testing.T) {
 		},
 		"without a quorum no pod is taken away": {
 			ensembleOf(5, wanting(3), silent(1, 2, 3), noQuorum()),
-			map[int]seat.Seat{0: {ID: "a0"}, 1: {ID: "a1"}, 2: {ID: "a2"}, 3: {ID: "a3"}, 4: {ID: "a4"}}, 5,
+			map[int]seat.Seat{0: {ID: "a0"}, 1: {ID: "a1"}, 2: {ID: "a2"}, 3: {ID: "a3"}, 4: {ID: "a4"}},
+			5,
 		},
 		"an ensemble of which only volumes are left comes back": {
 			ensembleOf(3, noQuorum(), onlyFirstSeat), map[int]seat.Seat{0: {ID: "a0"}, 1: {ID: "a1"}, 2: {ID: "a2"}}, 3,

@@ -122,5 +122,6 @@ func (r *Reconciler) applyObjects(ctx context.Context, s *state) (time.Duration,
 	}
 	s.applied = apply.Applier{Client: r.Client, Reader: r.Reader}.Objects(ctx, c,
 		service(c), configMap(c, r.Domain, given), disruptionBudget(c), networkPolicy(c, r.Namespace), set)
+	s.written = s.applied == nil
 	return 0, reconcile.Unexpected(s.applied)
 }

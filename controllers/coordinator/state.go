@@ -47,6 +47,8 @@ type state struct {
 	// refused is what the ensemble answered to the act.
 	refused error
 	applied error
+	// written tells that every object is as wanted.
+	written bool
 }
 
 // observe finds out all that a pass is based on.

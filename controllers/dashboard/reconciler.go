@@ -110,7 +110,9 @@ func (r *Reconciler) applyObjects(ctx context.Context, s *state) (time.Duration,
 		s.blocked = product.InvalidSpec(err)
 		return 0, nil
 	}
-	objects := []client.Object{service(s.dashboard), configMap(s.dashboard, s.store), networkPolicy(s.dashboard, r.Namespace), set}
+	objects := []client.Object{
+		service(s.dashboard), configMap(s.dashboard, s.store), networkPolicy(s.dashboard, r.Namespace), set,
+	}
 	if s.dashboard.Spec.FE != nil {
 		list, err := feConfigMap(s.dashboard, r.Domain)
 		if err != nil {

@@ -47,7 +47,8 @@ func TestStoreOf(t *testing.T) {
 	}{
 		"a directory is always there": {
 			keeps(v1alpha1.CoordinatorFilesystem, "", now), false,
-			store{Store: config.Store{Name: "filesystem", Addr: storeDir}}, "",
+			store{Store: config.Store{Name: "filesystem", Addr: storeDir}},
+			"",
 		},
 		"an etcd that serves": {
 			keeps(v1alpha1.CoordinatorEtcd, yes, now, "a:1", "b:1"), false, store{Store: config.Store{Name: "etcd", Addr: "a:1,b:1"}}, "",

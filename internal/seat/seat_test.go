@@ -63,8 +63,10 @@ func TestCheck(t *testing.T) {
 			nil, seat.Seat{ID: "a1", Fresh: true, Founder: true}, seat.Finding{}, nil,
 		},
 		"a founder keeps the data of an earlier life": {
-			[]string{"b2"}, seat.Seat{ID: "a1", Fresh: true, Founder: true},
-			seat.Finding{Kind: seat.Inherited, ID: "b2"}, []string{"b2"},
+			[]string{"b2"},
+			seat.Seat{ID: "a1", Fresh: true, Founder: true},
+			seat.Finding{Kind: seat.Inherited, ID: "b2"},
+			[]string{"b2"},
 		},
 		"a founder that finds its own data goes on": {
 			[]string{"a1"}, seat.Seat{ID: "a1", Fresh: true, Founder: true}, seat.Finding{}, []string{"a1"},

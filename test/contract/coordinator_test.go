@@ -5,6 +5,7 @@ package contract
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"path"
@@ -100,7 +101,7 @@ func (w *world) zookeeper() *keeper {
 		}
 		defer conn.Close()
 		value, stat, err := conn.Get(key)
-		if err == zk.ErrNoNode {
+		if errors.Is(err, zk.ErrNoNode) {
 			return ""
 		}
 		if err != nil {

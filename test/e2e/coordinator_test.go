@@ -40,7 +40,7 @@ var _ = Describe("With an etcd as its coordinator", Ordered, func() {
 	}, NodeTimeout(4*time.Minute))
 
 	// Whatever becomes of the coordinator, clients do not notice and the topology stays.
-	AfterEach(func(ctx SpecContext) {
+	AfterEach(func(SpecContext) {
 		report, err := load.Report()
 		Expect(err).NotTo(HaveOccurred())
 		Expect(report.Errors).To(BeEmpty(), "%v", report.Texts)
