@@ -20,6 +20,8 @@ type realm struct {
 	t      *testing.T
 	random *rand.Rand
 	log    []string
+	// url is the peer URL of a place.
+	url func(ordinal int) string
 
 	wanted, scale int
 	founded       bool
@@ -47,7 +49,7 @@ type realmPod struct {
 
 func newRealm(t *testing.T, seed uint64, wanted int) *realm {
 	r := &realm{
-		t: t, random: rand.New(rand.NewPCG(seed, 1)), wanted: wanted, nextID: 0x100,
+		t: t, random: rand.New(rand.NewPCG(seed, 1)), wanted: wanted, nextID: 0x100, url: peer,
 		lived: map[string]bool{}, voted: map[string]bool{}, seats: map[int]seat.Seat{}, seen: map[int]seat.Seat{},
 	}
 	for i := range r.pods {
@@ -66,16 +68,16 @@ func (r *realm) fail(format string, args ...any) {
 	r.t.Fatalf(format, args...)
 }
 
-func ordinalOf(m etcd.Member) int {
+func (r *realm) ordinalOf(m etcd.Member) int {
 	for i := range maxPlaces {
-		if m.PeerURLs[0] == peer(i) {
+		if m.PeerURLs[0] == r.url(i) {
 			return i
 		}
 	}
 	return -1
 }
 
-func (r *realm) runs(m etcd.Member) bool { return r.pods[ordinalOf(m)].runs == m.ID.String() }
+func (r *realm) runs(m etcd.Member) bool { return r.pods[r.ordinalOf(m)].runs == m.ID.String() }
 
 // quorum tells whether a majority of the given voters runs.
 func (r *realm) quorum(members []etcd.Member) bool {
@@ -248,7 +250,7 @@ func (r *realm) start(ordinal int, s seat.Seat) {
 		if err != nil {
 			r.fail("%v", err)
 		}
-		r.members = []etcd.Member{{ID: id, PeerURLs: []string{peer(ordinal)}}}
+		r.members = []etcd.Member{{ID: id, PeerURLs: []string{r.url(ordinal)}}}
 		r.voted[s.ID] = true
 	}
 	at := slices.IndexFunc(r.members, func(m etcd.Member) bool { return m.ID.String() == s.ID })
@@ -307,7 +309,7 @@ func (r *realm) hopeless() bool {
 	for _, m := range r.members {
 		if !m.Learner {
 			voters++
-			if r.pods[ordinalOf(m)].data[m.ID.String()] {
+			if r.pods[r.ordinalOf(m)].data[m.ID.String()] {
 				whole++
 			}
 		}
