@@ -12,7 +12,7 @@ needs=(
   git:git
   redis-server:redis-server
   redis-cli:redis-tools
-  java:openjdk-17-jre-headless
+  java:default-jre-headless
 )
 
 missing=()
