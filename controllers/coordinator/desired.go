@@ -135,9 +135,10 @@ func statefulSet(
 				{Name: "client", ContainerPort: naming.PortEtcd}, {Name: "peer", ContainerPort: naming.PortEtcdPeer},
 			},
 			// /health asks the quorum; a member that is cut off is not ready, and
-			// restarting it would not help.
+			// restarting it would not help. The client port opens only with a quorum,
+			// the other one at once.
 			ReadinessProbe: podtemplate.HTTPProbe("/health", naming.PortEtcd, 2, 3),
-			LivenessProbe:  podtemplate.HTTPProbe("/version", naming.PortEtcd, 10, 6),
+			LivenessProbe:  podtemplate.HTTPProbe("/version", naming.PortEtcdPeer, 10, 6),
 		},
 		Volumes: []corev1.Volume{{Name: seatVolume, VolumeSource: corev1.VolumeSource{
 			ConfigMap: &corev1.ConfigMapVolumeSource{
@@ -182,8 +183,8 @@ func disruptionBudget(c *v1alpha1.CodisCoordinator) *policyv1.PodDisruptionBudge
 }
 
 // networkPolicy lets the dashboards of the namespace and the operator reach the
-// client port, and nobody but members the other: whoever reaches either can
-// change what Codis keeps there.
+// client port, and of these only the operator the other: whoever reaches either
+// can change what Codis keeps there.
 func networkPolicy(c *v1alpha1.CodisCoordinator, operator string) *networkingv1.NetworkPolicy {
 	dashboards := networkingv1.NetworkPolicyPeer{PodSelector: &metav1.LabelSelector{MatchLabels: map[string]string{
 		v1alpha1.LabelName: naming.Application, v1alpha1.LabelComponent: naming.ComponentDashboard,
@@ -196,7 +197,7 @@ func networkPolicy(c *v1alpha1.CodisCoordinator, operator string) *networkingv1.
 			PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress},
 			Ingress: []networkingv1.NetworkPolicyIngressRule{
 				network.Allow(naming.PortEtcd, dashboards, members, network.Operator(operator)),
-				network.Allow(naming.PortEtcdPeer, members),
+				network.Allow(naming.PortEtcdPeer, members, network.Operator(operator)),
 			},
 		},
 	}

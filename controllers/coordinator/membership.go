@@ -37,7 +37,8 @@ type place struct {
 	// status of the member that answers; nil if none does, which says nothing
 	// about whether one runs.
 	status *etcd.Status
-	// heard is the ensemble as the member last heard of it.
+	// heard is the ensemble as the member last heard of it; it tells also while it
+	// waits for a quorum, which is before it has a status.
 	heard []etcd.Member
 }
 
@@ -472,12 +473,12 @@ func (e *ensemble) founderSeat(founder etcd.ID) seat.Seat {
 	return seat.Seat{ID: founder.String(), Fresh: true, Founder: true}
 }
 
-// heardOfByAll lists the members that everybody who answers has heard of.
+// heardOfByAll lists the members that everybody who can be asked has heard of.
 func (e *ensemble) heardOfByAll() []etcd.Member {
 	var known []etcd.Member
 	first := true
 	for _, p := range e.places {
-		if p.status == nil || p.status.Learner {
+		if p.heard == nil {
 			continue
 		}
 		if first {

@@ -116,6 +116,10 @@ func (r *realm) observation() *ensemble {
 			e.founded = e.founded || !s.Fresh
 		}
 		if pod.runs != "" && !pod.cut {
+			p.heard = slices.Clone(r.members)
+		}
+		// Without a quorum a member that was started anew does not open its port.
+		if p.heard != nil && (r.leader() != 0 || r.random.IntN(2) == 0) {
 			id, err := parseID(pod.runs)
 			if err != nil {
 				r.fail("%v", err)
@@ -125,7 +129,6 @@ func (r *realm) observation() *ensemble {
 			for _, m := range r.members {
 				p.status.Learner = p.status.Learner || m.ID == id && m.Learner
 			}
-			p.heard = slices.Clone(r.members)
 			if r.leader() != 0 && !p.status.Learner {
 				e.agreed, e.founded = slices.Clone(r.members), true
 			}

@@ -105,7 +105,8 @@ func newScene(t *testing.T, replicas int32) *scene {
 		Images: podtemplate.Images{Codis: "codis:1", Etcd: "etcd:1", ConfigWriter: "operator:1"},
 	}
 	for i := range maxPlaces {
-		s.serve(i)
+		s.serve(i, naming.PortEtcd)
+		s.serve(i, naming.PortEtcdPeer)
 	}
 	return s
 }
@@ -121,9 +122,9 @@ func (s *scene) write(do func() error) error {
 
 func (s *scene) ip(ordinal int) string { return fmt.Sprintf("%s%d", s.network, 10+ordinal) }
 
-func (s *scene) serve(ordinal int) {
+func (s *scene) serve(ordinal, port int) {
 	s.t.Helper()
-	l, err := net.Listen("tcp", fmt.Sprintf("%s:%d", s.ip(ordinal), naming.PortEtcd))
+	l, err := net.Listen("tcp", fmt.Sprintf("%s:%d", s.ip(ordinal), port))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -150,6 +151,9 @@ func (s *scene) answer(ordinal int, r *http.Request) (any, int) {
 		s.t.Error(err)
 	}
 	leader := s.realm.leader()
+	if r.URL.Path == "/members" {
+		return s.realm.members, http.StatusOK
+	}
 	var asked struct {
 		Agreed   bool     `json:"linearizable"`
 		PeerURLs []string `json:"peerURLs"`

@@ -65,7 +65,7 @@ func (r *Reconciler) observe(ctx context.Context, s *state) (time.Duration, erro
 	if err := r.observePods(ctx, s, config); err != nil {
 		return 0, err
 	}
-	ask(ctx, s.ensemble.places, addresses(s.pods))
+	ask(ctx, s.ensemble.places, s.pods)
 	r.agree(ctx, s)
 	s.observed = true
 	return 0, nil
@@ -132,34 +132,25 @@ func findingOf(pod *corev1.Pod) seat.Finding {
 	return seat.Finding{}
 }
 
-func addresses(pods []*corev1.Pod) []string {
-	addresses := make([]string, len(pods))
-	for i, pod := range pods {
-		if pod != nil && pod.Status.PodIP != "" && !podtemplate.Ended(pod) {
-			addresses[i] = net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(naming.PortEtcd))
-		}
-	}
-	return addresses
+// clientOf is a port of the member in a pod.
+func clientOf(pod *corev1.Pod, port int) etcd.Client {
+	return etcd.Client{Addr: net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(port)), Timeout: askTimeout}
 }
 
 // ask asks all members at once. One that does not answer is left without status.
-func ask(ctx context.Context, places []place, addresses []string) {
+func ask(ctx context.Context, places []place, pods []*corev1.Pod) {
 	var asked sync.WaitGroup
-	for i := range places {
-		if addresses[i] == "" {
+	for i, pod := range pods {
+		if pod == nil || pod.Status.PodIP == "" || podtemplate.Ended(pod) {
 			continue
 		}
 		asked.Go(func() {
-			c := etcd.Client{Addr: addresses[i], Timeout: askTimeout}
-			status, err := c.Status(ctx)
-			if err != nil {
-				return
+			if status, err := clientOf(pod, naming.PortEtcd).Status(ctx); err == nil {
+				places[i].status = &status
 			}
-			places[i].status = &status
-			if status.Learner {
-				return // It refuses to list anybody.
-			}
-			if heard, err := c.Members(ctx, false); err == nil {
+		})
+		asked.Go(func() {
+			if heard, err := clientOf(pod, naming.PortEtcdPeer).Heard(ctx); err == nil {
 				places[i].heard = heard
 			}
 		})
@@ -191,9 +182,7 @@ func (r *Reconciler) agree(ctx context.Context, s *state) {
 }
 
 // client of the member at a place.
-func (s *state) client(p *place) etcd.Client {
-	return etcd.Client{Addr: addresses(s.pods)[p.ordinal], Timeout: askTimeout}
-}
+func (s *state) client(p *place) etcd.Client { return clientOf(s.pods[p.ordinal], naming.PortEtcd) }
 
 // leading is the place of the leader; nil if none is known.
 func (s *state) leading() *place {

@@ -192,6 +192,14 @@ func (c Client) Members(ctx context.Context, agreed bool) ([]Member, error) {
 	return answer.Members, err
 }
 
+// Heard lists the ensemble as a member last heard of it. It is asked at its peer
+// port, which it opens at once: the client port waits for a quorum.
+func (c Client) Heard(ctx context.Context) ([]Member, error) {
+	var members []Member
+	err := c.do(ctx, http.MethodGet, "/members", nil, &members)
+	return members, err
+}
+
 // AddLearner adds a member without a vote, and returns it.
 func (c Client) AddLearner(ctx context.Context, peerURL string) (Member, error) {
 	answer := struct {
