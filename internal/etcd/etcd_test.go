@@ -97,6 +97,22 @@ func TestWhatEtcdAnswersIsRead(t *testing.T) {
 	}
 }
 
+// The peer port writes ids as numbers.
+func TestWhatAMemberHeardIsRead(t *testing.T) {
+	c := client(t, &member{answers: map[string]string{
+		"GET /members": `[{"id":15644467487011137732,"peerURLs":["http://m-0:2380"],"name":"m-0","clientURLs":[]},` +
+			`{"id":960030337743261582,"peerURLs":["http://m-1:2380"],"isLearner":true}]`,
+	}})
+	want := []etcd.Member{
+		{ID: 0xd91c504a9f7268c4, Name: "m-0", PeerURLs: []string{"http://m-0:2380"}},
+		{ID: 0xd52b68176c90f8e, PeerURLs: []string{"http://m-1:2380"}, Learner: true},
+	}
+	heard, err := c.Heard(t.Context())
+	if diff := cmp.Diff(want, heard); diff != "" || err != nil {
+		t.Errorf("%v\n%s", err, diff)
+	}
+}
+
 func TestIDsAreSentAsEtcdWantsThem(t *testing.T) {
 	m := &member{answers: map[string]string{
 		"POST /v3/cluster/member/list": membersAnswer, "POST /v3/cluster/member/remove": "{}",
