@@ -104,12 +104,16 @@ clean: ## Remove what was built here
 
 .PHONY: test
 test: deps $(TESTSUM) ## Run all checks and tests and sum them up; sets up all it needs
-	$(TESTSUM) stages verify lint unit test-env contract test-e2e
+	$(TESTSUM) stages verify lint unit simulate test-env contract test-e2e
 
 .PHONY: unit
 unit: $(TESTSUM) ## Run the tests that need nothing but Go (and gcc for the race detector)
 	packages=$$($(list_tests) | grep -vE '$(ENVTEST)' | cut -d' ' -f1 | grep -vE '$(SUITES)'); \
 	$(TESTSUM) run unit -- go test -json -race $$packages
+
+.PHONY: simulate
+simulate: $(TESTSUM) ## Run the simulator of failovers without the race detector (SIMULATE=-sim.count=1000000 for more)
+	$(TESTSUM) run simulate -- go test -json -timeout 60m ./controllers/group -run TestSimulation $(SIMULATE)
 
 .PHONY: test-env
 test-env: $(TESTSUM) $(LOCALKUBE) ## Run the tests that need a Kubernetes API server; it is built if it is missing

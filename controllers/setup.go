@@ -74,8 +74,8 @@ func Setup(mgr ctrl.Manager, o Options) error {
 			Namespace: o.Namespace,
 		},
 		"dashboard": &dashboard.Reconciler{
-			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Images: o.Images, Domain: o.Domain,
-			Namespace: o.Namespace,
+			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Clock: clock.RealClock{},
+			Images: o.Images, Domain: o.Domain, Namespace: o.Namespace,
 		},
 		"group":  groups,
 		"warmer": group.NewWarmer(groups, mgr.Elected()),

@@ -12,12 +12,15 @@ import (
 type GroupsSettings struct {
 	CodisGroupTemplate `json:",inline"`
 
-	// count is the number of groups that share the 1024 slots.
+	// count is the number of groups that share the 1024 slots. Raised, groups are
+	// added and get slots once they are in sync. Lowered, the groups with the highest
+	// ids give their slots and keys to the others, and are deleted when they are
+	// empty; it may be raised again meanwhile. Needs rebalance.policy Auto of the
+	// dashboard, or an approval.
 	// +optional
 	// +kubebuilder:default=1
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=512
-	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="groups.count cannot be changed yet: slots are not moved between groups; create a new cluster of the wanted size"
 	Count *int32 `json:"count,omitempty"`
 }
 
@@ -64,7 +67,7 @@ type CodisClusterStatus struct {
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
 	// conditions of the cluster: Ready, Available, CoordinatorReady,
-	// DashboardReady, GroupsReady, ProxiesReady.
+	// DashboardReady, GroupsReady, Rebalanced, ProxiesReady.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

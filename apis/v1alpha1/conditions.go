@@ -22,6 +22,8 @@ const (
 	ConditionRegistered = "Registered"
 	// ConditionSlotsAssigned tells whether each of the 1024 slots has an owner.
 	ConditionSlotsAssigned = "SlotsAssigned"
+	// ConditionRebalanced tells whether the groups own the shares of the slots that they should.
+	ConditionRebalanced = "Rebalanced"
 	// ConditionFEReady tells whether the web page runs.
 	ConditionFEReady = "FEReady"
 
@@ -120,6 +122,24 @@ const (
 	ReasonLayoutRestored = "LayoutRestored"
 	// ReasonWaitingForGroups: the first layout waits for groups to be in sync.
 	ReasonWaitingForGroups = "WaitingForGroups"
+	// ReasonRebalancing: slots move between groups.
+	ReasonRebalancing = "Rebalancing"
+	// ReasonRebalanced: slots have moved, and every group has its share.
+	ReasonRebalanced = "Rebalanced"
+	// ReasonApprovalNeeded: moves are planned and wait for a person.
+	ReasonApprovalNeeded = "ApprovalNeeded"
+	// ReasonMigrationPaused: spec.migration.state keeps slots where they are.
+	ReasonMigrationPaused = "MigrationPaused"
+	// ReasonFailoverFirst: moves wait for a group that has no master that answers.
+	ReasonFailoverFirst = "FailoverFirst"
+	// ReasonTargetFull: a group that should get slots has no memory left for them.
+	ReasonTargetFull = "TargetFull"
+	// ReasonSlotStuck: a slot is on its way and gets no further.
+	ReasonSlotStuck = "SlotStuck"
+	// ReasonNoGroupForSlots: every group is to be emptied, and none is left to take slots.
+	ReasonNoGroupForSlots = "NoGroupForSlots"
+	// ReasonDraining: a group gives its slots to others.
+	ReasonDraining = "Draining"
 	// ReasonWaitingForSlots: proxies wait until every slot has an owner.
 	ReasonWaitingForSlots = "WaitingForSlots"
 

@@ -3,7 +3,10 @@
 
 package v1alpha1
 
-import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+import (
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
 
 // CodisDashboardTemplate is what a user chooses about a dashboard.
 // +kubebuilder:validation:XValidation:rule="has(self.productName) == has(oldSelf.productName)",message="productName is immutable: every server, proxy and stored key carries it; create a new dashboard instead"
@@ -33,6 +36,130 @@ type CodisDashboardTemplate struct {
 	// reaches it administers the product. Default: none.
 	// +optional
 	FE *FESettings `json:"fe,omitempty"`
+
+	// rebalance tells when slots move between groups. Default: by themselves, so
+	// that all groups own the same number.
+	// +optional
+	Rebalance *Rebalance `json:"rebalance,omitempty"`
+
+	// migration tells how slots move. The defaults are those of Codis.
+	// +optional
+	Migration *Migration `json:"migration,omitempty"`
+}
+
+// RebalancePolicy tells who decides that slots move.
+// +kubebuilder:validation:Enum=Auto;Manual;Off
+type RebalancePolicy string
+
+// Rebalance policies.
+const (
+	// RebalanceAuto moves slots whenever groups come or go.
+	RebalanceAuto RebalancePolicy = "Auto"
+	// RebalanceManual plans and waits for a person.
+	RebalanceManual RebalancePolicy = "Manual"
+	// RebalanceOff leaves the layout alone.
+	RebalanceOff RebalancePolicy = "Off"
+)
+
+// RebalanceBy tells what groups share evenly.
+// +kubebuilder:validation:Enum=Slots;Memory
+type RebalanceBy string
+
+// What groups share evenly.
+const (
+	// RebalanceBySlots gives each group the same number of slots.
+	RebalanceBySlots RebalanceBy = "Slots"
+	// RebalanceByMemory gives each group slots that use about the same memory.
+	RebalanceByMemory RebalanceBy = "Memory"
+)
+
+// Rebalance tells when slots move between groups.
+type Rebalance struct {
+	// policy is Auto, Manual or Off. Auto moves slots to groups that join, once
+	// they are in sync, and from groups that leave; pending moves that somebody
+	// else queued are cancelled where they do not fit. Manual shows in
+	// status.rebalance.plan what Auto would do, and does it while the dashboard has
+	// the annotation codis.io/rebalance=now. Off moves nothing. Default: Auto.
+	// +optional
+	// +kubebuilder:default=Auto
+	Policy RebalancePolicy `json:"policy,omitempty"`
+
+	// by is Slots or Memory: whether groups own the same number of slots, or slots
+	// that use about the same memory. By memory, slots move once a group uses a
+	// tenth more or less than the mean. Default: Slots.
+	// +optional
+	// +kubebuilder:default=Slots
+	By RebalanceBy `json:"by,omitempty"`
+
+	// maxConcurrentMoves is how many slots move at a time. No group takes part in
+	// two moves at a time. Default: 4.
+	// +optional
+	// +kubebuilder:default=4
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=64
+	MaxConcurrentMoves *int32 `json:"maxConcurrentMoves,omitempty"`
+}
+
+// MigrationState tells whether slots may move.
+// +kubebuilder:validation:Enum=Running;Paused
+type MigrationState string
+
+// Migration states.
+const (
+	// MigrationRunning lets slots move.
+	MigrationRunning MigrationState = "Running"
+	// MigrationPaused stops every move between two steps.
+	MigrationPaused MigrationState = "Paused"
+)
+
+// Migration tells how slots move. state and intervalMicroseconds take effect at
+// once, also after a restart of the dashboard; all others restart the dashboard,
+// which clients do not notice.
+type Migration struct {
+	// state is Running or Paused. Paused stops every move between two steps,
+	// whoever began it; clients are served as before. Default: Running.
+	// +optional
+	// +kubebuilder:default=Running
+	State MigrationState `json:"state,omitempty"`
+
+	// intervalMicroseconds to wait between two steps of a move, to spare the servers. Default: 0.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000000
+	IntervalMicroseconds *int32 `json:"intervalMicroseconds,omitempty"`
+
+	// parallelSlots is how many slots the dashboard works on at a time, of whatever
+	// groups: migration_parallel_slots of Codis. Default: 100.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1024
+	ParallelSlots *int32 `json:"parallelSlots,omitempty"`
+
+	// maxBulks is how many elements of a big key are sent at a time:
+	// migration_async_maxbulks. Default: 200.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000
+	MaxBulks *int32 `json:"maxBulks,omitempty"`
+
+	// maxBytes is how much is sent at a time, for example 32Mi:
+	// migration_async_maxbytes. Default: 32Mi.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).isGreaterThan(quantity('0')) && !quantity(string(self)).isGreaterThan(quantity('1Gi'))",message="migration.maxBytes must be greater than 0 and at most 1Gi, for example 32Mi"
+	MaxBytes *resource.Quantity `json:"maxBytes,omitempty"`
+
+	// numKeys is how many keys a step moves: migration_async_numkeys. Default: 500.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000
+	NumKeys *int32 `json:"numKeys,omitempty"`
+
+	// timeoutSeconds that a step may take: migration_timeout. A failover cannot
+	// begin while a step waits for a server that hangs. Default: 5, where Codis has 30.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=600
+	TimeoutSeconds *int32 `json:"timeoutSeconds,omitempty"`
 }
 
 // FESettings shapes codis-fe, the web page.
@@ -96,13 +223,56 @@ type GroupSlots struct {
 	Slots string `json:"slots"`
 }
 
+// PlannedMove is a number of slots that shall move from one group to another.
+type PlannedMove struct {
+	// from is the id of the group that gives the slots.
+	// +required
+	From int32 `json:"from"`
+	// to is the id of the group that takes them.
+	// +required
+	To int32 `json:"to"`
+	// slots as ranges: "0-511" or "0-99,200".
+	// +required
+	// +kubebuilder:validation:MaxLength=8192
+	Slots string `json:"slots"`
+}
+
+// RebalanceStatus tells how far the last rebalance is. It is refreshed every five
+// seconds while slots move.
+type RebalanceStatus struct {
+	// moved is the number of slots that have moved since startTime.
+	// +optional
+	Moved int32 `json:"moved"`
+
+	// left is the number of slots that are still to be moved.
+	// +optional
+	Left int32 `json:"left"`
+
+	// estimatedSecondsLeft at the speed so far; 0 while nothing has moved.
+	// +optional
+	EstimatedSecondsLeft int64 `json:"estimatedSecondsLeft"`
+
+	// startTime of the rebalance.
+	// +required
+	StartTime metav1.Time `json:"startTime"`
+
+	// updateTime is when these numbers were refreshed.
+	// +required
+	UpdateTime metav1.Time `json:"updateTime"`
+
+	// plan of moves that wait for a person, where rebalance.policy is Manual.
+	// +optional
+	// +listType=atomic
+	Plan []PlannedMove `json:"plan,omitempty"`
+}
+
 // CodisDashboardStatus is what the operator saw last.
 type CodisDashboardStatus struct {
 	// observedGeneration is the generation that this status speaks of.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions of the dashboard: Ready, WorkloadReady, SlotsAssigned, FEReady.
+	// conditions of the dashboard: Ready, WorkloadReady, SlotsAssigned, Rebalanced, FEReady.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -128,8 +298,13 @@ type CodisDashboardStatus struct {
 	// +optional
 	Slots *SlotCounts `json:"slots,omitempty"`
 
+	// rebalance is how far the last rebalance is.
+	// +optional
+	Rebalance *RebalanceStatus `json:"rebalance,omitempty"`
+
 	// layout of the slots as last seen complete. From it the operator puts the
-	// topology back when the store of the dashboard was lost.
+	// topology back when the store of the dashboard was lost. Refreshed every five
+	// seconds while slots move.
 	// +optional
 	// +listType=map
 	// +listMapKey=group
@@ -145,6 +320,11 @@ type CodisDashboardStatus struct {
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Slots",type=integer,JSONPath=`.status.slots.assigned`
 // +kubebuilder:printcolumn:name="Migrating",type=integer,JSONPath=`.status.slots.migrating`
+// +kubebuilder:printcolumn:name="Balanced",type=string,JSONPath=`.status.conditions[?(@.type=="Rebalanced")].status`
+// +kubebuilder:printcolumn:name="Left",type=integer,JSONPath=`.status.rebalance.left`
+// +kubebuilder:printcolumn:name="Moved",type=integer,priority=1,JSONPath=`.status.rebalance.moved`
+// +kubebuilder:printcolumn:name="Seconds",type=integer,priority=1,JSONPath=`.status.rebalance.estimatedSecondsLeft`
+// +kubebuilder:printcolumn:name="Balance",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Rebalanced")].message`
 // +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$')",message="metadata.name must be at most 40 characters, lower case letters, digits and '-', starting with a letter: other names are derived from it"

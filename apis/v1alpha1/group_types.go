@@ -109,7 +109,27 @@ type CodisGroupSpec struct {
 	// +kubebuilder:validation:Maximum=9999
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="id is immutable: slots are owned by id; create a new group instead"
 	ID int32 `json:"id"`
+
+	// slotPolicy is Share or Drain. A group that is drained gives all its slots to
+	// the others and gets none, as one that is being deleted does; but it stays, and
+	// may share again at any time. Moves need rebalance.policy Auto of the
+	// dashboard, or an approval. Default: Share.
+	// +optional
+	// +kubebuilder:default=Share
+	SlotPolicy SlotPolicy `json:"slotPolicy,omitempty"`
 }
+
+// SlotPolicy tells whether a group owns slots.
+// +kubebuilder:validation:Enum=Share;Drain
+type SlotPolicy string
+
+// Slot policies.
+const (
+	// SlotsShare gives a group its share of the slots.
+	SlotsShare SlotPolicy = "Share"
+	// SlotsDrain moves the slots of a group to others.
+	SlotsDrain SlotPolicy = "Drain"
+)
 
 // Role of a member, as the member itself says.
 // +kubebuilder:validation:Enum=Master;Replica;Fenced;Unknown

@@ -41,6 +41,9 @@ const (
 	// become master at the next moment when that costs no client an error and
 	// loses no write. It is removed when it is done.
 	AnnotationSwitchOverTo = "codis.io/switch-over-to"
+	// AnnotationRebalance on a CodisDashboard with the value "now" carries out the
+	// plan of a rebalance whose policy is Manual. It is removed when it is done.
+	AnnotationRebalance = "codis.io/rebalance"
 )
 
 // Finalizer keeps an object until what it left in a dashboard is cleaned.

@@ -12,11 +12,19 @@ import (
 )
 
 // children builds the objects of a cluster: the same that a user would write by
-// hand, from the same templates.
-func children(c *v1alpha1.CodisCluster) []client.Object {
+// hand, from the same templates. Groups beyond the count that are still there
+// are kept like all others, but for their slots, until they are empty.
+func children(c *v1alpha1.CodisCluster, surplus []*v1alpha1.CodisGroup) []client.Object {
 	objects := []client.Object{coordinator(c), dashboard(c)}
 	for id := int32(1); id <= groupCount(c); id++ {
 		objects = append(objects, group(c, id))
+	}
+	for _, g := range surplus {
+		if g.DeletionTimestamp == nil {
+			drained := group(c, g.Spec.ID)
+			drained.Spec.SlotPolicy = v1alpha1.SlotsDrain
+			objects = append(objects, drained)
+		}
 	}
 	return append(objects, proxy(c))
 }
@@ -89,6 +97,7 @@ func group(c *v1alpha1.CodisCluster, id int32) *v1alpha1.CodisGroup {
 			CodisGroupTemplate: template,
 			DashboardRef:       v1alpha1.LocalReference{Name: c.Name},
 			ID:                 id,
+			SlotPolicy:         v1alpha1.SlotsShare,
 		},
 	}
 }

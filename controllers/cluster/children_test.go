@@ -24,7 +24,7 @@ func example(groups int32) *v1alpha1.CodisCluster {
 // child returns the only child of a kind and name.
 func childOf[T client.Object](t *testing.T, c *v1alpha1.CodisCluster, name string) T {
 	t.Helper()
-	for _, object := range children(c) {
+	for _, object := range children(c, nil) {
 		if found, ok := object.(T); ok && found.GetName() == name {
 			return found
 		}
@@ -35,7 +35,7 @@ func childOf[T client.Object](t *testing.T, c *v1alpha1.CodisCluster, name strin
 
 func TestChildrenOfACluster(t *testing.T) {
 	var got []string
-	for _, object := range children(example(3)) {
+	for _, object := range children(example(3), nil) {
 		got = append(got, fmt.Sprintf("%T %s/%s", object, object.GetNamespace(), object.GetName()))
 		want := map[string]string{
 			"app.kubernetes.io/name": "codis", "app.kubernetes.io/managed-by": "codis-operator", "codis.io/cluster": "c",
@@ -77,7 +77,7 @@ func TestChildrenReferToEachOther(t *testing.T) {
 func TestClusterWithoutCountHasOneGroup(t *testing.T) {
 	c := example(1)
 	c.Spec.Groups.Count = nil
-	if got := len(children(c)); got != 4 {
+	if got := len(children(c, nil)); got != 4 {
 		t.Errorf("%d children", got)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -38,6 +39,7 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups=codis.io,resources=codisclusters/status,verbs=get;update;patch
 // +kubebuilder:rbac:groups=codis.io,resources=codisclusters/finalizers,verbs=update
 // +kubebuilder:rbac:groups=codis.io,resources=codiscoordinators;codisdashboards;codisgroups;codisproxies,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups=codis.io,resources=codisgroups,verbs=delete
 
 // SetupWithManager registers the reconciler.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
@@ -67,10 +69,14 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, r.patch(ctx, before, after)
 	}
 	s := &state{cluster: after}
-	s.applied = apply.Applier{Client: r.Client, Reader: r.Reader}.Objects(ctx, after, children(after)...)
+	if err := r.observeSurplus(ctx, s); err != nil {
+		return ctrl.Result{}, err
+	}
+	s.applied = apply.Applier{Client: r.Client, Reader: r.Reader}.Objects(ctx, after, children(after, s.surplus)...)
 	err := r.observe(ctx, s)
 	if err == nil {
 		report(s)
+		err = r.removeSurplus(ctx, s)
 	}
 	return reconcile.Done(ctrl.Result{}, reconcile.Unexpected(s.applied), err, r.patch(ctx, before, after))
 }
@@ -87,8 +93,10 @@ type state struct {
 	coordinator *v1alpha1.CodisCoordinator
 	dashboard   *v1alpha1.CodisDashboard
 	groups      []*v1alpha1.CodisGroup
-	proxy       *v1alpha1.CodisProxy
-	applied     error
+	// surplus are groups that are there and more than were asked for.
+	surplus []*v1alpha1.CodisGroup
+	proxy   *v1alpha1.CodisProxy
+	applied error
 }
 
 func (r *Reconciler) observe(ctx context.Context, s *state) error {
@@ -142,10 +150,11 @@ func report(s *state) {
 	dashboard := mirror(v1alpha1.ConditionDashboardReady, "the dashboard", child(s.dashboard != nil, s.dashboard))
 	proxies := mirror(v1alpha1.ConditionProxiesReady, "the set of proxies", child(s.proxy != nil, s.proxy))
 	groups, readyGroups := mirrorGroups(s)
+	rebalanced := rebalancedCondition(s)
 	ready := conditions.Summarize(v1alpha1.ConditionReady, "the cluster is as specified and serves clients",
-		appliedCondition(s), coordinator, dashboard, groups, proxies)
+		appliedCondition(s), coordinator, dashboard, groups, proxies, rebalanced)
 	conditions.Set(&status.Conditions, c.Generation,
-		ready, availableCondition(s), coordinator, dashboard, groups, proxies)
+		ready, availableCondition(s), coordinator, dashboard, groups, rebalanced, proxies)
 	status.Groups = fmt.Sprintf("%d/%d", readyGroups, groupCount(c))
 	status.Proxies = "0/0"
 	if s.proxy != nil {
@@ -227,10 +236,24 @@ func mirrorGroups(s *state) (conditions.Condition, int) {
 	switch {
 	case first != nil:
 		return *first, ready
+	case len(s.surplus) > 0:
+		return conditions.False(t, v1alpha1.ReasonDraining, fmt.Sprintf(
+			"group %s gives its slots to the others and is deleted then", s.surplus[0].Name)), ready
 	case ready < int(groupCount(s.cluster)):
 		return conditions.False(t, v1alpha1.ReasonProgressing, "groups are being created"), ready
 	}
 	return conditions.True(t, v1alpha1.ReasonReady, fmt.Sprintf("all %d groups are ready", ready)), ready
+}
+
+func named(name string) func(*v1alpha1.CodisGroup) bool {
+	return func(g *v1alpha1.CodisGroup) bool { return g.Name == name }
+}
+
+// owns tells whether a group owned slots when the dashboard told last.
+func (s *state) owns(g *v1alpha1.CodisGroup) bool {
+	return s.dashboard != nil && slices.ContainsFunc(s.dashboard.Status.Layout, func(owner v1alpha1.GroupSlots) bool {
+		return owner.Group == g.Spec.ID
+	})
 }
 
 // availableCondition holds while every slot has an owner, every group has a
@@ -240,11 +263,14 @@ func availableCondition(s *state) conditions.Condition {
 	if s.dashboard == nil || s.dashboard.Status.Slots == nil || len(s.dashboard.Status.Layout) == 0 {
 		return conditions.False(t, v1alpha1.ReasonWaitingForSlots, "slots have no owner yet")
 	}
-	if len(s.groups) < int(groupCount(s.cluster)) {
-		return conditions.False(t, v1alpha1.ReasonChildNotReady, "groups are being created")
+	for _, owner := range s.dashboard.Status.Layout {
+		name := naming.ClusterGroup(s.cluster.Name, owner.Group)
+		if owner.Group <= groupCount(s.cluster) && !slices.ContainsFunc(s.groups, named(name)) {
+			return conditions.False(t, v1alpha1.ReasonChildNotReady, fmt.Sprintf("group %s is missing", name))
+		}
 	}
-	for _, g := range s.groups {
-		if !meta.IsStatusConditionTrue(g.Status.Conditions, v1alpha1.ConditionAvailable) {
+	for _, g := range slices.Concat(s.groups, s.surplus) {
+		if s.owns(g) && !meta.IsStatusConditionTrue(g.Status.Conditions, v1alpha1.ConditionAvailable) {
 			return conditions.False(t, v1alpha1.ReasonChildNotReady,
 				fmt.Sprintf("group %s has no master that takes writes", g.Name))
 		}

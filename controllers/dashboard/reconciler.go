@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -16,6 +17,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -36,13 +38,16 @@ type Reconciler struct {
 	// Reader reads past the cache.
 	Reader   client.Reader
 	Recorder events.EventRecorder
+	Clock    clock.PassiveClock
 	Images   podtemplate.Images
 	Domain   naming.Domain
 	// Namespace that the operator runs in; empty for any.
 	Namespace string
+	// seen is what was last seen of the moves of a dashboard, by UID, and since when.
+	seen sync.Map
 }
 
-// +kubebuilder:rbac:groups=codis.io,resources=codisdashboards,verbs=get;list;watch
+// +kubebuilder:rbac:groups=codis.io,resources=codisdashboards,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=codis.io,resources=codisdashboards/status,verbs=get;update;patch
 // +kubebuilder:rbac:groups=codis.io,resources=codisdashboards/finalizers,verbs=update
 // +kubebuilder:rbac:groups=codis.io,resources=codiscoordinators;codisgroups,verbs=get;list;watch
@@ -78,6 +83,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if dashboard.DeletionTimestamp != nil {
+		r.seen.Delete(dashboard.UID)
 		return ctrl.Result{}, nil // Everything it has is inside Kubernetes and goes with it.
 	}
 	s := &state{dashboard: dashboard.DeepCopy()}
@@ -88,17 +94,22 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	step := func(f func(context.Context, *state) (time.Duration, error)) reconcile.Step {
 		return func(ctx context.Context) (time.Duration, error) { return f(ctx, s) }
 	}
-	result, err := reconcile.Run(ctx, step(r.observe), step(r.applyObjects), step(r.startAgain), step(r.assignSlots))
+	result, err := reconcile.Run(ctx, step(r.observe), step(r.applyObjects), step(r.startAgain), step(r.assignSlots),
+		step(r.moveSlots))
 	if !s.observed {
 		return reconcile.Done(result, err) // What could not be looked at is not reported as absent.
 	}
-	report(s, r.Domain)
+	report(s, r.Domain, r.Clock.Now())
 	return reconcile.Done(result, err, r.patch(ctx, dashboard, s))
 }
 
 func (r *Reconciler) patch(ctx context.Context, before *v1alpha1.CodisDashboard, s *state) error {
-	return conditions.Patch(ctx, r.Client, r.Recorder, before, s.dashboard,
+	err := conditions.Patch(ctx, r.Client, r.Recorder, before, s.dashboard,
 		before.Status.Conditions, s.dashboard.Status.Conditions)
+	if err == nil {
+		r.tell(before, s.dashboard)
+	}
+	return err
 }
 
 func (r *Reconciler) applyObjects(ctx context.Context, s *state) (time.Duration, error) {

@@ -23,7 +23,13 @@ type groupView struct {
 	id int
 	// inSync tells that every member is registered and follows the master.
 	inSync bool
-	// leaving tells that the group is being deleted.
+	// registered tells that the dashboard knows all members, and what keys they hold is told.
+	registered bool
+	// reachable tells that the master answers.
+	reachable bool
+	// promoting tells that a change of master is under way.
+	promoting bool
+	// leaving tells that the group gives its slots away: it is being deleted or drained.
 	leaving bool
 	// keySlots are the slots whose keys the group holds, while no slot has an owner.
 	keySlots string
@@ -42,12 +48,17 @@ type assignment struct {
 // decideAssignment plans the first layout, or puts back the recorded one after
 // the store of the dashboard was lost. It is pure. Only slots that nobody owns
 // are ever assigned, and only to groups that the dashboard knows with a server;
-// the first layout waits until its groups are in sync.
-func decideAssignment(stats *codis.Stats, recorded layout.Layout, initial []int, groups []groupView) assignment {
-	if stats.Offline() == 0 {
+// the first layout waits until its groups are in sync. What was recorded while
+// slots moved may be seconds old: the keys that groups hold tell what moved since.
+func decideAssignment(
+	stats *codis.Stats, recorded layout.Layout, moving bool, initial []int, groups []groupView,
+) assignment {
+	switch {
+	case stats.Offline() == 0:
 		return assignment{}
-	}
-	if len(recorded) > 0 {
+	case len(recorded) > 0 && moving:
+		return restoreMoving(stats, recorded, groups)
+	case len(recorded) > 0:
 		return restore(stats, recorded)
 	}
 	if len(initial) == 0 {
@@ -74,6 +85,13 @@ func decideAssignment(stats *codis.Stats, recorded layout.Layout, initial []int,
 // from an earlier life of the product: it owns them again, since an assignment
 // moves no data.
 func firstLayout(stats *codis.Stats, initial []int, groups []groupView) assignment {
+	return planWithKeys(stats, layout.Even(initial), groups, ", from an earlier layout that is lost, "+
+		"and only one can own it: remove the copy that is not wanted (SLOTSDEL on that master)")
+}
+
+// planWithKeys changes a plan so that groups own the slots whose keys they hold,
+// and words a way out where two hold keys of one.
+func planWithKeys(stats *codis.Stats, plan layout.Layout, groups []groupView, wayOut string) assignment {
 	keys := layout.Layout{}
 	for _, g := range groups {
 		slots, err := layout.Parse(g.keySlots)
@@ -82,12 +100,28 @@ func firstLayout(stats *codis.Stats, initial []int, groups []groupView) assignme
 		}
 		keys[g.id] = slices.DeleteFunc(slots, func(slot int) bool { return stats.Slots[slot].GroupID != 0 })
 	}
-	plan, err := layout.Even(initial).WithKeys(keys)
+	plan, err := plan.WithKeys(keys)
 	if err != nil {
-		return assignment{waiting: fmt.Sprintf("%s, from an earlier layout that is lost, and only one can own it: "+
-			"remove the copy that is not wanted (SLOTSDEL on that master)", err)}
+		return assignment{waiting: err.Error() + wayOut}
 	}
 	return assignment{slots: layout.Missing(stats, plan)}
+}
+
+// restoreMoving puts a layout back that was recorded while slots moved, once
+// every group told which keys it holds.
+func restoreMoving(stats *codis.Stats, recorded layout.Layout, groups []groupView) assignment {
+	for _, id := range recorded.Groups() {
+		back := slices.ContainsFunc(groups, func(g groupView) bool { return g.id == id && g.registered && g.reachable })
+		if !back || !hasServer(stats, id) {
+			return assignment{waiting: fmt.Sprintf(
+				"waiting for group %d to be registered again, to give back the slots that were moving", id)}
+		}
+	}
+	a := planWithKeys(stats, recorded, groups, ", which was moving when the dashboard lost its store: "+
+		"finish the move on the master that it leaves (SLOTSMGRTTAGSLOT <host and port of the other> 3000 <slot>, "+
+		"until it answers 0)")
+	a.restored = true
+	return a
 }
 
 func restore(stats *codis.Stats, recorded layout.Layout) assignment {
@@ -110,7 +144,7 @@ func (r *Reconciler) assignSlots(ctx context.Context, s *state) (time.Duration, 
 	if s.stats == nil {
 		return reconcile.Later, nil
 	}
-	s.assignment = decideAssignment(s.stats, s.recorded, s.initial(), s.groups)
+	s.assignment = decideAssignment(s.stats, s.recorded, s.wasMoving, s.initial(), s.groups)
 	if len(s.assignment.slots) == 0 {
 		if s.stats.Offline() > 0 {
 			return reconcile.Soon, nil
@@ -168,37 +202,6 @@ func recordedLayout(status *v1alpha1.CodisDashboardStatus) (layout.Layout, error
 		recorded[int(group.Group)] = slots
 	}
 	return recorded, nil
-}
-
-// reportSlots records what the dashboard knows. The layout is recorded only
-// when it is complete: a store that was emptied must not empty the record.
-func reportSlots(s *state) {
-	if s.stats == nil {
-		return
-	}
-	status := &s.dashboard.Status
-	counts := &v1alpha1.SlotCounts{}
-	for _, slot := range s.stats.Slots {
-		if slot.GroupID == 0 {
-			counts.Offline++
-		} else {
-			counts.Assigned++
-		}
-		if slot.Action.State != "" {
-			counts.Migrating++
-		}
-	}
-	status.Slots = counts
-	current := layout.Of(s.stats)
-	if s.stats.Offline() > 0 {
-		return
-	}
-	status.Layout = nil
-	for _, group := range current.Groups() {
-		status.Layout = append(status.Layout, v1alpha1.GroupSlots{
-			Group: int32(group), Slots: layout.Format(current[group]), //nolint:gosec // At most 9999.
-		})
-	}
 }
 
 func slotsCondition(s *state) conditions.Condition {

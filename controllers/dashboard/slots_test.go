@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -114,7 +115,7 @@ func TestDecideAssignment(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := decideAssignment(tt.stats, tt.recorded, tt.initial, tt.groups)
+			got := decideAssignment(tt.stats, tt.recorded, false, tt.initial, tt.groups)
 			if diff := cmp.Diff(tt.assigns, shares(got.slots)); diff != "" {
 				t.Error(diff)
 			}
@@ -182,7 +183,7 @@ func TestFirstLayoutFollowsKeys(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := decideAssignment(tt.stats, tt.recorded, tt.initial, tt.groups)
+			got := decideAssignment(tt.stats, tt.recorded, false, tt.initial, tt.groups)
 			if diff := cmp.Diff(tt.assigns, shares(got.slots)); diff != "" {
 				t.Error(diff)
 			}
@@ -202,7 +203,7 @@ type situation struct {
 }
 
 func (s situation) decide() assignment {
-	return decideAssignment(s.stats, s.recorded, slices.Clone(s.initial), s.groups)
+	return decideAssignment(s.stats, s.recorded, false, slices.Clone(s.initial), s.groups)
 }
 
 func randomSituation(random *rand.Rand) situation {
@@ -328,7 +329,7 @@ func TestReportSlots(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := &state{stats: tt.stats, dashboard: &v1alpha1.CodisDashboard{}}
 			s.dashboard.Status.Layout = tt.before
-			reportSlots(s)
+			reportSlots(s, time.Unix(0, 0))
 			if diff := cmp.Diff(tt.counts, s.dashboard.Status.Slots); diff != "" {
 				t.Error(diff)
 			}
@@ -341,7 +342,7 @@ func TestReportSlots(t *testing.T) {
 
 func TestRecordIsReadBack(t *testing.T) {
 	s := &state{stats: stats(layout.Even([]int{1, 2, 3})), dashboard: &v1alpha1.CodisDashboard{}}
-	reportSlots(s)
+	reportSlots(s, time.Unix(0, 0))
 	got, err := recordedLayout(&s.dashboard.Status)
 	if err != nil {
 		t.Fatal(err)

@@ -51,13 +51,19 @@ type state struct {
 	version  string
 	groups   []groupView
 	recorded layout.Layout
+	// wasMoving tells that the layout was recorded while slots moved.
+	wasMoving bool
 
 	// observed tells that everything above was looked at.
 	observed bool
 
 	assignment assignment
+	balance    balance
+	stuck      string
 	applied    error
-	refused    error
+	// refused and notMoved are what the dashboard answered to acts.
+	refused  error
+	notMoved error
 }
 
 // observe finds out all that a pass is based on.
@@ -81,20 +87,23 @@ func (r *Reconciler) observe(ctx context.Context, s *state) (time.Duration, erro
 	if s.recorded, err = recordedLayout(&s.dashboard.Status); err != nil {
 		return 0, err
 	}
+	s.wasMoving = s.dashboard.Status.Slots != nil && s.dashboard.Status.Slots.Migrating > 0
 	s.observed = true
 	return 0, r.observeTopology(ctx, s)
 }
 
 func viewOf(g *v1alpha1.CodisGroup) groupView {
-	list := g.Status.Conditions
-	return groupView{
-		id: int(g.Spec.ID),
-		inSync: meta.IsStatusConditionTrue(list, v1alpha1.ConditionRegistered) &&
-			meta.IsStatusConditionTrue(list, v1alpha1.ConditionReplicasInSync) &&
-			meta.IsStatusConditionTrue(list, v1alpha1.ConditionMasterReachable),
-		leaving:  g.DeletionTimestamp != nil,
-		keySlots: g.Status.KeySlots,
+	holds := func(t string) bool { return meta.IsStatusConditionTrue(g.Status.Conditions, t) }
+	view := groupView{
+		id:         int(g.Spec.ID),
+		registered: holds(v1alpha1.ConditionRegistered),
+		reachable:  holds(v1alpha1.ConditionMasterReachable),
+		promoting:  g.Status.Promotion != nil || g.Status.DashboardBehind,
+		leaving:    g.DeletionTimestamp != nil || g.Spec.SlotPolicy == v1alpha1.SlotsDrain,
+		keySlots:   g.Status.KeySlots,
 	}
+	view.inSync = view.registered && view.reachable && holds(v1alpha1.ConditionReplicasInSync)
+	return view
 }
 
 func (r *Reconciler) observeObjects(ctx context.Context, s *state) error {
@@ -215,7 +224,7 @@ func (r *Reconciler) observeVersion(ctx context.Context, s *state) {
 }
 
 // report writes everything that a pass found into the status.
-func report(s *state, domain naming.Domain) {
+func report(s *state, domain naming.Domain, now time.Time) {
 	d := s.dashboard
 	status := &d.Status
 	status.ObservedGeneration = d.Generation
@@ -227,11 +236,11 @@ func report(s *state, domain naming.Domain) {
 	if s.version != "" {
 		status.Version = s.version
 	}
-	reportSlots(s)
+	reportSlots(s, now)
 	workload, slots, fe := workloadCondition(s), slotsCondition(s), feCondition(s)
 	ready := conditions.Summarize(v1alpha1.ConditionReady,
 		"the dashboard answers and every slot has an owner", workload, slots, fe)
-	conditions.Set(&status.Conditions, d.Generation, ready, workload, slots, fe)
+	conditions.Set(&status.Conditions, d.Generation, ready, workload, slots, balanceCondition(s), fe)
 }
 
 func workloadCondition(s *state) conditions.Condition {

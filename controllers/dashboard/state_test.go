@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
@@ -95,7 +96,7 @@ func TestReportSetsEveryConditionInEveryState(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := converged()
 			tt.prepare(s)
-			report(s, "cluster.local")
+			report(s, "cluster.local", time.Unix(0, 0))
 			got := map[string]string{}
 			for _, c := range s.dashboard.Status.Conditions {
 				got[c.Type] = string(c.Status) + " " + c.Reason
@@ -106,6 +107,10 @@ func TestReportSetsEveryConditionInEveryState(t *testing.T) {
 			want := map[string]string{
 				v1alpha1.ConditionReady: tt.ready, v1alpha1.ConditionWorkloadReady: tt.workload,
 				v1alpha1.ConditionSlotsAssigned: tt.slots, v1alpha1.ConditionFEReady: tt.fe,
+				v1alpha1.ConditionRebalanced: tt.slots, // Nothing moves here.
+			}
+			if name == "the dashboard refuses" {
+				want[v1alpha1.ConditionRebalanced] = good
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Error(diff)
@@ -118,7 +123,7 @@ func TestReportSaysWhereTheDashboardIs(t *testing.T) {
 	s := converged()
 	s.dashboard.Status.Version = "old"
 	s.dashboard.Spec.AuthSecretRef = &v1alpha1.SecretReference{Name: "own"}
-	report(s, "cluster.local")
+	report(s, "cluster.local", time.Unix(0, 0))
 	got := s.dashboard.Status
 	want := v1alpha1.CodisDashboardStatus{
 		ObservedGeneration: 4, Address: "d-dashboard-0.d-dashboard.ns.svc.cluster.local:18080", ProductName: "ns.d",
@@ -128,7 +133,7 @@ func TestReportSaysWhereTheDashboardIs(t *testing.T) {
 		t.Error(diff)
 	}
 	s.version = ""
-	report(s, "cluster.local")
+	report(s, "cluster.local", time.Unix(0, 0))
 	if s.dashboard.Status.Version != "3.2.2" {
 		t.Errorf("the version was forgotten: %q", s.dashboard.Status.Version)
 	}
@@ -158,19 +163,30 @@ func TestViewOfAGroup(t *testing.T) {
 	}
 	leaving := group("True", "True", "True")
 	leaving.DeletionTimestamp = &metav1.Time{}
+	drained := group("True", "True", "True")
+	drained.Spec.SlotPolicy = v1alpha1.SlotsDrain
+	promoting := group("True", "True", "True")
+	promoting.Status.Promotion = &v1alpha1.Promotion{}
+	behind := group("True", "True", "True")
+	behind.Status.DashboardBehind = true
 	withKeys := group("False", "True", "True")
 	withKeys.Status.KeySlots = "0-511"
 	tests := map[string]struct {
 		group *v1alpha1.CodisGroup
 		want  groupView
 	}{
-		"in sync":                   {group("True", "True", "True"), groupView{id: 3, inSync: true}},
-		"not registered":            {group("False", "True", "True"), groupView{id: 3}},
-		"a replica is not in sync":  {group("True", "Unknown", "True"), groupView{id: 3}},
-		"the master is not reached": {group("True", "True", "False"), groupView{id: 3}},
+		"in sync":                   {group("True", "True", "True"), groupView{id: 3, inSync: true, registered: true, reachable: true}},
+		"not registered":            {group("False", "True", "True"), groupView{id: 3, reachable: true}},
+		"a replica is not in sync":  {group("True", "Unknown", "True"), groupView{id: 3, registered: true, reachable: true}},
+		"the master is not reached": {group("True", "True", "False"), groupView{id: 3, registered: true}},
 		"never looked at":           {&v1alpha1.CodisGroup{}, groupView{}},
-		"being deleted":             {leaving, groupView{id: 3, inSync: true, leaving: true}},
-		"with keys and no slots":    {withKeys, groupView{id: 3, keySlots: "0-511"}},
+		"being deleted":             {leaving, groupView{id: 3, inSync: true, registered: true, reachable: true, leaving: true}},
+		"of which the dashboard does not know the master": {
+			behind, groupView{id: 3, inSync: true, registered: true, reachable: true, promoting: true},
+		},
+		"being drained":          {drained, groupView{id: 3, inSync: true, registered: true, reachable: true, leaving: true}},
+		"getting another master": {promoting, groupView{id: 3, inSync: true, registered: true, reachable: true, promoting: true}},
+		"with keys and no slots": {withKeys, groupView{id: 3, reachable: true, keySlots: "0-511"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -23,6 +23,7 @@ import (
 	"github.com/codis-io/codis-operator/internal/codis"
 	"github.com/codis-io/codis-operator/internal/fixture"
 	"github.com/codis-io/codis-operator/internal/reconcile"
+	"github.com/codis-io/codis-operator/internal/redis"
 	"github.com/codis-io/codis-operator/test/standin/proxy"
 )
 
@@ -40,6 +41,10 @@ func TestInvariant2PromotionThatLostItsDataIsNotFinished(t *testing.T) {
 		"the candidate was in sync with an empty one": {
 			in: []situation{ended, cutOffData}, changes: []change{keys(1, 0), wasInSync(1)},
 		},
+		"another was in sync":                  {in: []situation{fencedEmpty, cutOffData, cutOffData}, changes: []change{wasInSync(2)}, held: "g-2 has newer data"},
+		"the candidate was in sync too":        {in: []situation{fencedEmpty, cutOffData, cutOffData}, changes: []change{everybodyInSync}},
+		"the candidate takes writes as meant":  {in: []situation{masterData, masterData}, changes: []change{knownMaster(0), meantMaster(1)}},
+		"somebody made it a second master":     {in: []situation{masterData, masterData}, changes: []change{knownMaster(0)}, held: "g-0 has newer data"},
 		"the candidate lost its data":          {in: []situation{fencedData, fencedEmpty}, held: "it lost its data since"},
 		"the candidate is silent":              {in: []situation{fencedData, unreachable}, held: "no answer in time"},
 		"the candidate reads its disk":         {in: []situation{fencedData, loading}, held: "it is loading its data"},
@@ -57,6 +62,42 @@ func TestInvariant2PromotionThatLostItsDataIsNotFinished(t *testing.T) {
 	if got := finishHeld(smallWorld([]situation{fencedData}, 0), strayAddr); got != "" {
 		t.Errorf("a candidate that is no member is held: %s", got)
 	}
+}
+
+func TestSwitchoverThatWasTakenBackIsNotFinished(t *testing.T) {
+	tests := map[string]struct {
+		in     []situation
+		change change
+		held   bool
+	}{
+		"the old master is silent":            {[]situation{unreachable, masterData}, func(*world) {}, true},
+		"the old master has ended":            {[]situation{ended, masterData}, func(*world) {}, true},
+		"the old master answers":              {[]situation{fencedData, masterData}, func(*world) {}, false},
+		"it was a failover":                   {[]situation{unreachable, masterData}, func(w *world) { w.switching = false }, false},
+		"the dashboard has promoted it":       {[]situation{unreachable, masterData}, func(w *world) { w.promoted = memberName(0) }, false},
+		"a person accepts the loss of writes": {[]situation{unreachable, masterData}, accepted(1), false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := smallWorld(tt.in, 0)
+			w.promoted, w.switching = memberName(1), true
+			tt.change(&w)
+			if got := w.switchedBack(); (got != "") != tt.held {
+				t.Errorf("held %q, want %t", got, tt.held)
+			}
+		})
+	}
+}
+
+func everybodyInSync(w *world) {
+	w.inSync = map[string]bool{}
+	for _, m := range w.members {
+		w.inSync[m.name] = true
+	}
+}
+
+func meantMaster(ordinal int) change {
+	return func(w *world) { w.members[ordinal].redis.RunID, w.promotedRunID = "meant", "meant" }
 }
 
 func TestMembersThatTheDashboardShouldKnow(t *testing.T) {
@@ -126,7 +167,7 @@ func offline(s *state, slots int) {
 }
 
 func TestKeySlotsAreLookedAtWhileNoSlotHasAnOwner(t *testing.T) {
-	wrongPassword := func(_ *lab, s *state) { s.servers.Password = "wrong" }
+	wrongPassword := func(_ *lab, s *state) { s.servers = &redis.Client{Password: "wrong"} }
 	tests := map[string]struct {
 		in      situation
 		offline int

@@ -205,7 +205,7 @@ func masterName(s *state) string {
 	if s.decision.verb == keep {
 		return s.decision.master.name
 	}
-	if len(s.world.order) > 0 {
+	if len(s.world.order) > 0 && !s.world.behind {
 		if m := s.world.byAddr(s.world.order[0]); m != nil {
 			return m.name
 		}
@@ -276,8 +276,8 @@ func reportFailover(s *state, now time.Time) {
 	}
 	status.MasterRunID = master.redis.RunID
 	p := status.Promotion
-	if p == nil || s.interrupted() {
-		return
+	if p == nil || s.interrupted() || s.stats == nil && p.Member != master.name {
+		return // The dashboard may be at it.
 	}
 	status.Promotion = nil
 	if p.Member != master.name || p.From == "" || p.From == p.Member {

@@ -343,6 +343,7 @@ func TestReportFailover(t *testing.T) {
 	tests := map[string]struct {
 		in        []situation
 		promotion *v1alpha1.Promotion
+		blind     bool
 		left      bool
 		record    *v1alpha1.FailoverRecord
 		runID     string
@@ -362,6 +363,7 @@ func TestReportFailover(t *testing.T) {
 		"another became master than was meant":  {in: running, promotion: promotion("g-1", "g-0", v1alpha1.CauseMasterDead), runID: "run"},
 		"the new master takes no writes yet":    {in: []situation{unreachable, syncedData}, promotion: promotion("g-0", "g-1", v1alpha1.CauseMasterDead), left: true, runID: "before"},
 		"a follower is held back":               {in: stray, promotion: promotion("g-0", "g-1", v1alpha1.CauseMasterDead), left: true, runID: "before"},
+		"the dashboard may be at another":       {in: running, promotion: promotion("g-1", "g-0", v1alpha1.CauseMasterDead), blind: true, left: true, runID: "run"},
 		"a switchover that was not carried out": {in: running, promotion: promotion("g-1", "g-0", v1alpha1.CauseSwitchover), left: true, runID: "run"},
 	}
 	for name, tt := range tests {
@@ -369,6 +371,9 @@ func TestReportFailover(t *testing.T) {
 			s := stateOfWorld(tt.in...)
 			status := &s.group.Status
 			status.Promotion, status.MasterRunID = tt.promotion, "before"
+			if tt.blind {
+				s.stats = nil
+			}
 			cause := v1alpha1.FailoverCause("")
 			if tt.promotion != nil {
 				cause = tt.promotion.Cause

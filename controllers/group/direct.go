@@ -52,7 +52,8 @@ func (s *state) mayBypass(to *member) bool {
 // answer it, or because a slot is being moved (measured on the real thing: 36 ms; reference 12.17).
 //
 // Phases: the intent is recorded, and that the dashboard will be behind; the member
-// is made master; the proxies are told. After a crash in between the next pass finds
+// is made master; the others leave the old one, which would take writes again with
+// the first of them that reaches it; the proxies are told. After a crash in between the next pass finds
 // the record and tells the proxies who takes writes, whoever that is. The dashboard
 // is told by the promotion that follows once it can be asked (decideMaster).
 func (r *Reconciler) promoteDirectly(ctx context.Context, s *state, m *member) (time.Duration, error) {
@@ -60,6 +61,9 @@ func (r *Reconciler) promoteDirectly(ctx context.Context, s *state, m *member) (
 		return reconcile.Closely, nil // The entry of a proxy that ended is about to go, or a move to stop.
 	}
 	if s.world.routedTo() == m {
+		if err := r.detach(ctx, s, *m); err != nil {
+			return reconcile.Closely, redis.Unexpected(err)
+		}
 		s.promoted(m)
 		return r.settle(ctx, s)
 	}
@@ -75,6 +79,9 @@ func (r *Reconciler) promoteDirectly(ctx context.Context, s *state, m *member) (
 	if err := r.makeMaster(ctx, s, *m); err != nil {
 		return reconcile.Closely, redis.Unexpected(err)
 	}
+	if err := r.detach(ctx, s, *m); err != nil {
+		return reconcile.Closely, redis.Unexpected(err)
+	}
 	err := r.route(ctx, s, *m)
 	r.event(s, corev1.EventTypeWarning, v1alpha1.ReasonPromoted, "Promote",
 		"%s is master instead of %s, with %d keys: %s; the proxies were told without the dashboard",
@@ -82,6 +89,26 @@ func (r *Reconciler) promoteDirectly(ctx context.Context, s *state, m *member) (
 	s.promoted(m)
 	s.unrouted = err
 	return reconcile.Closely, nil
+}
+
+// detach fences the replicas of an old master that may live: it refuses writes only
+// while it has none. They follow the new one later, one at a time.
+func (r *Reconciler) detach(ctx context.Context, s *state, master member) error {
+	old := s.world.order[0]
+	if m := s.world.byAddr(old); m == nil || m.dead {
+		return nil
+	}
+	for i := range s.world.members {
+		m := &s.world.members[i]
+		if m.addr == master.addr || !m.redis.Follows(old) {
+			continue
+		}
+		if err := r.follow(ctx, s, *m, redis.FenceAddr); err != nil {
+			return fmt.Errorf("fence %s: %w", m.name, err)
+		}
+		m.redis.MasterAddr, m.redis.LinkUp = redis.FenceAddr, false
+	}
+	return nil
 }
 
 // masterBefore is the name, or else the address, of what the dashboard calls master.
@@ -109,11 +136,12 @@ func (r *Reconciler) recordBehind(ctx context.Context, s *state) error {
 // others may have sent them what the dashboard believes; then it tells them itself.
 func (r *Reconciler) straighten(ctx context.Context, s *state) {
 	master := s.decision.master
-	if s.cutOff() || s.world.order[0] != master.addr || s.halfDone {
+	if s.cutOff() || len(s.world.order) > 0 && s.world.order[0] != master.addr || s.halfDone {
 		s.unrouted = r.route(ctx, s, *master)
 		return
 	}
-	if s.try("resync the group", s.api.ResyncGroup(ctx, int(s.group.Spec.ID))) {
+	// A dashboard that knows no server of the group is told by registration.
+	if len(s.world.order) == 0 || s.try("resync the group", s.api.ResyncGroup(ctx, int(s.group.Spec.ID))) {
 		s.group.Status.DashboardBehind = false
 	}
 }
@@ -124,7 +152,11 @@ func (w *world) routedTo() *member {
 	if !w.behind {
 		return nil
 	}
-	chosen := w.where(func(m member) bool { return w.meant(m) })
+	dashboards := w.byAddr(w.order[0])
+	takenBack := w.switching && (w.blind || dashboards == nil || dashboards.name != w.promoted)
+	chosen := w.where(func(m member) bool {
+		return w.meant(m) && (!takenBack || m.redis.RunID == w.masterRunID)
+	})
 	if len(chosen) == 2 && w.promotedRunID != "" { // The promotion is newer than the record of the last master.
 		chosen = w.where(func(m member) bool { return m.redis.IsMaster() && m.redis.RunID == w.promotedRunID })
 	}

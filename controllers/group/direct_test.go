@@ -57,10 +57,15 @@ func TestTheDashboardIsToldWhoTakesWrites(t *testing.T) {
 		change func(w *world)
 		want   outcome
 	}{
-		"it was recorded":                    {[]situation{masterData, masterData}, recorded, promotes(1)},
-		"it was about to be":                 {[]situation{masterData, masterData}, func(w *world) { w.masterRunID, w.promotedRunID = "run", "new" }, promotes(1)},
-		"the old master is back":             {[]situation{fencedData, masterData}, recorded, promotes(1)},
-		"the old master is away":             {[]situation{ended, masterData}, func(w *world) { recorded(w); w.inSync = map[string]bool{"g-1": true} }, promotes(1)},
+		"it was recorded":                   {[]situation{masterData, masterData}, recorded, promotes(1)},
+		"it was about to be":                {[]situation{masterData, masterData}, func(w *world) { w.masterRunID, w.promotedRunID = "run", "new" }, promotes(1)},
+		"the old master is back":            {[]situation{fencedData, masterData}, recorded, promotes(1)},
+		"the old master is away":            {[]situation{ended, masterData}, func(w *world) { recorded(w); w.inSync = map[string]bool{"g-1": true} }, promotes(1)},
+		"a switchover to it was taken back": {[]situation{masterData, masterData}, func(w *world) { w.masterRunID, w.promotedRunID, w.switching = "run", "new", true }, keeps(0)},
+		"a switchover that the dashboard carried out": {[]situation{masterData, masterData}, func(w *world) {
+			w.masterRunID, w.promotedRunID, w.switching, w.promoted, w.order = "run", "new", true, "g-1", addrs(1, 0)
+		}, keeps(1)},
+		"it is silent by now":                {[]situation{fencedData, unreachable}, func(w *world) { w.lastMaster, w.persistent = "g-1", true }, waits(v1alpha1.ReasonMasterUnreachable)},
 		"it did not come to it":              {[]situation{masterData, syncedData}, func(w *world) { w.masterRunID, w.promotedRunID = "run", "new" }, keeps(0)},
 		"no proxy was told":                  {[]situation{masterData, masterData}, func(w *world) { recorded(w); w.behind = false }, keeps(0)},
 		"somebody else made another master":  {[]situation{masterData, masterData}, func(w *world) { w.masterRunID = "run" }, keeps(0)},

@@ -152,14 +152,20 @@ func routed(f failover) *decision {
 // and has received most. One that takes writes already comes first: a promotion
 // that stopped halfway left it so.
 func (w world) candidate(master *member) *member {
+	if w.blind && w.usurped() {
+		return nil
+	}
 	candidates := w.where(func(m member) bool {
-		return m.addr != master.addr && w.registered(m) && w.inSync[m.name] && m.known() && !m.redis.Syncing && !m.leaving &&
+		return m.addr != master.addr && w.inSync[m.name] && m.known() && !m.redis.Syncing && !m.leaving &&
 			(m.redis.Follows(master.addr) || w.meant(m)) && (m.redis.HasData() || !w.anyData())
 	})
 	sort.SliceStable(candidates, func(i, j int) bool {
 		a, b := candidates[i].redis, candidates[j].redis
 		if a.IsMaster() != b.IsMaster() {
 			return a.IsMaster()
+		}
+		if x, y := w.registered(*candidates[i]), w.registered(*candidates[j]); x != y {
+			return x
 		}
 		if candidates[i].young != candidates[j].young {
 			return candidates[j].young
@@ -169,13 +175,19 @@ func (w world) candidate(master *member) *member {
 	return first(candidates)
 }
 
+// usurped tells whether somebody else made a member master: where the dashboard
+// cannot be asked, proxies may have been told so.
+func (w world) usurped() bool {
+	return len(w.where(func(m member) bool { return m.redis.IsMaster() && !w.meant(m) })) > 0
+}
+
 // meant tells whether a member that takes writes was made master by the operator.
 func (w world) meant(m member) bool {
 	return m.redis.IsMaster() && m.redis.RunID != "" &&
 		(m.redis.RunID == w.promotedRunID || m.redis.RunID == w.masterRunID)
 }
 
-// registered tells whether the dashboard knows a member, which it must to promote it.
+// registered tells whether the dashboard knows a member.
 func (w world) registered(m member) bool {
 	return len(w.order) == 0 || slices.Contains(w.order, m.addr)
 }

@@ -44,8 +44,17 @@ func TestFailover(t *testing.T) {
 		"dead":                               {lostMaster(), func(*world) {}, promotes(1), ""},
 		"dead, who received most takes over": {lostMaster(), func(w *world) { w.members[2].redis.Offset++ }, promotes(2), ""},
 		"dead, who is new comes last":        {lostMaster(), func(w *world) { w.members[1].young = true }, promotes(2), ""},
-		"dead, who is not registered does not": {
+		"dead, who is not registered comes last": {
 			lostMaster(), func(w *world) { w.order = []string{memberAddr(0), memberAddr(2)} }, promotes(2), "",
+		},
+		"dead, nobody else is registered": {
+			lostMaster(), func(w *world) { w.order = []string{memberAddr(0)} }, promotes(1), "",
+		},
+		"dead, and somebody made another master": {
+			lostMaster(), func(w *world) { w.members[2].redis = masterData.observed("") }, promotes(1), "",
+		},
+		"dead, and somebody made another master while nobody can ask the dashboard": {
+			lostMaster(), func(w *world) { w.members[2].redis, w.blind = masterData.observed(""), true }, waitsForMaster, "",
 		},
 		"dead, who leaves does not take over": {lostMaster(), func(w *world) { w.members[1].leaving = true }, promotes(2), ""},
 		"dead, who was started again does not": {

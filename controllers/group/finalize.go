@@ -77,9 +77,13 @@ func (r *Reconciler) goOn(ctx context.Context, s *state, reason, message string)
 // and does not answer may hold keys; one without a pod leaves its volume.
 func deletionHeld(s *state) (reason, message string) {
 	slots := max(s.stats.SlotsOf(int(s.group.Spec.ID)), s.recordedSlots())
+	if slots > 0 && s.drains() {
+		return v1alpha1.ReasonDraining, "the group gives its slots to others and goes then: " +
+			"the condition Rebalanced of the CodisDashboard tells how far it is, and what it waits for"
+	}
 	if slots > 0 {
 		return v1alpha1.ReasonGroupOwnsSlots, fmt.Sprintf(
-			"the group owns %d slots and its data would be lost: "+
+			"the group owns %d slots and its data would be lost, and spec.rebalance.policy of the CodisDashboard is Off: "+
 				"move the slots to other groups first, or delete the whole cluster", slots)
 	}
 	for _, m := range s.world.members {
@@ -93,6 +97,13 @@ func deletionHeld(s *state) (reason, message string) {
 		}
 	}
 	return "", ""
+}
+
+// drains tells whether the slots of the group move to others by themselves, or
+// once somebody lets them.
+func (s *state) drains() bool {
+	return s.dashboard != nil &&
+		(s.dashboard.Spec.Rebalance == nil || s.dashboard.Spec.Rebalance.Policy != v1alpha1.RebalanceOff)
 }
 
 // everServed tells whether a member may hold keys: it is registered, or the group

@@ -80,10 +80,17 @@ func TestInvariant3DeletionIsHeldWhileDataMayBeLost(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			s := stateOfWorld(tt.in...)
+			s.dashboard.Spec.Rebalance = &v1alpha1.Rebalance{Policy: v1alpha1.RebalanceOff}
 			if tt.prepare != nil {
 				tt.prepare(s)
 			}
 			reason, message := deletionHeld(s)
+			if strings.Contains(tt.message, "owns ") {
+				s.dashboard.Spec.Rebalance = nil
+				if reason, _ := deletionHeld(s); reason != v1alpha1.ReasonDraining {
+					t.Errorf("with slots that move by themselves: %s", reason)
+				}
+			}
 			if reason != tt.reason || (message == "") != (tt.message == "") || !strings.Contains(message, tt.message) {
 				t.Errorf("got %s: %s; want %s: %s", reason, message, tt.reason, tt.message)
 			}

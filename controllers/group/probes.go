@@ -81,7 +81,7 @@ func (r *Reconciler) setTargets(s *state) {
 		return
 	}
 	p := probingOf(s.group.Spec.Failover)
-	settings := prober.Settings{Password: s.servers.Password, Interval: p.interval, Timeout: p.timeout}
+	settings := prober.Settings{Password: s.password, Interval: p.interval, Timeout: p.timeout}
 	var targets []prober.Target
 	for _, m := range s.world.members {
 		if m.ip != "" {

@@ -261,10 +261,11 @@ func (l *lab) result(s *state) prober.Result {
 func TestTheProberUsesTheSpecAndThePassword(t *testing.T) {
 	l := newLab(t, 1)
 	ticks := intervals{got: make(chan time.Duration, 10)}
-	l.r.Prober = prober.New(ticks)
+	probes := prober.New(ticks)
+	l.r.Prober = probes
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- l.r.Prober.Start(ctx) }()
+	go func() { ended <- probes.Start(ctx) }()
 	defer func() {
 		stop()
 		if err := <-ended; err != nil {
@@ -288,7 +289,7 @@ func TestTheProberUsesTheSpecAndThePassword(t *testing.T) {
 	if l.r.setTargets(s); l.r.probe(s, s.world.members[0]).Since.Equal(before.Since) {
 		t.Error("another timeout changes nothing")
 	}
-	s.servers.Password = "wrong"
+	s.password = "wrong"
 	l.r.setTargets(s)
 	if got := l.result(s); got.State != prober.Unknown || !got.Seen.Denied {
 		t.Errorf("with another password: %+v", got)

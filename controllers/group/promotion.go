@@ -22,11 +22,12 @@ import (
 // intend records who is about to become master, before it does: whoever finds
 // it takes writes later knows that it was meant to. The write fails when the
 // status changed since it was read, by another operator or by a pass that this
-// one's cache has not seen.
+// one's cache has not seen. A switchover is recorded anew each time: its age tells
+// whether locks may still be on their way.
 func (r *Reconciler) intend(ctx context.Context, s *state, m member, from string, cause v1alpha1.FailoverCause) error {
 	p := s.group.Status.Promotion
 	locks := cause == v1alpha1.CauseSwitchover
-	if p != nil && p.Member == m.name && p.RunID == m.redis.RunID && (!locks || p.Cause == cause) {
+	if p != nil && p.Member == m.name && p.RunID == m.redis.RunID && !locks {
 		return nil
 	}
 	if p != nil && p.Cause == v1alpha1.CauseSwitchover && !locks {
@@ -106,6 +107,9 @@ func (r *Reconciler) finishPromotion(ctx context.Context, s *state, known *codis
 		return reconcile.Later, nil
 	}
 	held := finishHeld(s.world, known.Servers[known.Promoting.Index].Addr)
+	if held == "" && known.Promoting.State == "preparing" {
+		held = s.world.switchedBack()
+	}
 	if held != "" && known.Promoting.State != "finished" { // What is finished only lacks its routes.
 		s.decision.verb, s.decision.reason, s.decision.message = hold, v1alpha1.ReasonPromotionHeld, held
 		return reconcile.Later, nil
@@ -143,12 +147,45 @@ func finishHeld(w world, addr string) string {
 			"annotate the group with %s=%s to go on without the data of the others",
 			candidate.name, v1alpha1.AnnotationAcceptDataLoss, candidate.name)
 	}
+	if newer := w.newer(candidate); newer != nil {
+		return fmt.Sprintf("a promotion of %s was left half-done and %s has newer data: "+
+			"annotate the group with %s=%s to go on without it",
+			candidate.name, newer.name, v1alpha1.AnnotationAcceptDataLoss, candidate.name)
+	}
 	unknown := w.firstUnknown(candidate)
 	if !candidate.redis.HasData() && !w.inSync[candidate.name] && unknown != nil {
 		return fmt.Sprintf("a promotion of %s was left half-done, it has no data, and %s, which may have some, "+
 			"cannot be asked (%s): bring it back", candidate.name, unknown.name, problem(*unknown))
 	}
 	return ""
+}
+
+// switchedBack says why a switchover that was taken back must not be finished: the
+// old master went on, and cannot be asked how far. It is pure.
+func (w world) switchedBack() string {
+	old := w.byAddr(w.order[0])
+	if !w.switching || old == nil || old.redis.Reachable || old.name == w.promoted || w.accepted == w.promoted {
+		return ""
+	}
+	return fmt.Sprintf("a switchover to %s was taken back and %s, which took writes since, cannot be asked (%s): "+
+		"bring it back, or annotate the group with %s=%s", w.promoted, old.name, problem(*old), v1alpha1.AnnotationAcceptDataLoss, w.promoted)
+}
+
+// newer returns a member that has what the candidate of a promotion lacks: one that
+// was in sync with the last master, where the candidate was not; or that master
+// itself, unless it is the one that is being replaced.
+func (w world) newer(candidate *member) *member {
+	if candidate.redis.IsMaster() && candidate.redis.RunID == w.promotedRunID {
+		return nil
+	}
+	other := w.where(func(m member) bool {
+		replaced := !candidate.redis.IsMaster() && len(w.order) > 0 && m.addr == w.order[0]
+		return m.redis.IsMaster() && m.redis.RunID == w.masterRunID && m.name != candidate.name && !replaced
+	})
+	if len(other) > 0 || w.inSync[candidate.name] || candidate.redis.IsMaster() {
+		return first(other)
+	}
+	return first(w.where(func(m member) bool { return w.inSync[m.name] && m.hasWholeData() }))
 }
 
 // lift ends the replication of a member that the dashboard calls master, or
@@ -196,14 +233,20 @@ func (r *Reconciler) promote(ctx context.Context, s *state, m *member) (time.Dur
 	if err := r.takeOff(ctx, s, *m); err != nil {
 		return reconcile.Soon, redis.Unexpected(err)
 	}
-	if !slices.Contains(s.world.order, m.addr) && !s.try("add "+m.addr, s.api.AddServer(ctx, int(s.group.Spec.ID), m.addr)) {
+	gid := int(s.group.Spec.ID)
+	if !slices.Contains(s.world.order, m.addr) && !s.try("add "+m.addr, s.api.AddServer(ctx, gid, m.addr)) {
 		return reconcile.Soon, nil
 	}
-	if !s.try("promote "+m.name, s.api.Promote(ctx, int(s.group.Spec.ID), m.addr)) {
+	tell := func() error { return s.api.Promote(ctx, gid, m.addr) }
+	if s.world.order[0] == m.addr { // It calls that member the master still: it was not told of the last one.
+		tell = func() error { return s.api.ResyncGroup(ctx, gid) }
+	}
+	if !s.try("promote "+m.name, tell()) {
 		return reconcile.Soon, nil
 	}
 	if told {
-		r.event(s, corev1.EventTypeNormal, v1alpha1.ReasonPromoted, "Promote", "the dashboard knows that %s is master", m.name)
+		r.event(s, corev1.EventTypeNormal, v1alpha1.ReasonPromoted, "Promote",
+			"the dashboard knows that %s is master", m.name)
 	} else {
 		r.event(s, corev1.EventTypeWarning, v1alpha1.ReasonPromoted, "Promote",
 			"%s is master instead of %s, with %d keys: %s", m.name, from, m.redis.Keys, s.group.Status.Promotion.Cause)

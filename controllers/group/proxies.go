@@ -55,7 +55,7 @@ func (r *Reconciler) observeProxies(ctx context.Context, s *state) error {
 	s.routers = s.registeredRouters(pods.Items)
 	var wg sync.WaitGroup
 	for i := range s.routers {
-		wg.Go(func() { s.routers[i].ask(ctx) })
+		wg.Go(func() { s.routers[i].ask(ctx, s.proxies) })
 	}
 	wg.Wait()
 	s.world.deafProxies = nil
@@ -92,10 +92,10 @@ func (s *state) registeredRouters(pods []corev1.Pod) []router {
 
 // ask finds out whether a proxy answers. Its two ports belong to one process: where
 // nobody listens at one of them, nobody serves clients either.
-func (p *router) ask(ctx context.Context) {
+func (p *router) ask(ctx context.Context, proxies proxies) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	model, err := codis.ProxyModel(ctx, p.AdminAddr)
+	model, err := proxies.Model(ctx, p.AdminAddr)
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		p.gone = true
@@ -132,7 +132,7 @@ func (r *Reconciler) route(ctx context.Context, s *state, master member) error {
 
 // redirect tells one proxy the routes that it has wrong.
 func (s *state) redirect(ctx context.Context, proxy codis.Proxy, master string) error {
-	routes, err := codis.ProxyRoutes(ctx, proxy.AdminAddr)
+	routes, err := s.proxies.Routes(ctx, proxy.AdminAddr)
 	if err != nil {
 		return err
 	}
@@ -150,5 +150,5 @@ func (s *state) redirect(ctx context.Context, proxy codis.Proxy, master string) 
 	if len(wrong) == 0 {
 		return nil
 	}
-	return codis.FillSlots(ctx, proxy, s.servers.Password, wrong)
+	return s.proxies.FillSlots(ctx, proxy, wrong)
 }

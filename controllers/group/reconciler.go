@@ -30,7 +30,6 @@ import (
 	"github.com/codis-io/codis-operator/internal/conditions"
 	"github.com/codis-io/codis-operator/internal/naming"
 	"github.com/codis-io/codis-operator/internal/podtemplate"
-	"github.com/codis-io/codis-operator/internal/prober"
 	"github.com/codis-io/codis-operator/internal/product"
 	"github.com/codis-io/codis-operator/internal/reconcile"
 	"github.com/codis-io/codis-operator/internal/watch"
@@ -49,7 +48,7 @@ type Reconciler struct {
 	// Namespace that the operator runs in; empty for any.
 	Namespace string
 	// Prober asks the servers over and over; nil for passes of the reconciler alone.
-	Prober *prober.Prober
+	Prober watcher
 	// watched is since when this operator looks at a group, by UID.
 	watched sync.Map
 	// givenUp is when a switchover of a group, by UID, was given up last.

@@ -57,8 +57,10 @@ type world struct {
 	// inSync names the members that were in sync when the master last answered.
 	inSync map[string]bool
 	// masterRunID is the process that was master when the operator last looked, and
-	// promotedRunID the one that it was about to make master.
-	masterRunID, promotedRunID string
+	// promotedRunID the one that it was about to make master, of the member promoted.
+	masterRunID, promotedRunID, promoted string
+	// switching tells that this is a switchover.
+	switching bool
 	// runIDs of the members, as they were last seen.
 	runIDs map[string]string
 	// window is how long a master must be silent before that means anything.
@@ -136,6 +138,11 @@ func decideMaster(w world) decision {
 		return decision{verb: promote, master: routed, cause: v1alpha1.CauseFoundMaster}
 	case current.redis.IsMaster():
 		return decision{verb: keep, master: current}
+	}
+	if w.behind {
+		current = w.lastOf(current)
+	}
+	switch {
 	case !current.redis.Reachable:
 		return decideFailover(w, current)
 	case current.redis.Loading:
@@ -145,6 +152,18 @@ func decideMaster(w world) decision {
 		}
 	}
 	return decideAfterRestart(w, current)
+}
+
+// lastOf returns who was master last where the dashboard was not told of it: who was
+// about to be, if it cannot be asked, or the one that is recorded.
+func (w world) lastOf(current *member) *member {
+	if m := w.byName(w.promoted); m != nil && !m.redis.Reachable && !w.switching {
+		return m
+	}
+	if m := w.byName(w.lastMaster); m != nil && !m.redis.IsMaster() {
+		return m
+	}
+	return current
 }
 
 // decideFirstMaster chooses the master of a group that the dashboard does not
@@ -220,11 +239,12 @@ func decideAfterRestart(w world, current *member) decision {
 	// A replica that was in sync until the master went has everything that was
 	// acknowledged, but for what was in flight; the disk may be older. One whose
 	// link was down before that is older than a disk that gets every write.
-	if survivor := w.bestSurvivor(current); survivor != nil &&
-		(w.inSync[survivor.name] || !w.persistent || !current.hasWholeData()) {
+	if survivor := w.bestSurvivor(current); survivor != nil && w.outdoes(survivor, current, unknown) {
 		return decision{verb: promote, master: survivor, cause: v1alpha1.CauseMasterRestarted}
 	}
-	if current.hasWholeData() && (unknown == nil || w.persistent) {
+	if heir := w.unknownHeir(current); heir != nil {
+		unknown = heir
+	} else if current.hasWholeData() && (unknown == nil || w.persistent) {
 		return decision{verb: lift, master: current}
 	}
 	if unknown != nil {
@@ -242,16 +262,26 @@ func decideAfterRestart(w world, current *member) decision {
 	return decision{verb: lift, master: current}
 }
 
+// unknownHeir returns the member that was about to become master instead, or was it
+// already, and cannot be asked: it may have taken writes that no disk has.
+func (w world) unknownHeir(current *member) *member {
+	if heir := w.byName(w.promoted); heir != nil && heir.addr != current.addr && !heir.known() {
+		return heir
+	}
+	return nil
+}
+
 // goesOn tells whether the only member that takes writes shall be what the
 // dashboard calls master. A promotion makes the server master before it tells
 // the dashboard, and may have stopped in between: who was in sync goes on. So
-// does the process that the operator knows as the master, whatever the dashboard
-// was told since.
+// does the process that the operator knows as the master, whatever somebody told the
+// dashboard since. Where the operator told it, clients write to the new master already.
 func (w world) goesOn(m, current *member) bool {
-	if w.masterRunID != "" && m.redis.RunID == w.masterRunID {
+	if w.masterRunID != "" && m.redis.RunID == w.masterRunID && w.promoted != current.name {
 		return true
 	}
-	if !w.inSync[m.name] && current.hasWholeData() {
+	if survivor := w.bestSurvivor(current); !w.inSync[m.name] &&
+		(current.hasWholeData() || survivor != nil && w.inSync[survivor.name]) {
 		return false
 	}
 	return m.redis.HasData() || w.firstUnknown(current) == nil && !w.anyData()
@@ -321,7 +351,7 @@ func (w world) bestSurvivor(current *member) *member {
 		// follows tells that it is the process that was recorded: another one
 		// would be fenced.
 		whole := m.redis.WasInSync() || w.inSync[m.name] && m.known() && !m.redis.Syncing
-		return m.addr != current.addr && w.registered(m) && m.redis.Follows(current.addr) && whole &&
+		return m.addr != current.addr && m.redis.Follows(current.addr) && whole &&
 			m.redis.HasData() && !m.leaving
 	})
 	sort.SliceStable(survivors, func(i, j int) bool {
@@ -337,10 +367,23 @@ func (w world) bestSurvivor(current *member) *member {
 	return survivors[0]
 }
 
+// outdoes tells whether a survivor has what every other member has: it was in sync,
+// or everybody can be asked, and no volume holds more.
+func (w world) outdoes(survivor, current, unknown *member) bool {
+	switch {
+	case w.inSync[survivor.name]:
+		return true
+	case unknown != nil || w.persistent && current.hasWholeData():
+		return false
+	}
+	most := w.mostKeys()
+	return !w.persistent || most == nil || most.redis.Keys <= survivor.redis.Keys
+}
+
 // mostKeys returns the member with most keys, the first of equals. A copy under
 // way is no dataset.
 func (w world) mostKeys() *member {
-	whole := w.where(func(m member) bool { return m.known() && !m.redis.Syncing && w.registered(m) })
+	whole := w.where(func(m member) bool { return m.known() && !m.redis.Syncing })
 	if len(whole) == 0 {
 		return nil
 	}

@@ -47,7 +47,14 @@ func persistent(w *world)         { w.persistent = true }
 func wasInSync(ordinal int) change {
 	return func(w *world) { w.inSync = map[string]bool{memberName(ordinal): true} }
 }
-func foreignMaster(w *world) { w.order = append([]string{strayAddr}, w.order...) }
+
+func knownMaster(ordinal int) change {
+	return func(w *world) { w.members[ordinal].redis.RunID, w.masterRunID = "known", "known" }
+}
+
+func promoted(ordinal int) change       { return func(w *world) { w.promoted = memberName(ordinal) } }
+func registeredOnly(ordinal int) change { return func(w *world) { w.order = addrs(ordinal) } }
+func foreignMaster(w *world)            { w.order = append([]string{strayAddr}, w.order...) }
 
 func (w world) with(changes []change) world {
 	for _, c := range changes {
@@ -240,6 +247,31 @@ func TestDecideAfterRestart(t *testing.T) {
 		},
 		"promotes a replica that was cut off before, over an emptied volume": {
 			in: []situation{fencedEmpty, cutOffData}, changes: []change{persistent}, want: promotes(1),
+		},
+		"prefers another member's volume to it, if that holds more": {
+			in: []situation{fencedEmpty, cutOffData, fencedData}, changes: []change{persistent, keys(2, 8)}, want: promotes(2),
+		},
+		"does not promote it while a member is silent": {
+			in: []situation{fencedEmpty, cutOffData, unreachable}, want: holds(), message: "g-2, which may hold newer data",
+		},
+		"prefers who was in sync to a master that nobody recorded": {
+			in: []situation{fencedEmpty, cutOffData, masterData}, changes: []change{wasInSync(1)}, want: promotes(1),
+		},
+		"promotes the master that it knows": {
+			in: []situation{fencedData, masterData}, changes: []change{knownMaster(1), persistent}, want: promotes(1),
+		},
+		"does not go back to the master that it had replaced": {
+			in: []situation{fencedData, masterData}, changes: []change{knownMaster(1), promoted(0), persistent}, want: lifts(0),
+		},
+		"holds while the heir of a volume cannot be asked": {
+			in: []situation{fencedData, unreachable}, changes: []change{promoted(1), persistent}, want: holds(),
+			message: "g-1, which may hold newer data, cannot be asked",
+		},
+		"lifts a volume of which another member never was the heir": {
+			in: []situation{fencedData, unreachable}, changes: []change{persistent}, want: lifts(0),
+		},
+		"promotes who has data though the dashboard does not know it": {
+			in: []situation{fencedEmpty, fencedData}, changes: []change{registeredOnly(0)}, want: promotes(1),
 		},
 		"prefers a replica that was in sync when the master went": {
 			in:      []situation{fencedEmpty, cutOffData, cutOffData},

@@ -39,7 +39,7 @@ type state struct {
 	// invalid is why the spec cannot be realised; nil if it can.
 	invalid *product.Problem
 	// api and stats of the dashboard; stats is nil while it is unknown.
-	api   codis.Dashboard
+	api   dashboard
 	stats *codis.Stats
 	// routers are the proxies that may have routes to the group, looked at only
 	// where something is wrong.
@@ -47,7 +47,11 @@ type state struct {
 	// unrouted is why a proxy that answers was not told who is master.
 	unrouted error
 	// servers is the client for the members; nil while the password is unknown.
-	servers *redis.Client
+	servers servers
+	// proxies is the client for the proxies.
+	proxies proxies
+	// password of the product.
+	password string
 
 	// live is the StatefulSet, nil if there is none.
 	live *appsv1.StatefulSet
@@ -104,6 +108,12 @@ func (r *Reconciler) observe(ctx context.Context, s *state) (time.Duration, erro
 	if err := r.observeDashboard(ctx, s); err != nil {
 		return 0, err
 	}
+	r.look(ctx, s)
+	return 0, nil
+}
+
+// look asks the members and the dashboard.
+func (r *Reconciler) look(ctx context.Context, s *state) {
 	var wg sync.WaitGroup
 	wg.Go(func() { r.observeTopology(ctx, s) })
 	members := make([]member, max(s.wanted(), len(s.pods)))
@@ -126,7 +136,6 @@ func (r *Reconciler) observe(ctx context.Context, s *state) (time.Duration, erro
 	s.world.window = probingOf(s.group.Spec.Failover).window
 	r.setTargets(s)
 	s.observed = true
-	return 0, nil
 }
 
 // recall fills in what the status remembers of earlier passes.
@@ -134,7 +143,8 @@ func (w *world) recall(status *v1alpha1.CodisGroupStatus, now time.Time) {
 	w.masterRunID, w.sinceFailover = status.MasterRunID, coolDown
 	w.behind, w.guarded = status.DashboardBehind, status.WritesGuarded
 	if status.Promotion != nil {
-		w.promotedRunID = status.Promotion.RunID
+		w.promotedRunID, w.promoted = status.Promotion.RunID, status.Promotion.Member
+		w.switching = status.Promotion.Cause == v1alpha1.CauseSwitchover
 	}
 	if last := status.LastFailover; last != nil {
 		w.sinceFailover = now.Sub(last.Time.Time)
@@ -212,6 +222,7 @@ func (r *Reconciler) observeDashboard(ctx context.Context, s *state) error {
 	if err != nil {
 		return s.toProblem(err)
 	}
+	s.password, s.proxies = password, codis.Proxies{Password: password}
 	s.servers = &redis.Client{Password: password, Timeout: r.ProbeTimeout}
 	if s.api, err = product.API(ctx, r.Client, dashboard); err != nil {
 		return s.toProblem(err)

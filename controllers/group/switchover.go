@@ -77,8 +77,9 @@ func (w world) successor(master *member) *member {
 // Phases: the intent is recorded; the group's slots are locked on every proxy,
 // which then holds requests; the replica receives the last writes; it is made
 // master, and the dashboard promotes it, which unlocks the slots with the new
-// route. Whatever fails before that unlocks them with the old one. After a crash
-// the next pass finds the intent and unlocks first (undoSwitchover).
+// route. Whatever fails unlocks them with the route that the dashboard knows. The
+// intent stays: the next pass finds who is master, and unlocks first if that is the
+// old one (undoSwitchover). It does the same after a crash.
 func (r *Reconciler) switchOver(ctx context.Context, s *state, to *member) (time.Duration, error) {
 	if r.justGivenUp(s) {
 		s.switchHeld = fmt.Sprintf("the switchover to %s was given up a moment ago and is tried again", to.name)
@@ -100,9 +101,10 @@ func (r *Reconciler) switchOver(ctx context.Context, s *state, to *member) (time
 	if err != nil {
 		s.switchHeld = fmt.Sprintf("the switchover to %s was given up and is tried again: %s", to.name, cause(err))
 	}
-	to.redis.LinkUp = false // It may have been made master: the next pass looks.
+	to.redis.LinkUp = false // It may have been made master: the next pass looks, and may need the intent.
 	r.givenUp.Store(s.group.UID, r.Clock.Now())
-	return reconcile.Later, r.undoSwitchover(ctx, s)
+	s.try("resync the group", s.api.ResyncGroup(ctx, int(s.group.Spec.ID)))
+	return reconcile.Later, nil
 }
 
 // retryAfter is how long clients are left alone after a switchover that was given up.
@@ -142,14 +144,23 @@ func (r *Reconciler) handOver(ctx context.Context, s *state, master, to member) 
 		routes[i].Locked = true
 	}
 	locked := r.Clock.Now()
+	if locked.Sub(s.group.Status.Promotion.StartTime.Time) > lockLimit {
+		return errNotCaughtUp // Another operator may have ended it, and nobody would unlock.
+	}
 	if err = s.tell(ctx, routes); err == nil {
-		err = r.becomeEqual(ctx, s, master, to)
+		err = r.catchUp(ctx, s, master, to)
 	}
 	if err == nil && r.Clock.Since(locked) > lockLimit {
 		err = errNotCaughtUp
 	}
 	if err == nil {
-		return s.servers.MakeMaster(ctx, redisAddr(to), to.redis)
+		err = s.takeOver(ctx, to)
+	}
+	if err == nil && r.Clock.Since(locked) > lockLimit {
+		err = errNotCaughtUp
+	}
+	if err == nil {
+		return nil
 	}
 	return errors.Join(err, s.unlock(ctx, routes))
 }
@@ -174,15 +185,15 @@ func (s *state) unlock(ctx context.Context, locked []codis.Route) error {
 	return s.tell(ctx, routes)
 }
 
-// becomeEqual waits until the member has received everything, and makes sure
-// that every proxy knows of the lock.
-func (r *Reconciler) becomeEqual(ctx context.Context, s *state, master, to member) error {
+// takeOver makes the member master, and makes sure that every proxy knows of the
+// lock by then: the old one still takes the writes of a proxy that does not.
+func (s *state) takeOver(ctx context.Context, to member) error {
 	var wg sync.WaitGroup
-	var changed, behind error
+	var changed, refused error
 	wg.Go(func() { changed = s.sameProxies(ctx) })
-	wg.Go(func() { behind = r.catchUp(ctx, s, master, to) })
+	wg.Go(func() { refused = s.servers.MakeMaster(ctx, redisAddr(to), to.redis) })
 	wg.Wait()
-	return errors.Join(changed, behind)
+	return errors.Join(changed, refused)
 }
 
 // tell tells routes to every registered proxy, side by side.
@@ -192,7 +203,7 @@ func (s *state) tell(ctx context.Context, routes []codis.Route) error {
 	failed := make([]error, len(s.stats.Proxy.Models))
 	var wg sync.WaitGroup
 	for i, proxy := range s.stats.Proxy.Models {
-		wg.Go(func() { failed[i] = codis.FillSlots(ctx, proxy, s.servers.Password, routes) })
+		wg.Go(func() { failed[i] = s.proxies.FillSlots(ctx, proxy, routes) })
 	}
 	wg.Wait()
 	return errors.Join(failed...)
@@ -237,7 +248,7 @@ func (r *Reconciler) undoSwitchover(ctx context.Context, s *state) error {
 		if err := errors.Join(r.recordBehind(ctx, s), r.observeProxies(ctx, s)); err != nil {
 			return err
 		}
-		return r.route(ctx, s, *s.decision.master)
+		return r.endBlindly(ctx, s)
 	}
 	if !s.try("resync the group", s.api.ResyncGroup(ctx, int(s.group.Spec.ID))) {
 		return nil
@@ -246,6 +257,36 @@ func (r *Reconciler) undoSwitchover(ctx context.Context, s *state) error {
 		return nil
 	}
 	return r.remember(ctx, s, nil)
+}
+
+// endBlindly ends a switchover while the dashboard cannot be asked how far it came.
+// The proxies know: as soon as one of them has the new route, the new master takes
+// writes, and the others are told of it; if none has, the old one goes on.
+func (r *Reconciler) endBlindly(ctx context.Context, s *state) error {
+	p, to := *s.group.Status.Promotion, s.world.byName(s.group.Status.Promotion.Member)
+	if to == nil || to.redis.RunID != p.RunID || !to.redis.IsMaster() || !s.leadsTo(ctx, to.addr) {
+		return r.route(ctx, s, *s.decision.master)
+	}
+	p.Cause = v1alpha1.CauseFoundMaster
+	return r.remember(ctx, s, &p)
+}
+
+// leadsTo tells whether a proxy that answers has a route to a member.
+func (s *state) leadsTo(ctx context.Context, addr string) bool {
+	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
+	defer cancel()
+	for _, proxy := range s.routers {
+		if !proxy.answers {
+			continue
+		}
+		routes, err := s.proxies.Routes(ctx, proxy.AdminAddr)
+		if err == nil && slices.ContainsFunc(routes, func(route codis.Route) bool {
+			return route.Group == int(s.group.Spec.ID) && route.Master == addr
+		}) {
+			return true
+		}
+	}
+	return false
 }
 
 // interrupted tells whether a switchover was recorded and the old master still

@@ -13,7 +13,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/codis-io/codis-operator/internal/codis"
-	"github.com/codis-io/codis-operator/internal/redis"
 )
 
 // A slot that moved while it was locked must not be sent back to where it was.
@@ -59,7 +58,7 @@ func TestUnlockFollowsTheDashboard(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := stateOfWorld(masterData, syncedData)
-			s.servers, s.api = &redis.Client{}, codis.Dashboard{Addr: addr}
+			s.proxies, s.api = codis.Proxies{}, codis.Dashboard{Addr: addr}
 			s.stats.Proxy.Models = []codis.Proxy{{AdminAddr: addr}}
 			if err := s.unlock(t.Context(), locked); err != nil {
 				t.Fatal(err)

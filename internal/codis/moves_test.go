@@ -67,10 +67,10 @@ func TestHoldMoves(t *testing.T) {
 			var calls []string
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				calls = append(calls, r.Method)
-				switch {
-				case r.Method == tt.refuses:
+				switch r.Method {
+				case tt.refuses:
 					w.WriteHeader(800)
-				case r.Method == http.MethodPut:
+				case http.MethodPut:
 					if want := "/api/topom/slots/action/disabled/" + XAuth("p") + "/1"; r.URL.Path != want {
 						t.Errorf("PUT of %s, want %s", r.URL.Path, want)
 					}

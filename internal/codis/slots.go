@@ -96,8 +96,13 @@ func (d Dashboard) Routes(ctx context.Context) ([]Route, error) {
 	return routes(ctx, d.Addr, "/api/topom/slots/"+XAuth(d.Product))
 }
 
-// ProxyRoutes returns the routes that the proxy at an admin address has.
-func ProxyRoutes(ctx context.Context, adminAddr string) ([]Route, error) {
+// Model asks the proxy at an admin address who it is.
+func (Proxies) Model(ctx context.Context, adminAddr string) (*Proxy, error) {
+	return ProxyModel(ctx, adminAddr)
+}
+
+// Routes returns the routes that the proxy at an admin address has.
+func (Proxies) Routes(ctx context.Context, adminAddr string) ([]Route, error) {
 	return routes(ctx, adminAddr, "/proxy/slots")
 }
 
@@ -112,15 +117,21 @@ func routes(ctx context.Context, addr, path string) ([]Route, error) {
 	return routes, nil
 }
 
+// Proxies is a client of the proxies of one product.
+type Proxies struct {
+	// Password of the product.
+	Password string
+}
+
 // FillSlots tells a proxy routes. It returns when requests that were under way
 // on those slots are done (reference: measured 15-24 ms for 512 slots on two
-// proxies). The password is the product's.
-func FillSlots(ctx context.Context, proxy Proxy, password string, routes []Route) error {
+// proxies).
+func (p Proxies) FillSlots(ctx context.Context, proxy Proxy, routes []Route) error {
 	body, err := json.Marshal(routes)
 	if err != nil {
 		return fmt.Errorf("encode routes: %w", err)
 	}
-	path := "/api/proxy/fillslots/" + XAuth(proxy.Product, password, proxy.Token)
+	path := "/api/proxy/fillslots/" + XAuth(proxy.Product, p.Password, proxy.Token)
 	var answer string
 	if err := call(ctx, http.MethodPut, proxy.AdminAddr, path, body, &answer); err != nil {
 		return err

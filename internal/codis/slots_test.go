@@ -54,7 +54,7 @@ func TestRoutesOfADashboard(t *testing.T) {
 func TestFillSlots(t *testing.T) {
 	addr, got := serve(t, http.StatusOK, `"OK"`)
 	proxy := Proxy{Product: "demo", Token: "token", AdminAddr: addr}
-	if err := FillSlots(t.Context(), proxy, "password", []Route{{Locked: true}}); err != nil {
+	if err := (Proxies{Password: "password"}).FillSlots(t.Context(), proxy, []Route{{Locked: true}}); err != nil {
 		t.Fatal(err)
 	}
 	want := request{Method: "PUT", Path: "/api/proxy/fillslots/" + XAuth("demo", "password", "token"), Body: `[{"locked":true}]`}
@@ -62,7 +62,7 @@ func TestFillSlots(t *testing.T) {
 		t.Error(diff)
 	}
 	proxy.AdminAddr, _ = serve(t, http.StatusOK, `""`)
-	if err := FillSlots(t.Context(), proxy, "password", nil); err == nil {
+	if err := (Proxies{Password: "password"}).FillSlots(t.Context(), proxy, nil); err == nil {
 		t.Error("an empty answer is taken for OK")
 	}
 }
@@ -123,7 +123,7 @@ func TestRoutesOfAProxy(t *testing.T) {
 		t.Fatal(err)
 	}
 	addr, got := serve(t, http.StatusOK, string(list))
-	routes, err := ProxyRoutes(t.Context(), addr)
+	routes, err := Proxies{}.Routes(t.Context(), addr)
 	if err != nil || len(routes) != Slots {
 		t.Fatalf("%d routes, %v", len(routes), err)
 	}

@@ -127,10 +127,14 @@ func write(ctx context.Context, c client.Client, before, after Object, first boo
 func announce(recorder events.EventRecorder, object runtime.Object, old *metav1.Condition, now metav1.Condition) {
 	was := old != nil && old.Status == metav1.ConditionTrue
 	is := now.Status == metav1.ConditionTrue
+	kind := corev1.EventTypeWarning
+	if now.Reason == v1alpha1.ReasonRebalancing {
+		kind = corev1.EventTypeNormal // What was asked for.
+	}
 	headline := now.Type == v1alpha1.ConditionReady || now.Type == v1alpha1.ConditionAvailable
 	switch {
 	case was && !is:
-		recorder.Eventf(object, nil, corev1.EventTypeWarning, now.Reason, now.Type,
+		recorder.Eventf(object, nil, kind, now.Reason, now.Type,
 			"%s is %s: %s", now.Type, now.Status, now.Message)
 	case is && !was && headline:
 		recorder.Eventf(object, nil, corev1.EventTypeNormal, now.Reason, now.Type, "%s: %s", now.Type, now.Message)

@@ -73,15 +73,40 @@ type Store struct {
 	Addr string
 }
 
+// migrationTimeout in seconds is how long a step of a move may wait for a server
+// that hangs. The dashboard refuses to promote meanwhile, so that it bounds how
+// soon a failover may begin; Codis's own default is 30 s.
+const migrationTimeout = 5
+
 // Dashboard renders dashboard.toml of a product, without product_auth and the
 // login of the store.
-func Dashboard(product string, store Store, port int) string {
-	return toml(map[string]string{
-		"coordinator_name": strconv.Quote(store.Name),
-		"coordinator_addr": strconv.Quote(store.Addr),
-		"product_name":     strconv.Quote(product),
-		"admin_addr":       strconv.Quote("0.0.0.0:" + strconv.Itoa(port)),
-	}, nil)
+func Dashboard(product string, store Store, port int, migration *v1alpha1.Migration) string {
+	settings := map[string]string{
+		"coordinator_name":  strconv.Quote(store.Name),
+		"coordinator_addr":  strconv.Quote(store.Addr),
+		"product_name":      strconv.Quote(product),
+		"admin_addr":        strconv.Quote("0.0.0.0:" + strconv.Itoa(port)),
+		"migration_timeout": strconv.Quote(strconv.Itoa(migrationTimeout) + "s"),
+	}
+	if migration == nil {
+		return toml(settings, nil)
+	}
+	for name, value := range map[string]*int32{
+		"migration_parallel_slots": migration.ParallelSlots,
+		"migration_async_maxbulks": migration.MaxBulks,
+		"migration_async_numkeys":  migration.NumKeys,
+	} {
+		if value != nil {
+			settings[name] = strconv.Itoa(int(*value))
+		}
+	}
+	if migration.MaxBytes != nil {
+		settings["migration_async_maxbytes"] = strconv.Quote(strconv.FormatInt(migration.MaxBytes.Value(), 10))
+	}
+	if migration.TimeoutSeconds != nil {
+		settings["migration_timeout"] = strconv.Quote(strconv.Itoa(int(*migration.TimeoutSeconds)) + "s")
+	}
+	return toml(settings, nil)
 }
 
 // proxyDefaults are the settings of a proxy that differ from its own defaults.

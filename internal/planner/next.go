@@ -12,8 +12,6 @@ type Limits struct {
 	Sources int
 	// Queue is how many slots of one source are queued at a time.
 	Queue int
-	// Held are groups that neither give nor take now.
-	Held map[int]bool
 	// Free is how many bytes a group may still take. One without an entry takes any.
 	Free map[int]int64
 	// SlotBytes is what a slot of a group holds on average.
@@ -23,18 +21,25 @@ type Limits struct {
 // Batch is what of a plan may be queued now.
 type Batch struct {
 	Moves []Move
-	// Full are groups that were to take a slot and have no room for it, in ascending order.
+	// Stop are queued moves that their target has no room for any more.
+	Stop []Move
+	// Full are groups that have no room for a slot that they should take, in ascending order.
 	Full []int
-	// Held are groups whose moves wait for them, in ascending order.
-	Held []int
 }
 
 // Next returns the next moves of a plan within limits. With what is under way
 // they make no group a source and a target at once.
 func (p Plan) Next(limits Limits) Batch {
 	b := batch{Limits: limits, sources: map[int]int{}, targets: map[int]int{}, coming: map[int]int64{}}
-	for _, m := range slices.Concat(p.Running, p.Queued) {
+	for _, m := range p.Running {
 		b.take(m)
+	}
+	for _, m := range p.Queued {
+		if b.fits(m) {
+			b.take(m)
+		} else {
+			b.result.Stop = append(b.result.Stop, m)
+		}
 	}
 	for _, m := range p.Moves {
 		if b.mayStart(m) {
@@ -42,10 +47,8 @@ func (p Plan) Next(limits Limits) Batch {
 			b.result.Moves = append(b.result.Moves, m)
 		}
 	}
-	for _, groups := range []*[]int{&b.result.Full, &b.result.Held} {
-		slices.Sort(*groups)
-		*groups = slices.Compact(*groups)
-	}
+	slices.Sort(b.result.Full)
+	b.result.Full = slices.Compact(b.result.Full)
 	return b.result
 }
 
@@ -64,19 +67,19 @@ func (b *batch) take(m Move) {
 }
 
 func (b *batch) mayStart(m Move) bool {
-	for _, group := range []int{m.From, m.To} {
-		if b.Held[group] {
-			b.result.Held = append(b.result.Held, group)
-			return false
-		}
-	}
-	free, bounded := b.Free[m.To]
 	switch {
 	case b.sources[m.To] > 0 || b.targets[m.From] > 0:
 		return false
 	case b.sources[m.From] >= b.Queue || b.sources[m.From] == 0 && len(b.sources) >= b.Sources:
 		return false
-	case bounded && b.coming[m.To]+b.SlotBytes[m.From] > free:
+	}
+	return b.fits(m)
+}
+
+// fits tells whether a target has room for a slot, and takes down if it has not.
+func (b *batch) fits(m Move) bool {
+	free, bounded := b.Free[m.To]
+	if bounded && b.coming[m.To]+b.SlotBytes[m.From] > free {
 		b.result.Full = append(b.result.Full, m.To)
 		return false
 	}

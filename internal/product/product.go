@@ -104,7 +104,10 @@ func API(ctx context.Context, c client.Reader, dashboard *v1alpha1.CodisDashboar
 }
 
 // Stats asks the dashboard for the topology.
-func Stats(ctx context.Context, api codis.Dashboard) (*codis.Stats, error) {
+func Stats(ctx context.Context, api interface {
+	Stats(ctx context.Context) (*codis.Stats, error)
+},
+) (*codis.Stats, error) {
 	stats, err := api.Stats(ctx)
 	var remote *codis.RemoteError
 	switch {

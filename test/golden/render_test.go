@@ -77,7 +77,9 @@ func render(t *testing.T, files []string) []byte {
 		{"CodisCoordinator", serving{c, &coordinator.Reconciler{
 			Client: c, Reader: c, Recorder: recorder, Images: images, Domain: domain,
 		}}},
-		{"CodisDashboard", &dashboard.Reconciler{Client: c, Reader: c, Recorder: recorder, Images: images, Domain: domain}},
+		{"CodisDashboard", &dashboard.Reconciler{
+			Client: c, Reader: c, Recorder: recorder, Images: images, Domain: domain, Clock: clock.RealClock{},
+		}},
 		{"CodisGroup", &group.Reconciler{
 			Client: c, Reader: c, Recorder: recorder, Images: images, Domain: domain, Clock: clock.RealClock{},
 		}},

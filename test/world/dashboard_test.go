@@ -139,7 +139,9 @@ func TestInvariant3AnEmptiedStoreAfterAFailover(t *testing.T) {
 // one that somebody gave to another group stays there.
 func TestInvariant3OnlySlotsWithoutOwnerAreAssigned(t *testing.T) {
 	t.Parallel()
-	w := sample(t, nil)
+	w := sample(t, func(c *v1alpha1.CodisCluster) {
+		c.Spec.Dashboard.Rebalance = &v1alpha1.Rebalance{Policy: v1alpha1.RebalanceOff}
+	})
 	w.kill(dashboardPod)
 	for id := range 10 {
 		if err := w.stored().SaveSlot(&models.SlotMapping{ID: id}); err != nil {

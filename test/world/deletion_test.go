@@ -98,6 +98,9 @@ func TestInvariant6VolumesAreKeptUnlessThePolicySaysOtherwise(t *testing.T) {
 func TestInvariant3AGroupThatOwnsSlotsIsNotDeleted(t *testing.T) {
 	t.Parallel()
 	w := parts(t, nil)
+	w.settings("parts", func(d *v1alpha1.CodisDashboardTemplate) {
+		d.Rebalance = &v1alpha1.Rebalance{Policy: v1alpha1.RebalanceOff}
+	})
 	w.server("parts-1-0").Set(someData)
 	w.rest()
 	want := w.topology()

@@ -385,7 +385,9 @@ func (w *world) loseLayout() {
 // knows any more but they.
 func TestInvariant3ALostLayoutIsFoundInTheKeys(t *testing.T) {
 	t.Parallel()
-	w := sample(t, nil)
+	w := sample(t, func(c *v1alpha1.CodisCluster) {
+		c.Spec.Dashboard.Rebalance = &v1alpha1.Rebalance{Policy: v1alpha1.RebalanceOff}
+	})
 	first := fixture.Dataset{keyOf(700): "1", keyOf(1023): "2", keyOf(5): "3"}
 	second := fixture.Dataset{keyOf(10): "4", keyOf(600): "5"}
 	w.server("sample-1-0").Set(first)

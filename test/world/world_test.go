@@ -123,7 +123,9 @@ func (w *world) startOperator() {
 		{&cluster.Reconciler{Client: c, Reader: reader, Recorder: w.recorder}, &v1alpha1.CodisClusterList{}},
 		{&coordinator.Reconciler{Client: c, Recorder: w.recorder}, &v1alpha1.CodisCoordinatorList{}},
 		{
-			&dashboard.Reconciler{Client: c, Reader: reader, Recorder: w.recorder, Images: images, Domain: domain},
+			&dashboard.Reconciler{
+				Client: c, Reader: reader, Recorder: w.recorder, Clock: w.clock, Images: images, Domain: domain,
+			},
 			&v1alpha1.CodisDashboardList{},
 		},
 		{&group.Reconciler{

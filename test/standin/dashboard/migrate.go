@@ -8,6 +8,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/codis-io/codis-operator/test/standin/models"
@@ -23,20 +24,8 @@ const (
 // processSlots runs rounds until no slot can be worked on. A group takes part in at most one slot of a round.
 func (d *Dashboard) processSlots() error {
 	for !d.isClosed() {
-		round := round{busy: map[int]bool{}, slots: map[int]bool{}}
-		for len(round.slots) < d.cfg.MigrationParallelSlots {
-			ok, err := d.prepareNext(&round)
-			if err != nil {
-				return err
-			}
-			if !ok {
-				break
-			}
-		}
-		if len(round.slots) == 0 {
-			return nil
-		}
-		if err := d.runRound(round); err != nil {
+		some, err := d.processRound(func() bool { d.pause(d.cfg.Period); return true })
+		if !some || err != nil {
 			return err
 		}
 		d.pause(roundPause)
@@ -44,9 +33,39 @@ func (d *Dashboard) processSlots() error {
 	return nil
 }
 
+// StepSlots runs one round as the background loop does, for somebody whose Period keeps the loop from running, and
+// tells whether another may do more. A slot that must not move now is left alone instead of waited for.
+func (d *Dashboard) StepSlots() (more bool, err error) {
+	var held atomic.Bool
+	more, err = d.processRound(func() bool {
+		held.Store(true)
+		return false
+	})
+	return more && !held.Load(), err
+}
+
+// processRound calls wait while a slot must not move, and leaves the slot alone if that returns false.
+func (d *Dashboard) processRound(wait func() bool) (some bool, err error) {
+	round := round{busy: map[int]bool{}, slots: map[int]bool{}, wait: wait}
+	for len(round.slots) < d.cfg.MigrationParallelSlots {
+		ok, err := d.prepareNext(&round)
+		if err != nil {
+			return false, err
+		}
+		if !ok {
+			break
+		}
+	}
+	if len(round.slots) == 0 {
+		return false, nil
+	}
+	return true, d.runRound(round)
+}
+
 type round struct {
 	busy  map[int]bool
 	slots map[int]bool
+	wait  func() bool
 }
 
 func (r *round) accepts(m *models.SlotMapping) bool {
@@ -65,7 +84,7 @@ func (d *Dashboard) runRound(r round) error {
 	var first error
 	for sid := range r.slots {
 		wg.Go(func() {
-			err := d.migrate(sid)
+			err := d.migrate(sid, r.wait)
 			if err == nil {
 				d.setProgress("")
 				return
@@ -152,7 +171,7 @@ func (d *Dashboard) advance(v *view, m *models.SlotMapping) error {
 }
 
 // migrate moves the keys of a prepared slot, database by database, and completes its action.
-func (d *Dashboard) migrate(sid int) error {
+func (d *Dashboard) migrate(sid int, wait func() bool) error {
 	db := 0
 	for !d.isClosed() {
 		step, err := d.nextStep(sid)
@@ -160,7 +179,9 @@ func (d *Dashboard) migrate(sid int) error {
 			return err
 		}
 		if step == nil {
-			d.pause(d.cfg.Period)
+			if !wait() {
+				return nil
+			}
 			continue
 		}
 		remaining, next, err := step(db)

@@ -1,0 +1,73 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !race
+
+package group
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+)
+
+var simNeed = flag.Int("sim.need", 6000, "number of schedules in which a missing protection must show")
+
+// simNeeds compares schedules with something taken away to the same schedules
+// with everything in place.
+type simNeeds struct {
+	whole []bool // by seed, whether it breaks with everything in place
+}
+
+func (n *simNeeds) breaksWhole(s *sim, seed int) bool {
+	for len(n.whole) <= seed {
+		n.whole = append(n.whole, s.simulate(uint64(len(n.whole)), ablation{}, false) != "")
+	}
+	return n.whole[seed]
+}
+
+// show runs schedules until enough of them break that do not with everything in
+// place, and says of one how.
+func (n *simNeeds) show(s *sim, without ablation, remove string, limit int) (more int, example string) {
+	all := guards
+	defer func() { guards = all }()
+	less := slices.DeleteFunc(slices.Clone(all), func(g guard) bool { return g.name == remove })
+	for seed := 1; seed <= limit && more == 0; seed++ {
+		guards = all
+		whole := n.breaksWhole(s, seed)
+		guards = less
+		if broken := s.simulate(uint64(seed), without, false); broken != "" && !whole {
+			more++
+			example = fmt.Sprintf("seed %d: %s", seed, broken)
+		}
+	}
+	return more, example
+}
+
+// Without any one protection, schedules break that do not break with it.
+func TestSimulationNeedsEveryGuard(t *testing.T) {
+	without := map[string]ablation{
+		"the start fence": {startFence: true}, "the comparison of processes": {processCheck: true},
+		"the lock of a switchover": {lock: true}, "the intent": {intent: true}, "finishHeld": {finishHeld: true},
+		"the master's process": {masterRecord: true}, "the members' processes": {memberRecord: true},
+	}
+	for _, g := range guards {
+		if g.name != "Routes" { // It says why; mayBypass and the dashboard hold the same.
+			without[g.name] = ablation{}
+		}
+	}
+	n := &simNeeds{}
+	for _, name := range slices.Sorted(maps.Keys(without)) {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, s *sim) {
+				more, example := n.show(s, without[name], name, *simNeed)
+				if more == 0 {
+					t.Errorf("of %d schedules, only %d more break without it: %s", *simNeed, more, example)
+				}
+				t.Logf("after %d schedules: %s", s.stats.schedules, example)
+			})
+		})
+	}
+}

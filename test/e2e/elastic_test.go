@@ -1,0 +1,124 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/codis-io/codis-operator/test/e2e/framework"
+)
+
+// slotsOf counts the slots in ranges like "0-99,200".
+func slotsOf(ranges string) int {
+	GinkgoHelper()
+	count := 0
+	for part := range strings.SplitSeq(ranges, ",") {
+		low, high, isRange := strings.Cut(part, "-")
+		if !isRange {
+			high = low
+		}
+		first, err := strconv.Atoi(low)
+		Expect(err).NotTo(HaveOccurred())
+		last, err := strconv.Atoi(high)
+		Expect(err).NotTo(HaveOccurred())
+		count += last - first + 1
+	}
+	return count
+}
+
+var _ = Describe("A cluster that grows and shrinks under load", Ordered, ContinueOnFailure, func() {
+	// Data that is there before: 80,000 values of 4 KiB.
+	const fillRate, fillSeconds, fillSize = 4000, 20, 4096
+	var p *product
+	var load *framework.Load
+	var filled string
+
+	BeforeAll(func(ctx SpecContext) {
+		namespace := newNamespace(ctx)
+		kubectl(ctx, "create", "-n", namespace, "-f", sampleManifest)
+		p = watchProduct(ctx, namespace, "sample")
+		p.waitHealthy(ctx)
+		var err error
+		filled, err = cluster.RunClient(ctx, namespace, "sample", "load", "-addr", "sample-proxy:19000", "-prefix", "fill",
+			"-writers", "8", "-rate", strconv.Itoa(fillRate), "-size", strconv.Itoa(fillSize),
+			"-duration", fmt.Sprintf("%ds", fillSeconds), "-report", "1m")
+		Expect(err).NotTo(HaveOccurred())
+		pods := p.pods(ctx, "proxy")
+		var proxies []string
+		for _, pod := range pods {
+			proxies = append(proxies, pod.Status.PodIP+":19000")
+		}
+		load, err = cluster.StartPinnedLoad(ctx, namespace, "sample", framework.Pinned{
+			Node: pods[0].Spec.NodeName, Proxies: proxies, Connections: 2 * len(proxies), Rate: 50, Slots: "0-1023", Prefix: "moving",
+		})
+		Expect(err).NotTo(HaveOccurred())
+	}, NodeTimeout(5*time.Minute))
+
+	// share waits until groups 1 to n share the slots evenly and all is well.
+	share := func(ctx context.Context, n int, began time.Time) {
+		GinkgoHelper()
+		var wanted []int
+		for id := range n {
+			wanted = append(wanted, id+1)
+		}
+		Eventually(func(g Gomega) {
+			seen := p.topology()
+			g.Expect(slices.Sorted(maps.Keys(seen.Slots))).To(Equal(wanted))
+			g.Expect(slices.Sorted(maps.Keys(seen.Groups))).To(Equal(wanted))
+			for _, ranges := range seen.Slots {
+				g.Expect(slotsOf(ranges)).To(BeNumerically("~", 1024/n, 1))
+			}
+		}).WithTimeout(6 * time.Minute).Should(Succeed())
+		figure("balanced after", "%s", seconds(time.Since(began)))
+		p.waitHealthy(ctx)
+		Expect(p.pods(ctx, "server")).To(HaveLen(2 * n))
+		report, err := load.Report()
+		Expect(err).NotTo(HaveOccurred())
+		Expect(report.Errors).To(BeZero(), "%v", report.Texts)
+	}
+	count := func(ctx context.Context, n int) time.Time {
+		GinkgoHelper()
+		began := time.Now()
+		kubectl(ctx, "patch", "codiscluster", "sample", "-n", p.namespace, "--type=merge",
+			"-p", fmt.Sprintf(`{"spec":{"groups":{"count":%d}}}`, n))
+		return began
+	}
+
+	DescribeTable("has as many groups as it is told", func(ctx SpecContext, n int) {
+		share(ctx, n, count(ctx, n))
+	},
+		Entry("when two become four", SpecTimeout(9*time.Minute), 4),
+		Entry("when four become two", SpecTimeout(9*time.Minute), 2),
+		Entry("when two become three", SpecTimeout(9*time.Minute), 3),
+	)
+
+	It("takes it back midway", func(ctx SpecContext) {
+		began := count(ctx, 2)
+		Eventually(func() int { return slotsOf(p.topology().Slots[3]) }).Should(BeNumerically("<", 300), "group 3 gives slots away")
+		count(ctx, 3)
+		share(ctx, 3, began)
+	}, SpecTimeout(9*time.Minute))
+
+	It("lost nothing", func(ctx SpecContext) {
+		outcome, err := load.Stop(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		figure("writes", "%d acknowledged, %d failed %v, %d lost, longest stall %d ms",
+			outcome.Acknowledged, outcome.Failed, outcome.Errors, outcome.Lost, outcome.LongestStallMS)
+		Expect(outcome.Failed).To(BeZero(), "%v", outcome.Errors)
+		Expect(outcome.Checked).To(Equal(outcome.Acknowledged))
+		Expect(outcome.Lost).To(BeZero(), "%v", outcome.Examples)
+		said, err := cluster.Verify(ctx, p.namespace, "sample", filled)
+		Expect(err).NotTo(HaveOccurred())
+		figure("what was there before", "%s", said)
+	}, SpecTimeout(5*time.Minute))
+})
