@@ -207,7 +207,7 @@ func TestMigrationSettings(t *testing.T) {
 			t.Errorf("%s is %s, want %s", name, got[name], value)
 		}
 	}
-	none := settings(t, Dashboard("p", "/d", 1, &v1alpha1.Migration{}), " = ")
+	none := settings(t, Dashboard("p", Store{Name: "filesystem", Addr: "/d"}, 1, &v1alpha1.Migration{}), " = ")
 	if len(none) != 5 || none["migration_timeout"] != `"5s"` {
 		t.Errorf("without settings: %v", none)
 	}
