@@ -85,6 +85,7 @@ verify: generate $(VERIFY) ## Check that generated files, modules, names and hea
 build: ## Build the programs of the operator into bin/
 	$(GO_BUILD) -o $(BIN)/manager ./cmd
 	$(GO_BUILD) -o $(BIN)/config-writer ./cmd/config-writer
+	$(GO_BUILD) -o $(BIN)/member-gate ./cmd/member-gate
 
 .PHONY: images
 images: deps ## Build the images as docker-archives into bin/images, without Docker

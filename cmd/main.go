@@ -31,18 +31,20 @@ import (
 var version = "dev"
 
 type options struct {
-	codisImage, configWriterImage string
-	domain                        string
-	metricsAddr, probeAddr        string
-	leaderElect                   bool
-	webhookCertDir                string
+	codisImage, etcdImage, configWriterImage string
+	domain                                   string
+	metricsAddr, probeAddr                   string
+	leaderElect                              bool
+	webhookCertDir                           string
 }
 
 func main() {
 	var o options
 	flag.StringVar(&o.codisImage, "codis-image", "", "Image with the Codis 3.2 binaries, for objects that name none.")
+	flag.StringVar(&o.etcdImage, "etcd-image", "quay.io/coreos/etcd:v3.5.21",
+		"Image with etcd 3.5, for coordinators that name none.")
 	flag.StringVar(&o.configWriterImage, "config-writer-image", "",
-		"Image with /config-writer: the operator's own.")
+		"Image with /config-writer and /member-gate: the operator's own.")
 	flag.StringVar(&o.domain, "cluster-domain", "cluster.local", "DNS domain of the Kubernetes cluster.")
 	flag.StringVar(&o.metricsAddr, "metrics-bind-address", ":8443", "Address of the metrics endpoint, 0 for none.")
 	flag.StringVar(&o.probeAddr, "health-probe-bind-address", ":8081", "Address of the health endpoint.")
@@ -75,7 +77,7 @@ func run(ctx context.Context, o options) error {
 		return fmt.Errorf("create manager: %w", err)
 	}
 	err = controllers.Setup(mgr, controllers.Options{
-		Images: podtemplate.Images{Codis: o.codisImage, ConfigWriter: o.configWriterImage},
+		Images: podtemplate.Images{Codis: o.codisImage, Etcd: o.etcdImage, ConfigWriter: o.configWriterImage},
 		Domain: naming.Domain(o.domain), Namespace: os.Getenv("POD_NAMESPACE"),
 	})
 	if err != nil {

@@ -71,8 +71,11 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		Images: o.Images, Domain: o.Domain, Namespace: o.Namespace, Prober: probes,
 	}
 	reconcilers := map[string]interface{ SetupWithManager(ctrl.Manager) error }{
-		"cluster":     &cluster.Reconciler{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder},
-		"coordinator": &coordinator.Reconciler{Client: mgr.GetClient(), Recorder: recorder},
+		"cluster": &cluster.Reconciler{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder},
+		"coordinator": &coordinator.Reconciler{
+			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Images: o.Images, Domain: o.Domain,
+			Namespace: o.Namespace,
+		},
 		"dashboard": &dashboard.Reconciler{
 			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Clock: clock.RealClock{},
 			Images: o.Images, Domain: o.Domain, Namespace: o.Namespace,

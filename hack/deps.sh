@@ -12,6 +12,7 @@ needs=(
   git:git
   redis-server:redis-server
   redis-cli:redis-tools
+  java:default-jre-headless
 )
 
 missing=()
@@ -21,6 +22,10 @@ done
 # The C library's headers come without a program of their own.
 if ! echo '#include <stdlib.h>' | gcc -E - >/dev/null 2>&1; then
   missing+=(libc6-dev)
+fi
+# Neither do the classes of ZooKeeper.
+if [[ ! -e /usr/share/java/zookeeper.jar ]]; then
+  missing+=(libzookeeper-java)
 fi
 if [[ ${#missing[@]} -eq 0 ]]; then
   exit 0

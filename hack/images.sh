@@ -6,6 +6,7 @@
 #   codis-operator.tar     codis-operator:dev, the operator
 #   codis-standin.tar      codis-standin:dev, what takes the place of Codis, or
 #                          the release in the directory CODIS_RELEASE
+#   codis-etcd.tar         codis-etcd:dev, the etcd that Codis can use
 #   codis-testclient.tar   codis-testclient:dev, the client of test/client
 set -euo pipefail
 
@@ -16,7 +17,12 @@ export VERSION=${VERSION:-dev} CGO_ENABLED=0 GOFLAGS="${GOFLAGS:-} -trimpath -bu
 
 operator() {
   bin/image -o "${out}/codis-operator.tar" -name codis-operator:dev -user 65532 -entrypoint /manager \
-    bin/manager:/manager bin/config-writer:/config-writer
+    bin/manager:/manager bin/config-writer:/config-writer bin/member-gate:/member-gate
+}
+
+etcd() {
+  hack/etcd.sh bin
+  bin/image -o "${out}/codis-etcd.tar" -name codis-etcd:dev -user 65532 bin/etcd:/usr/local/bin/etcd
 }
 
 client() {
@@ -54,6 +60,7 @@ standin() {
 make build bin/image
 go build -ldflags '-s -w' -o bin/client ./test/client
 operator
+etcd
 client
 if [[ -n ${CODIS_RELEASE:-} ]]; then
   release "${CODIS_RELEASE}"

@@ -6,7 +6,9 @@ package webhooks
 import (
 	"context"
 	"fmt"
+	"net"
 	"slices"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -24,6 +26,7 @@ import (
 func validateCluster(ctx context.Context, reader client.Reader, c *v1alpha1.CodisCluster) (field.ErrorList, error) {
 	spec := field.NewPath("spec")
 	list := validateDashboard(&c.Spec.Dashboard, spec.Child("dashboard"))
+	list = append(list, validateCoordinator(&c.Spec.Coordinator, spec.Child("coordinator"))...)
 	list = append(list, validateComponent(&c.Spec.Groups.Component, spec.Child("groups"))...)
 	list = append(list, validateProxy(&c.Spec.Proxy, spec.Child("proxy"))...)
 	dashboard := &v1alpha1.CodisDashboard{}
@@ -33,6 +36,21 @@ func validateCluster(ctx context.Context, reader client.Reader, c *v1alpha1.Codi
 			"a CodisDashboard of this name exists and belongs to no cluster: choose another name, or delete that dashboard"))
 	}
 	return list, client.IgnoreNotFound(err)
+}
+
+func validateCoordinator(c *v1alpha1.CodisCoordinatorTemplate, path *field.Path) field.ErrorList {
+	list := validateComponent(&v1alpha1.Component{Resources: c.Resources, Pod: c.Pod}, path)
+	if c.External == nil {
+		return list
+	}
+	for i, endpoint := range c.External.Endpoints {
+		_, port, err := net.SplitHostPort(endpoint)
+		if number, parseErr := strconv.Atoi(port); err != nil || parseErr != nil || number < 1 || number > 65535 {
+			list = append(list, field.Invalid(path.Child("external", "endpoints").Index(i), endpoint,
+				"must be host:port with a port from 1 to 65535"))
+		}
+	}
+	return list
 }
 
 func validateDashboard(d *v1alpha1.CodisDashboardTemplate, path *field.Path) field.ErrorList {
@@ -99,9 +117,9 @@ func validateComponent(c *v1alpha1.Component, path *field.Path) field.ErrorList 
 func validateExtra(extra podtemplate.Extra, pod *field.Path) field.ErrorList {
 	var list field.ErrorList
 	for i, env := range extra.Env {
-		if env.Name == "" || env.Name == "POD_IP" {
+		if env.Name == "" || env.Name == "POD_IP" || env.Name == "POD_NAME" {
 			list = append(list, field.Invalid(pod.Child("env").Index(i).Child("name"), env.Name,
-				"a name other than POD_IP, which the operator sets, is needed"))
+				"a name other than POD_IP and POD_NAME, which the operator sets, is needed"))
 		}
 	}
 	for i := range extra.Containers {
@@ -109,7 +127,8 @@ func validateExtra(extra podtemplate.Extra, pod *field.Path) field.ErrorList {
 		at := pod.Child("containers").Index(i)
 		if container.Name == "" || isComponent(container.Name) {
 			list = append(list, field.Invalid(at.Child("name"), container.Name,
-				"a name other than config, dashboard, fe, server and proxy, which the operator uses, is needed"))
+				"a name other than config, gate, etcd, dashboard, fe, server and proxy, "+
+					"which the operator uses, is needed"))
 		}
 		if container.Image == "" {
 			list = append(list, field.Required(at.Child("image"), "an added container needs an image of its own"))
@@ -118,7 +137,7 @@ func validateExtra(extra podtemplate.Extra, pod *field.Path) field.ErrorList {
 	for i := range extra.Volumes {
 		if name := extra.Volumes[i].Name; name == "" || isVolume(name) {
 			list = append(list, field.Invalid(pod.Child("volumes").Index(i).Child("name"), name,
-				"a name other than config, config-template, data, topology, dashboards and secret-*, "+
+				"a name other than config, config-template, data, seats, topology, dashboards, secret-* and login-*, "+
 					"which the operator uses, is needed"))
 		}
 	}
@@ -126,13 +145,14 @@ func validateExtra(extra podtemplate.Extra, pod *field.Path) field.ErrorList {
 }
 
 func isVolume(name string) bool {
-	return strings.HasPrefix(name, "secret-") ||
-		slices.Contains([]string{"config", "config-template", "data", "topology", "dashboards"}, name)
+	return strings.HasPrefix(name, "secret-") || strings.HasPrefix(name, "login-") ||
+		slices.Contains([]string{"config", "config-template", "data", "seats", "topology", "dashboards"}, name)
 }
 
 func isComponent(name string) bool {
 	return slices.Contains([]string{
-		"config", naming.ComponentDashboard, naming.ComponentFE, naming.ComponentServer, naming.ComponentProxy,
+		"config", "gate", "etcd",
+		naming.ComponentDashboard, naming.ComponentFE, naming.ComponentServer, naming.ComponentProxy,
 	}, name)
 }
 

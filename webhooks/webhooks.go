@@ -23,6 +23,7 @@ import (
 )
 
 // +kubebuilder:webhook:path=/validate-codis-io-v1alpha1-codiscluster,mutating=false,failurePolicy=ignore,sideEffects=None,groups=codis.io,resources=codisclusters,verbs=create;update,versions=v1alpha1,name=codiscluster.codis.io,admissionReviewVersions=v1,timeoutSeconds=5
+// +kubebuilder:webhook:path=/validate-codis-io-v1alpha1-codiscoordinator,mutating=false,failurePolicy=ignore,sideEffects=None,groups=codis.io,resources=codiscoordinators,verbs=create;update,versions=v1alpha1,name=codiscoordinator.codis.io,admissionReviewVersions=v1,timeoutSeconds=5
 // +kubebuilder:webhook:path=/validate-codis-io-v1alpha1-codisdashboard,mutating=false,failurePolicy=ignore,sideEffects=None,groups=codis.io,resources=codisdashboards,verbs=create;update,versions=v1alpha1,name=codisdashboard.codis.io,admissionReviewVersions=v1,timeoutSeconds=5
 // +kubebuilder:webhook:path=/validate-codis-io-v1alpha1-codisgroup,mutating=false,failurePolicy=ignore,sideEffects=None,groups=codis.io,resources=codisgroups,verbs=create;update,versions=v1alpha1,name=codisgroup.codis.io,admissionReviewVersions=v1,timeoutSeconds=5
 // +kubebuilder:webhook:path=/validate-codis-io-v1alpha1-codisproxy,mutating=false,failurePolicy=ignore,sideEffects=None,groups=codis.io,resources=codisproxies,verbs=create;update,versions=v1alpha1,name=codisproxy.codis.io,admissionReviewVersions=v1,timeoutSeconds=5
@@ -32,6 +33,12 @@ func Setup(mgr ctrl.Manager) error {
 	reader := mgr.GetClient()
 	err := register(mgr, &v1alpha1.CodisCluster{}, func(ctx context.Context, c *v1alpha1.CodisCluster) (errs, error) {
 		return validateCluster(ctx, reader, c)
+	})
+	if err != nil {
+		return err
+	}
+	err = register(mgr, &v1alpha1.CodisCoordinator{}, func(_ context.Context, c *v1alpha1.CodisCoordinator) (errs, error) {
+		return validateCoordinator(&c.Spec.CodisCoordinatorTemplate, field.NewPath("spec")), nil
 	})
 	if err != nil {
 		return err

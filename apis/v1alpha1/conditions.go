@@ -57,6 +57,24 @@ const (
 
 	// ReasonCoordinatorMissing: the coordinator that is referred to does not exist or is not ready.
 	ReasonCoordinatorMissing = "CoordinatorMissing"
+	// ReasonQuorumLost: too few members of the coordinator answer for it to store anything.
+	ReasonQuorumLost = "QuorumLost"
+	// ReasonMemberUnhealthy: a member of the coordinator does not answer or lags behind.
+	ReasonMemberUnhealthy = "MemberUnhealthy"
+	// ReasonMemberForeign: the coordinator has a member that the operator did not add.
+	ReasonMemberForeign = "MemberForeign"
+	// ReasonMemberAdded: a member was added to the coordinator.
+	ReasonMemberAdded = "MemberAdded"
+	// ReasonMemberRemoved: a member was taken out of the coordinator.
+	ReasonMemberRemoved = "MemberRemoved"
+	// ReasonOutOfSpace: the coordinator has raised its alarm about space.
+	ReasonOutOfSpace = "OutOfSpace"
+	// ReasonLoginRefused: the coordinator does not take the login of the Secret.
+	ReasonLoginRefused = "LoginRefused"
+	// ReasonEndpointUnreachable: an endpoint of the coordinator does not answer.
+	ReasonEndpointUnreachable = "EndpointUnreachable"
+	// ReasonAPIMissing: the coordinator lacks the API that Codis speaks.
+	ReasonAPIMissing = "APIMissing"
 	// ReasonDashboardMissing: the dashboard that is referred to does not exist.
 	ReasonDashboardMissing = "DashboardMissing"
 	// ReasonDashboardUnreachable: the dashboard does not answer.

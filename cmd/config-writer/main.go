@@ -7,12 +7,15 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/codis-io/codis-operator/internal/config"
+	"github.com/codis-io/codis-operator/internal/naming"
 )
 
 // secrets collects --secret=setting=file.
@@ -32,19 +35,21 @@ func (s secrets) Set(value string) error {
 }
 
 func main() {
-	files := secrets{}
+	files, logins := secrets{}, secrets{}
 	format := flag.String("format", "", "Format of the file: toml or redis.")
 	template := flag.String("template", "", "File to start from.")
 	out := flag.String("out", "", "File to write.")
 	flag.Var(files, "secret", "setting=file whose content is the value of the setting; may be repeated.")
+	flag.Var(logins, "login", "setting=directory whose files username (root if missing) and password are its value, "+
+		"as username:password; may be repeated.")
 	flag.Parse()
-	if err := write(config.Format(*format), *template, *out, files); err != nil {
+	if err := write(config.Format(*format), *template, *out, files, logins); err != nil {
 		fmt.Fprintln(os.Stderr, "config-writer:", err)
 		os.Exit(1)
 	}
 }
 
-func write(format config.Format, template, out string, files secrets) error {
+func write(format config.Format, template, out string, files, logins secrets) error {
 	text, err := os.ReadFile(template) //nolint:gosec // The operator chose the path.
 	if err != nil {
 		return err
@@ -57,9 +62,36 @@ func write(format config.Format, template, out string, files secrets) error {
 		}
 		settings[setting] = strings.TrimRight(string(value), "\r\n")
 	}
+	for setting, dir := range logins {
+		login, err := readLogin(dir)
+		if err != nil {
+			return fmt.Errorf("%s: %w", setting, err)
+		}
+		settings[setting] = login
+	}
 	result, err := config.WithSettings(format, string(text), settings)
 	if err != nil {
 		return err
 	}
 	return os.WriteFile(out, []byte(result), 0o600) //nolint:gosec // The operator chose the path.
+}
+
+// readLogin joins a user name and a password. A colon would end the user name.
+func readLogin(dir string) (string, error) {
+	user := "root"
+	name, err := os.ReadFile(filepath.Join(dir, naming.UsernameKey)) //nolint:gosec // The operator chose the path.
+	switch {
+	case err == nil:
+		user = strings.TrimRight(string(name), "\r\n")
+	case !errors.Is(err, os.ErrNotExist):
+		return "", err
+	}
+	if user == "" || strings.Contains(user, ":") {
+		return "", fmt.Errorf("the user name is empty or has a colon")
+	}
+	password, err := os.ReadFile(filepath.Join(dir, naming.PasswordKey)) //nolint:gosec // The operator chose the path.
+	if err != nil {
+		return "", err
+	}
+	return user + ":" + strings.TrimRight(string(password), "\r\n"), nil
 }

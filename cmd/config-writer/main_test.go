@@ -4,6 +4,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,7 +27,7 @@ func file(t *testing.T, name, content string) string {
 func TestWriteJoinsTemplateAndPasswords(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "redis.conf")
 	password := file(t, "password", "s3cret\n")
-	err := write(config.Redis, file(t, "template", "port 6379\n"), out, secrets{"requirepass": password, "masterauth": password})
+	err := write(config.Redis, file(t, "template", "port 6379\n"), out, secrets{"requirepass": password, "masterauth": password}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +61,7 @@ func TestWriteLeavesNoFileBehindWhenItCannot(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "dashboard.toml")
-			err := write(config.TOML, tt.template, out, tt.files)
+			err := write(config.TOML, tt.template, out, tt.files, nil)
 			if err == nil {
 				t.Fatal("it succeeded")
 			}
@@ -84,5 +85,36 @@ func TestSecretsAreSettingAndFile(t *testing.T) {
 	}
 	if err := s.Set("product_auth"); err == nil {
 		t.Error("a setting without file was taken")
+	}
+}
+
+func TestALoginIsUserAndPassword(t *testing.T) {
+	tests := map[string]struct {
+		files map[string]string
+		want  string
+	}{
+		"both":                     {map[string]string{"username": "codis\n", "password": "s3cret\n"}, "codis:s3cret"},
+		"root unless named":        {map[string]string{"password": "s3cret"}, "root:s3cret"},
+		"a password is needed":     {map[string]string{"username": "codis"}, ""},
+		"a user name has no colon": {map[string]string{"username": "a:b", "password": "s3cret"}, ""},
+		"nor is it empty":          {map[string]string{"username": "", "password": "s3cret"}, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			for file, content := range tt.files {
+				if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			out := filepath.Join(t.TempDir(), "dashboard.toml")
+			err := write(config.TOML, file(t, "template", ""), out, nil, secrets{"coordinator_auth": dir})
+			if (err == nil) != (tt.want != "") {
+				t.Fatalf("got %v", err)
+			}
+			if got, _ := os.ReadFile(out); tt.want != "" && string(got) != fmt.Sprintf("coordinator_auth = %q\n", tt.want) {
+				t.Errorf("got %s", got)
+			}
+		})
 	}
 }

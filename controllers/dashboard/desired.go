@@ -60,19 +60,19 @@ func service(d *v1alpha1.CodisDashboard) *corev1.Service {
 	}
 }
 
-func configText(d *v1alpha1.CodisDashboard) string {
-	return config.Dashboard(product.Name(d), storeDir, naming.PortDashboard, d.Spec.Migration)
+func configText(d *v1alpha1.CodisDashboard, kept store) string {
+	return config.Dashboard(product.Name(d), kept.Store, naming.PortDashboard, d.Spec.Migration)
 }
 
-func configMap(d *v1alpha1.CodisDashboard) *corev1.ConfigMap {
-	return &corev1.ConfigMap{ObjectMeta: dashboardMeta(d), Data: map[string]string{confFile: configText(d)}}
+func configMap(d *v1alpha1.CodisDashboard, kept store) *corev1.ConfigMap {
+	return &corev1.ConfigMap{ObjectMeta: dashboardMeta(d), Data: map[string]string{confFile: configText(d, kept)}}
 }
 
 // statefulSet runs the one dashboard. A StatefulSet never runs two pods of one
 // name, so the lock that a killed dashboard leaves behind is nobody's and is
 // removed at start; two dashboards at once would each believe to be the only one.
 func statefulSet(
-	d *v1alpha1.CodisDashboard, storage *v1alpha1.Storage, domain naming.Domain,
+	d *v1alpha1.CodisDashboard, kept store, domain naming.Domain,
 	images podtemplate.Images, live *appsv1.StatefulSet,
 ) (*appsv1.StatefulSet, error) {
 	pod := podtemplate.Pod{
@@ -95,12 +95,15 @@ func statefulSet(
 			WorkingDir:     storeDir,
 		},
 		Config: &podtemplate.ConfigFile{
-			Name: confFile, Format: string(config.TOML), ConfigMap: naming.Dashboard(d.Name), Text: configText(d),
+			Name: confFile, Format: string(config.TOML), ConfigMap: naming.Dashboard(d.Name), Text: configText(d, kept),
 			Secrets: map[string]string{"product_auth": product.AuthSecret(d)},
 		},
 		GracePeriodSeconds: 10,
 	}
-	if storage == nil {
+	if kept.login != "" {
+		pod.Config.Logins = map[string]string{"coordinator_auth": kept.login}
+	}
+	if kept.storage == nil {
 		pod.Volumes = []corev1.Volume{podtemplate.EmptyDir(storeVolume)}
 	}
 	template, err := podtemplate.Template(pod, podtemplate.LiveOf(live))
@@ -114,10 +117,10 @@ func statefulSet(
 			ServiceName:          naming.Dashboard(d.Name),
 			Selector:             &metav1.LabelSelector{MatchLabels: naming.Selector(naming.ComponentDashboard, d.Name)},
 			Template:             template,
-			VolumeClaimTemplates: podtemplate.Claims(storeVolume, storage),
+			VolumeClaimTemplates: podtemplate.Claims(storeVolume, kept.storage),
 			RevisionHistoryLimit: new(int32(3)),
 
-			PersistentVolumeClaimRetentionPolicy: podtemplate.Retention(storage),
+			PersistentVolumeClaimRetentionPolicy: podtemplate.Retention(kept.storage),
 		},
 	}, nil
 }

@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/config"
 	"github.com/codis-io/codis-operator/internal/naming"
 	"github.com/codis-io/codis-operator/internal/podtemplate"
 )
@@ -33,7 +34,8 @@ func example() *v1alpha1.CodisDashboard {
 
 func workload(t *testing.T, storage *v1alpha1.Storage) *appsv1.StatefulSet {
 	t.Helper()
-	set, err := statefulSet(example(), storage, domain, images, nil)
+	kept := store{Store: config.Store{Name: "filesystem", Addr: storeDir}, storage: storage}
+	set, err := statefulSet(example(), kept, domain, images, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -53,7 +54,7 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups=apps,resources=statefulsets,verbs=get;list;watch;create;patch
 // +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=services;configmaps,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;delete
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;create
 // +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=get;list;watch;create;patch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
@@ -93,7 +94,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	step := func(f func(context.Context, *state) (time.Duration, error)) reconcile.Step {
 		return func(ctx context.Context) (time.Duration, error) { return f(ctx, s) }
 	}
-	result, err := reconcile.Run(ctx, step(r.observe), step(r.applyObjects), step(r.assignSlots), step(r.moveSlots))
+	result, err := reconcile.Run(ctx, step(r.observe), step(r.applyObjects), step(r.startAgain), step(r.assignSlots),
+		step(r.moveSlots))
 	if !s.observed {
 		return reconcile.Done(result, err) // What could not be looked at is not reported as absent.
 	}
@@ -114,12 +116,14 @@ func (r *Reconciler) applyObjects(ctx context.Context, s *state) (time.Duration,
 	if s.coordinator == nil || s.blocked.Present() {
 		return 0, nil
 	}
-	set, err := statefulSet(s.dashboard, s.coordinator.Spec.Storage, r.Domain, r.Images, s.live)
+	set, err := statefulSet(s.dashboard, s.store, r.Domain, r.Images, s.live)
 	if err != nil {
 		s.blocked = product.InvalidSpec(err)
 		return 0, nil
 	}
-	objects := []client.Object{service(s.dashboard), configMap(s.dashboard), networkPolicy(s.dashboard, r.Namespace), set}
+	objects := []client.Object{
+		service(s.dashboard), configMap(s.dashboard, s.store), networkPolicy(s.dashboard, r.Namespace), set,
+	}
 	if s.dashboard.Spec.FE != nil {
 		list, err := feConfigMap(s.dashboard, r.Domain)
 		if err != nil {
@@ -134,6 +138,19 @@ func (r *Reconciler) applyObjects(ctx context.Context, s *state) (time.Duration,
 	}
 	s.applied = apply.Applier{Client: r.Client, Reader: r.Reader}.Objects(ctx, s.dashboard, objects...)
 	return 0, errors.Join(reconcile.Unexpected(s.applied), r.removeFE(ctx, s))
+}
+
+// startAgain spares a dashboard the pause before its next start once its store is
+// back. Nothing runs in the pod that goes.
+func (r *Reconciler) startAgain(ctx context.Context, s *state) (time.Duration, error) {
+	if s.coordinator == nil || !gaveUp(s.pod, s.coordinator) {
+		return 0, nil
+	}
+	err := r.Client.Delete(ctx, s.pod, client.Preconditions{UID: &s.pod.UID, ResourceVersion: &s.pod.ResourceVersion})
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return 0, fmt.Errorf("start the dashboard again: %w", err)
+	}
+	return reconcile.Soon, nil
 }
 
 // removeFE deletes the web page when it is no longer asked for.

@@ -35,6 +35,8 @@ type state struct {
 
 	// coordinator that keeps the topology; nil while it cannot be used.
 	coordinator *v1alpha1.CodisCoordinator
+	// store that the coordinator stands for.
+	store store
 	// blocked is why no pod can be made; nil if it can.
 	blocked *product.Problem
 	// problem is why the dashboard cannot be asked; nil if it can.
@@ -138,6 +140,7 @@ func (r *Reconciler) observeCoordinator(ctx context.Context, s *state) error {
 		return fmt.Errorf("get coordinator: %w", err)
 	}
 	s.coordinator = coordinator
+	s.store, s.blocked = storeOf(coordinator, s.live != nil)
 	return nil
 }
 

@@ -65,17 +65,25 @@ func validPassword(value string) error {
 	return nil
 }
 
+// Store is where a dashboard keeps the topology.
+type Store struct {
+	// Name that Codis gives its kind: filesystem, etcd or zookeeper.
+	Name string
+	// Addr is a directory, or addresses separated by commas.
+	Addr string
+}
+
 // migrationTimeout in seconds is how long a step of a move may wait for a server
 // that hangs. The dashboard refuses to promote meanwhile, so that it bounds how
 // soon a failover may begin; Codis's own default is 30 s.
 const migrationTimeout = 5
 
-// Dashboard renders dashboard.toml of a product, without product_auth. The
-// topology is kept in directory.
-func Dashboard(product, directory string, port int, migration *v1alpha1.Migration) string {
+// Dashboard renders dashboard.toml of a product, without product_auth and the
+// login of the store.
+func Dashboard(product string, store Store, port int, migration *v1alpha1.Migration) string {
 	settings := map[string]string{
-		"coordinator_name":  strconv.Quote("filesystem"),
-		"coordinator_addr":  strconv.Quote(directory),
+		"coordinator_name":  strconv.Quote(store.Name),
+		"coordinator_addr":  strconv.Quote(store.Addr),
 		"product_name":      strconv.Quote(product),
 		"admin_addr":        strconv.Quote("0.0.0.0:" + strconv.Itoa(port)),
 		"migration_timeout": strconv.Quote(strconv.Itoa(migrationTimeout) + "s"),

@@ -36,7 +36,20 @@ func golden(t *testing.T, name, got string) {
 }
 
 func TestFilesAsTheyAreRendered(t *testing.T) {
-	golden(t, "dashboard.golden.toml", Dashboard("ns.d", "/var/lib/codis", 18080, nil))
+	golden(t, "dashboard.golden.toml", Dashboard("ns.d", Store{Name: "filesystem", Addr: "/var/lib/codis"}, 18080, nil))
+	golden(t, "etcd-founder.golden.yaml", Etcd(EtcdMember{
+		Name: "c-coordinator-0", Directory: "/var/lib/etcd/a1", Token: "ns/c", Founds: true,
+		PeerURL: "http://c-coordinator-0:2380", ClientURL: "http://c-coordinator-0:2379",
+	}))
+	golden(t, "etcd-joining.golden.yaml", Etcd(EtcdMember{
+		Name: "c-coordinator-1", Directory: "/var/lib/etcd/b2", Token: "ns/c",
+		PeerURL: "http://c-coordinator-1:2380", ClientURL: "http://c-coordinator-1:2379",
+		Peers: map[string]string{"c-coordinator-0": "http://c-coordinator-0:2380"},
+	}))
+	golden(t, "etcd-joined.golden.yaml", Etcd(EtcdMember{
+		Name: "c-coordinator-1", Directory: "/var/lib/etcd/b2", Token: "ns/c",
+		PeerURL: "http://c-coordinator-1:2380", ClientURL: "http://c-coordinator-1:2379",
+	}))
 	golden(t, "proxy.golden.toml", Proxy("ns.d", 11080, 19000, nil))
 	golden(t, "server-memory.golden.conf", Server("/data", 6379, false, resource.Quantity{}, nil))
 	golden(t, "server-volume.golden.conf", Server("/data", 6379, true, resource.MustParse("4Gi"), nil))
@@ -182,7 +195,7 @@ func FuzzWithSettings(f *testing.F) {
 
 func TestMigrationSettings(t *testing.T) {
 	bytes := resource.MustParse("16Mi")
-	got := settings(t, Dashboard("p", "/d", 1, &v1alpha1.Migration{
+	got := settings(t, Dashboard("p", Store{Name: "filesystem", Addr: "/d"}, 1, &v1alpha1.Migration{
 		ParallelSlots: new(int32(7)), MaxBulks: new(int32(8)), MaxBytes: &bytes, NumKeys: new(int32(9)), TimeoutSeconds: new(int32(10)),
 	}), " = ")
 	want := map[string]string{
@@ -194,7 +207,7 @@ func TestMigrationSettings(t *testing.T) {
 			t.Errorf("%s is %s, want %s", name, got[name], value)
 		}
 	}
-	none := settings(t, Dashboard("p", "/d", 1, &v1alpha1.Migration{}), " = ")
+	none := settings(t, Dashboard("p", Store{Name: "filesystem", Addr: "/d"}, 1, &v1alpha1.Migration{}), " = ")
 	if len(none) != 5 || none["migration_timeout"] != `"5s"` {
 		t.Errorf("without settings: %v", none)
 	}

@@ -24,10 +24,11 @@ const Operator = "codis-operator"
 
 // Components.
 const (
-	ComponentDashboard = "dashboard"
-	ComponentFE        = "fe"
-	ComponentServer    = "server"
-	ComponentProxy     = "proxy"
+	ComponentCoordinator = "coordinator"
+	ComponentDashboard   = "dashboard"
+	ComponentFE          = "fe"
+	ComponentServer      = "server"
+	ComponentProxy       = "proxy"
 )
 
 // Ports of the Codis processes (reference §1.5).
@@ -39,14 +40,32 @@ const (
 	PortFE         = 8080
 )
 
+// Ports of an etcd.
+const (
+	PortEtcd     = 2379
+	PortEtcdPeer = 2380
+)
+
 // PasswordKey is the key of every password in its Secret.
 const PasswordKey = "password"
+
+// UsernameKey is the key of a user name beside a password.
+const UsernameKey = "username"
 
 // Dashboard names the StatefulSet and the Service of a dashboard.
 func Dashboard(dashboard string) string { return dashboard + "-dashboard" }
 
 // DashboardPod names the only pod of a dashboard.
 func DashboardPod(dashboard string) string { return Dashboard(dashboard) + "-0" }
+
+// Coordinator names the StatefulSet and the Service of a coordinator that the
+// operator runs.
+func Coordinator(coordinator string) string { return coordinator + "-coordinator" }
+
+// CoordinatorPod names a pod of a coordinator.
+func CoordinatorPod(coordinator string, ordinal int) string {
+	return Coordinator(coordinator) + "-" + strconv.Itoa(ordinal)
+}
 
 // FE names the Deployment and the Service of a dashboard's web page.
 func FE(dashboard string) string { return dashboard + "-fe" }
@@ -93,6 +112,11 @@ func (d Domain) DashboardAddr(namespace, dashboard string) string {
 	return d.pod(namespace, Dashboard(dashboard), DashboardPod(dashboard), PortDashboard)
 }
 
+// CoordinatorAddr is the address of a member of a coordinator.
+func (d Domain) CoordinatorAddr(namespace, coordinator string, ordinal, port int) string {
+	return d.pod(namespace, Coordinator(coordinator), CoordinatorPod(coordinator, ordinal), port)
+}
+
 // ProxyService is the address that clients use.
 func (d Domain) ProxyService(namespace, proxy string) string {
 	return net.JoinHostPort(Proxy(proxy)+"."+namespace+".svc."+string(d), strconv.Itoa(PortProxy))
@@ -111,10 +135,13 @@ func Selector(component, instance string) map[string]string {
 	}
 }
 
-// Labels returns the labels of an object of a component that works for a dashboard.
+// Labels returns the labels of an object of a component that works for a
+// dashboard, or for any number of them if none is named.
 func Labels(component, instance, dashboard string) map[string]string {
 	labels := Selector(component, instance)
 	labels[v1alpha1.LabelManagedBy] = Operator
-	labels[v1alpha1.LabelDashboard] = dashboard
+	if dashboard != "" {
+		labels[v1alpha1.LabelDashboard] = dashboard
+	}
 	return labels
 }

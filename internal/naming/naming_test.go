@@ -15,38 +15,46 @@ import (
 func TestNamesNeverChange(t *testing.T) {
 	domain := Domain("cluster.local")
 	got := map[string]string{
-		"application":          Application,
-		"operator":             Operator,
-		"password key":         PasswordKey,
-		"dashboard":            Dashboard("d"),
-		"dashboard pod":        DashboardPod("d"),
-		"web page":             FE("d"),
-		"auth":                 Auth("d"),
-		"product":              Product("ns", "d"),
-		"proxy":                Proxy("p"),
-		"group":                Group("g"),
-		"member":               Member("g", 3),
-		"group of a cluster":   ClusterGroup("c", 12),
-		"address of member":    domain.MemberAddr("ns", "g", "g-3"),
-		"address of dashboard": domain.DashboardAddr("ns", "d"),
-		"address for clients":  domain.ProxyService("ns", "p"),
+		"application":              Application,
+		"operator":                 Operator,
+		"password key":             PasswordKey,
+		"user name key":            UsernameKey,
+		"coordinator":              Coordinator("c"),
+		"coordinator pod":          CoordinatorPod("c", 2),
+		"dashboard":                Dashboard("d"),
+		"dashboard pod":            DashboardPod("d"),
+		"web page":                 FE("d"),
+		"auth":                     Auth("d"),
+		"product":                  Product("ns", "d"),
+		"proxy":                    Proxy("p"),
+		"group":                    Group("g"),
+		"member":                   Member("g", 3),
+		"group of a cluster":       ClusterGroup("c", 12),
+		"address of member":        domain.MemberAddr("ns", "g", "g-3"),
+		"address of dashboard":     domain.DashboardAddr("ns", "d"),
+		"address for clients":      domain.ProxyService("ns", "p"),
+		"address of a coordinator": domain.CoordinatorAddr("ns", "c", 2, PortEtcd),
 	}
 	want := map[string]string{
-		"application":          "codis",
-		"operator":             "codis-operator",
-		"password key":         "password",
-		"dashboard":            "d-dashboard",
-		"dashboard pod":        "d-dashboard-0",
-		"web page":             "d-fe",
-		"auth":                 "d-auth",
-		"product":              "ns.d",
-		"proxy":                "p-proxy",
-		"group":                "g",
-		"member":               "g-3",
-		"group of a cluster":   "c-12",
-		"address of member":    "g-3.g.ns.svc.cluster.local:6379",
-		"address of dashboard": "d-dashboard-0.d-dashboard.ns.svc.cluster.local:18080",
-		"address for clients":  "p-proxy.ns.svc.cluster.local:19000",
+		"application":              "codis",
+		"operator":                 "codis-operator",
+		"password key":             "password",
+		"user name key":            "username",
+		"coordinator":              "c-coordinator",
+		"coordinator pod":          "c-coordinator-2",
+		"dashboard":                "d-dashboard",
+		"dashboard pod":            "d-dashboard-0",
+		"web page":                 "d-fe",
+		"auth":                     "d-auth",
+		"product":                  "ns.d",
+		"proxy":                    "p-proxy",
+		"group":                    "g",
+		"member":                   "g-3",
+		"group of a cluster":       "c-12",
+		"address of member":        "g-3.g.ns.svc.cluster.local:6379",
+		"address of dashboard":     "d-dashboard-0.d-dashboard.ns.svc.cluster.local:18080",
+		"address for clients":      "p-proxy.ns.svc.cluster.local:19000",
+		"address of a coordinator": "c-coordinator-2.c-coordinator.ns.svc.cluster.local:2379",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("DO NOT CHANGE names: %s", diff)
@@ -73,8 +81,12 @@ func TestLabelsNeverChange(t *testing.T) {
 	if diff := cmp.Diff(labels, Labels(ComponentServer, "g", "d")); diff != "" {
 		t.Errorf("DO NOT CHANGE labels: %s", diff)
 	}
-	components := []string{ComponentDashboard, ComponentFE, ComponentServer, ComponentProxy}
-	if diff := cmp.Diff([]string{"dashboard", "fe", "server", "proxy"}, components); diff != "" {
+	delete(labels, "codis.io/dashboard")
+	if diff := cmp.Diff(labels, Labels(ComponentServer, "g", "")); diff != "" {
+		t.Errorf("DO NOT CHANGE labels: %s", diff)
+	}
+	components := []string{ComponentCoordinator, ComponentDashboard, ComponentFE, ComponentServer, ComponentProxy}
+	if diff := cmp.Diff([]string{"coordinator", "dashboard", "fe", "server", "proxy"}, components); diff != "" {
 		t.Errorf("DO NOT CHANGE components: %s", diff)
 	}
 }

@@ -39,7 +39,9 @@ const (
 type Images struct {
 	// Codis is the default image of every component.
 	Codis string
-	// ConfigWriter holds /config-writer.
+	// Etcd is the default image of the members of an etcd.
+	Etcd string
+	// ConfigWriter holds /config-writer and /member-gate: the operator's own.
 	ConfigWriter string
 }
 
@@ -55,6 +57,9 @@ type ConfigFile struct {
 	Text string
 	// Secrets maps a setting to the Secret that holds its value.
 	Secrets map[string]string
+	// Logins maps a setting to the Secret that holds a login: a password and,
+	// unless it is root, a user name.
+	Logins map[string]string
 }
 
 // Pod is what is particular to a pod.
@@ -66,8 +71,13 @@ type Pod struct {
 	// Settings of the user.
 	Settings v1alpha1.Component
 	Images   Images
+	// Image of the main container unless the user chose one; empty for that of Codis.
+	Image string
 	// Container is the main container, without image, resources and security.
 	Container corev1.Container
+	// Gate is an init container that decides whether the main one may start,
+	// without image, resources and security; nil for none.
+	Gate *corev1.Container
 	// Config that the container reads; nil for none.
 	Config *ConfigFile
 	// Volumes that the container mounts.
@@ -130,6 +140,9 @@ func build(p Pod) corev1.PodTemplateSpec {
 	main := p.Container
 	main.Image = p.Settings.Image
 	if main.Image == "" {
+		main.Image = p.Image
+	}
+	if main.Image == "" {
 		main.Image = p.Images.Codis
 	}
 	main.ImagePullPolicy = p.Settings.ImagePullPolicy
@@ -158,10 +171,25 @@ func build(p Pod) corev1.PodTemplateSpec {
 			TopologySpreadConstraints: spread(p.Component, p.Instance),
 		},
 	}
+	if p.Gate != nil {
+		template.Spec.InitContainers = append(template.Spec.InitContainers, own(*p.Gate, p.Images))
+	}
 	if p.Config != nil {
 		addConfig(&template, p)
 	}
 	return template
+}
+
+// own completes an init container that is the operator's own.
+func own(c corev1.Container, images Images) corev1.Container {
+	c.Image = images.ConfigWriter
+	c.ImagePullPolicy = corev1.PullIfNotPresent
+	c.SecurityContext = restricted()
+	c.Resources = corev1.ResourceRequirements{
+		Requests: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("16Mi")},
+		Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("64Mi")},
+	}
+	return c
 }
 
 func restricted() *corev1.SecurityContext {
@@ -218,25 +246,34 @@ func addConfig(template *corev1.PodTemplateSpec, p Pod) {
 			}},
 		}})
 	}
-	spec.InitContainers = append(spec.InitContainers, corev1.Container{
-		Name:            configWriter,
-		Image:           p.Images.ConfigWriter,
-		ImagePullPolicy: corev1.PullIfNotPresent,
-		Command:         []string{"/config-writer"},
-		Args:            args,
-		VolumeMounts:    mounts,
-		SecurityContext: restricted(),
-		Resources: corev1.ResourceRequirements{
-			Requests: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("16Mi")},
-			Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("64Mi")},
-		},
-	})
+	for _, setting := range sortedKeys(p.Config.Logins) {
+		volume := "login-" + strings.ReplaceAll(setting, "_", "-")
+		args = append(args, "--login="+setting+"="+secretsDir+"/"+setting)
+		mounts = append(mounts, corev1.VolumeMount{Name: volume, MountPath: secretsDir + "/" + setting, ReadOnly: true})
+		spec.Volumes = append(spec.Volumes, login(volume, p.Config.Logins[setting]))
+	}
+	spec.InitContainers = append(spec.InitContainers, own(corev1.Container{
+		Name:         configWriter,
+		Command:      []string{"/config-writer"},
+		Args:         args,
+		VolumeMounts: mounts,
+	}, p.Images))
 	spec.Containers[0].VolumeMounts = append(spec.Containers[0].VolumeMounts,
 		corev1.VolumeMount{Name: configVolume, MountPath: ConfigDir})
 	hash, err := apply.Hash(p.Config.Text)
 	if err == nil { // A string always has a JSON form.
 		template.Annotations[v1alpha1.AnnotationConfig] = hash
 	}
+}
+
+// login mounts the keys of a login. They are optional to kubelet, since the user
+// name is; the config writer tells of a password that is missing.
+func login(volume, secret string) corev1.Volume {
+	return corev1.Volume{Name: volume, VolumeSource: corev1.VolumeSource{
+		Secret: &corev1.SecretVolumeSource{SecretName: secret, Optional: new(true), Items: []corev1.KeyToPath{
+			{Key: naming.UsernameKey, Path: naming.UsernameKey}, {Key: naming.PasswordKey, Path: naming.PasswordKey},
+		}},
+	}}
 }
 
 // merge puts the user's settings over the template.

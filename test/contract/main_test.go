@@ -17,6 +17,8 @@ var release struct {
 	dir     string
 	real    bool
 	vanilla string
+	// etcd is the program; ZooKeeper is the classes of Debian's package.
+	etcd string
 }
 
 // concurrency is how many tests run at once unless -parallel says otherwise. The tests wait far more than they
@@ -35,6 +37,17 @@ func run(m *testing.M) int {
 		return 1
 	}
 	release.vanilla = vanilla
+	servers, err := os.MkdirTemp("", "coordinators")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "contract:", err)
+		return 1
+	}
+	defer os.RemoveAll(servers)
+	release.etcd = filepath.Join(servers, "etcd")
+	if out, err := exec.Command("../../hack/etcd.sh", servers).CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "contract: etcd.sh: %v\n%s", err, out)
+		return 1
+	}
 	if dir := os.Getenv("CODIS_RELEASE"); dir != "" {
 		release.dir, release.real = dir, true
 	} else {

@@ -65,6 +65,11 @@ metadata: {name: stored}
 spec: {storage: {size: 1Gi}}
 ---
 apiVersion: codis.io/v1alpha1
+kind: CodisCoordinator
+metadata: {name: elsewhere}
+spec: {type: External, external: {kind: Etcd, endpoints: ["127.0.0.1:1"]}, authSecretRef: {name: s}}
+---
+apiVersion: codis.io/v1alpha1
 kind: CodisDashboard
 metadata: {name: plain}
 spec: {coordinatorRef: {name: none}}
@@ -104,6 +109,10 @@ func badChanges() map[string]badChange {
 		"a cluster's groups on smaller volumes": {"CodisCluster", "c", "{groups: {storage: {size: 500Mi}}}", `CodisCluster.codis.io "c" is invalid: spec.groups.storage: Invalid value: storage is immutable for now: create a new group instead`},
 		"a cluster's product name":              {"CodisCluster", "c", "{dashboard: {productName: x}}", `CodisCluster.codis.io "c" is invalid: spec.dashboard: Invalid value: productName is immutable: every server, proxy and stored key carries it; create a new dashboard instead`},
 		"a volume for a coordinator":            {"CodisCoordinator", "plain", "{storage: {size: 1Gi}}", `CodisCoordinator.codis.io "plain" is invalid: spec: Invalid value: storage cannot be added or removed later: create a new coordinator and cluster`},
+		"an etcd instead of a directory":        {"CodisCoordinator", "stored", "{type: Etcd}", `CodisCoordinator.codis.io "stored" is invalid: spec.type: Invalid value: "Etcd": type is immutable, since the topology would be left behind: create a new coordinator instead`},
+		"an etcd in a live cluster":             {"CodisCluster", "c", "{coordinator: {type: Etcd, storage: {size: 1Gi}}}", `CodisCluster.codis.io "c" is invalid: [spec.coordinator: Invalid value: storage cannot be added or removed later: create a new coordinator and cluster, spec.coordinator.type: Invalid value: "Etcd": type is immutable, since the topology would be left behind: create a new coordinator instead]`},
+		"another kind of external store":        {"CodisCoordinator", "elsewhere", "{external: {kind: ZooKeeper}}", `CodisCoordinator.codis.io "elsewhere" is invalid: spec.external.kind: Invalid value: "ZooKeeper": external.kind is immutable, since the topology would be left behind: create a new coordinator instead`},
+		"a coordinator without its login":       {"CodisCoordinator", "elsewhere", "{authSecretRef: null}", `CodisCoordinator.codis.io "elsewhere" is invalid: spec: Invalid value: authSecretRef cannot be added or removed later: create a new coordinator and cluster`},
 		"a larger volume for a coordinator":     {"CodisCoordinator", "stored", "{storage: {size: 2Gi}}", `CodisCoordinator.codis.io "stored" is invalid: spec.storage: Invalid value: storage is immutable: create a new coordinator instead`},
 		"no volume for a coordinator":           {"CodisCoordinator", "stored", "{storage: null}", `CodisCoordinator.codis.io "stored" is invalid: spec: Invalid value: storage cannot be added or removed later: create a new coordinator and cluster`},
 		"a product name":                        {"CodisDashboard", "plain", "{productName: x}", `CodisDashboard.codis.io "plain" is invalid: spec: Invalid value: productName is immutable: every server, proxy and stored key carries it; create a new dashboard instead`},

@@ -15,7 +15,7 @@ func TestGoodObjectsAreTaken(t *testing.T) {
 	namespace := newNamespace(t)
 	good := parse(t, namespace, everything)
 	for _, name := range []string{
-		"sample-1.yml", "components/1-coordinator.yml", "components/2-dashboard.yml",
+		"sample-1.yml", "sample-2.yml", "components/1-coordinator.yml", "components/2-dashboard.yml",
 		"components/3-groups.yml", "components/4-proxy.yml",
 	} {
 		good = append(good, file(t, namespace, "examples/"+name)...)
@@ -29,7 +29,8 @@ func TestGoodObjectsAreTaken(t *testing.T) {
 	}
 }
 
-// everything is a cluster with all that can be set.
+// everything is a cluster with all that can be set, and coordinators of the
+// other types.
 const everything = `
 apiVersion: codis.io/v1alpha1
 kind: CodisCluster
@@ -65,4 +66,24 @@ spec:
     config: {proxy_max_clients: "10000", backend_ping_period: 5s}
     rollout: {maxSurge: 25%, maxUnavailable: 1}
     pod: {env: [{name: TZ, value: UTC}], priorityClassName: high, imagePullSecrets: [{name: pull}]}
+---
+apiVersion: codis.io/v1alpha1
+kind: CodisCoordinator
+metadata: {name: kept}
+spec:
+  type: Etcd
+  replicas: 5
+  storage: {size: 2Gi, storageClassName: ssd}
+  image: registry.example.com/etcd:3.5
+  imagePullPolicy: Always
+  resources: {requests: {cpu: 100m, memory: 256Mi}}
+  pod: {nodeSelector: {dedicated: codis}}
+---
+apiVersion: codis.io/v1alpha1
+kind: CodisCoordinator
+metadata: {name: elsewhere}
+spec:
+  type: External
+  authSecretRef: {name: zk-auth}
+  external: {kind: ZooKeeper, endpoints: ["zk-0.example.com:2181", "10.0.0.2:2181"]}
 `

@@ -20,6 +20,8 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -36,6 +38,7 @@ import (
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/controllers/cluster"
+	"github.com/codis-io/codis-operator/controllers/coordinator"
 	"github.com/codis-io/codis-operator/controllers/dashboard"
 	"github.com/codis-io/codis-operator/controllers/group"
 	"github.com/codis-io/codis-operator/controllers/proxy"
@@ -48,7 +51,9 @@ const (
 	domain    = naming.Domain("cluster.local")
 )
 
-var images = podtemplate.Images{Codis: "codis:installed", ConfigWriter: "codis-operator:installed"}
+var images = podtemplate.Images{
+	Codis: "codis:installed", Etcd: "etcd:installed", ConfigWriter: "codis-operator:installed",
+}
 
 // reconciler is one of the real ones.
 type reconciler interface {
@@ -69,6 +74,9 @@ func render(t *testing.T, files []string) []byte {
 		reconciler
 	}{
 		{"CodisCluster", &cluster.Reconciler{Client: c, Reader: c, Recorder: recorder}},
+		{"CodisCoordinator", serving{c, &coordinator.Reconciler{
+			Client: c, Reader: c, Recorder: recorder, Images: images, Domain: domain,
+		}}},
 		{"CodisDashboard", &dashboard.Reconciler{
 			Client: c, Reader: c, Recorder: recorder, Images: images, Domain: domain, Clock: clock.RealClock{},
 		}},
@@ -90,6 +98,33 @@ func render(t *testing.T, files []string) []byte {
 	return dump(t, c)
 }
 
+// serving looks at a coordinator, and then has it as if its members had answered.
+type serving struct {
+	client.Client
+
+	reconciler
+}
+
+// Reconcile implements reconciler.
+func (s serving) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	result, err := s.reconciler.Reconcile(ctx, req)
+	if err != nil {
+		return result, err
+	}
+	c := &v1alpha1.CodisCoordinator{}
+	if err := s.Get(ctx, req.NamespacedName, c); err != nil || c.Spec.Type != v1alpha1.CoordinatorEtcd {
+		return result, err
+	}
+	meta.SetStatusCondition(&c.Status.Conditions, metav1.Condition{
+		Type: v1alpha1.ConditionAvailable, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady,
+	})
+	for ordinal := range *c.Spec.Replicas {
+		c.Status.Endpoints = append(c.Status.Endpoints,
+			domain.CoordinatorAddr(c.Namespace, c.Name, int(ordinal), naming.PortEtcd))
+	}
+	return result, s.Status().Update(ctx, c)
+}
+
 func apiServer(t *testing.T) client.Client {
 	t.Helper()
 	scheme := runtime.NewScheme()
@@ -100,7 +135,7 @@ func apiServer(t *testing.T) client.Client {
 		// The one built from schemas stumbles over NetworkPolicies.
 		managedfields.NewDeducedTypeConverter(),
 	).WithStatusSubresource(
-		&v1alpha1.CodisCluster{}, &v1alpha1.CodisDashboard{}, &v1alpha1.CodisGroup{}, &v1alpha1.CodisProxy{},
+		&v1alpha1.CodisCluster{}, &v1alpha1.CodisCoordinator{}, &v1alpha1.CodisDashboard{}, &v1alpha1.CodisGroup{}, &v1alpha1.CodisProxy{},
 	).Build()
 }
 

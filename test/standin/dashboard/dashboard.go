@@ -101,7 +101,7 @@ func New(cfg Config) (*Dashboard, error) {
 	}
 	cfg.complete()
 	if cfg.Client == nil {
-		c, err := store.NewClient(cfg.CoordinatorName, cfg.CoordinatorAddr)
+		c, err := store.NewClient(cfg.CoordinatorName, cfg.CoordinatorAddr, cfg.CoordinatorAuth)
 		if err != nil {
 			return nil, err
 		}

@@ -2,12 +2,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package store keeps the state of products: the key layout, and the clients of the coordinators that hold it. The
-// only coordinator of the stand-in is the file system; ZooKeeper and etcd would be other Clients.
+// coordinators are the file system, etcd by its v2 API, and ZooKeeper.
 package store
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"path"
 	"regexp"
@@ -34,16 +33,15 @@ type Client interface {
 // Root is the directory of all products.
 const Root = "/codis3"
 
-// ErrNotModelled is the answer to a coordinator that the stand-in does not have.
-var ErrNotModelled = errors.New("not in the stand-in yet")
-
-// NewClient opens a coordinator by its upstream name.
-func NewClient(name, addr string) (Client, error) {
+// NewClient opens a coordinator by its upstream name. auth is empty or user:password; files need none.
+func NewClient(name, addr, auth string) (Client, error) {
 	switch name {
 	case "filesystem", "fs":
 		return NewFiles(addr)
-	case "zookeeper", "zk", "etcd":
-		return nil, fmt.Errorf("coordinator %s: %w", name, ErrNotModelled)
+	case "etcd":
+		return NewEtcd(addr, auth)
+	case "zookeeper", "zk":
+		return NewZooKeeper(addr, auth)
 	}
 	return nil, fmt.Errorf("invalid coordinator name = %s", name)
 }

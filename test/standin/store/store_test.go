@@ -18,7 +18,7 @@ import (
 
 func open(t *testing.T, root string) store.Product {
 	t.Helper()
-	c, err := store.NewClient("filesystem", root)
+	c, err := store.NewClient("filesystem", root, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,14 +153,24 @@ func TestOperationsDoNotWaitForOtherProcesses(t *testing.T) {
 
 func TestNewClient(t *testing.T) {
 	for _, name := range []string{"zookeeper", "zk", "etcd"} {
-		if _, err := store.NewClient(name, "x"); !errors.Is(err, store.ErrNotModelled) {
-			t.Errorf("%s: got %v", name, err)
+		c, err := store.NewClient(name, "127.0.0.1:1", "")
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if err := c.Close(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := c.Read("/x"); err == nil {
+			t.Errorf("a closed client of %s answers", name)
 		}
 	}
-	if _, err := store.NewClient("consul", "x"); err == nil || errors.Is(err, store.ErrNotModelled) {
-		t.Errorf("consul: got %v", err)
+	if _, err := store.NewClient("consul", "x", ""); err == nil {
+		t.Error("there is no consul")
 	}
-	c, err := store.NewClient("fs", t.TempDir())
+	if _, err := store.NewClient("etcd", "x", "nocolon"); err == nil {
+		t.Error("a password alone is no auth")
+	}
+	c, err := store.NewClient("fs", t.TempDir(), "")
 	if err != nil {
 		t.Fatal(err)
 	}

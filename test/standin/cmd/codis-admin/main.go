@@ -29,7 +29,9 @@ func run(argv []string) error {
 		{Name: "--dashboard-list", Switch: true},
 		{Name: "--product"},
 		{Name: "--zookeeper"},
+		{Name: "--zookeeper-auth"},
 		{Name: "--etcd"},
+		{Name: "--etcd-auth"},
 		{Name: "--filesystem"},
 	}, argv)
 	if err != nil {
@@ -62,9 +64,14 @@ func coordinator(args conf.Args) (store.Client, error) {
 		if err != nil {
 			return nil, err
 		}
-		if given {
-			return store.NewClient(name, addr)
+		if !given {
+			continue
 		}
+		auth, _, err := args.Text("--" + name + "-auth")
+		if err != nil {
+			return nil, err
+		}
+		return store.NewClient(name, addr, auth)
 	}
 	return nil, errors.New("invalid coordinator")
 }

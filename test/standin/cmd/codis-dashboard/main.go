@@ -88,7 +88,7 @@ func configure(args conf.Args, cfg *dashboard.Config) error {
 }
 
 func serve(args conf.Args, cfg dashboard.Config) error {
-	client, err := store.NewClient(cfg.CoordinatorName, cfg.CoordinatorAddr)
+	client, err := store.NewClient(cfg.CoordinatorName, cfg.CoordinatorAddr, cfg.CoordinatorAuth)
 	if err != nil {
 		return err
 	}

@@ -109,7 +109,11 @@ func loader(args conf.Args) (fe.Loader, error) {
 		if !given {
 			continue
 		}
-		c, err := store.NewClient(name, addr)
+		auth, _, err := args.Text("--" + name + "-auth")
+		if err != nil {
+			return nil, err
+		}
+		c, err := store.NewClient(name, addr, auth)
 		return fe.Coordinator(c), err
 	}
 	return nil, errors.New("invalid coordinator")

@@ -125,7 +125,11 @@ func onlineMethod(args conf.Args) (func(p *proxy.Proxy) error, error) {
 		if !given {
 			continue
 		}
-		c, err := store.NewClient(name, root)
+		auth, _, err := args.Text("--" + name + "-auth")
+		if err != nil {
+			return nil, err
+		}
+		c, err := store.NewClient(name, root, auth)
 		if err != nil {
 			return nil, err
 		}

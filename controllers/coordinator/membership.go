@@ -1,0 +1,506 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package coordinator
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/etcd"
+	"github.com/codis-io/codis-operator/internal/seat"
+)
+
+// maxLag is how many entries of the log a member may have to apply yet and
+// still count as healthy: a second or two of a busy ensemble.
+const maxLag = 5000
+
+// place is one ordinal of the StatefulSet: its pod, and what answers there.
+type place struct {
+	ordinal int
+	pod     string
+	peerURL string
+	node    string
+
+	// running tells that the pod exists and is not being deleted, ready that it
+	// passes its probes, outdated that it runs an old template.
+	running, ready, outdated bool
+	// idle tells that kubelet says that no member runs in the pod, now or yet.
+	idle bool
+	// finding is what keeps the pod from starting, by its own word.
+	finding seat.Finding
+	// seat that the live configuration gives the pod; nil for none.
+	seat *seat.Seat
+	// status of the member that answers; nil if none does, which says nothing
+	// about whether one runs.
+	status *etcd.Status
+	// heard is the ensemble as the member last heard of it; it tells also while it
+	// waits for a quorum, which is before it has a status.
+	heard []etcd.Member
+}
+
+// ensemble is everything that a decision about membership is based on.
+type ensemble struct {
+	wanted int
+	// scale is the number of pods that the StatefulSet runs now.
+	scale int
+	// founded tells that the ensemble exists, reachable or not.
+	founded bool
+	places  []place
+	// agreed is the list of members that a quorum stands for; nil while nobody
+	// can give it. What follows from silence alone is decided without it: nothing.
+	agreed []etcd.Member
+	alarms []etcd.Alarm
+}
+
+// verb is an act on the ensemble.
+type verb int
+
+const (
+	// keep: nothing to do.
+	keep verb = iota
+	// wait: something is under way and ends by itself.
+	wait
+	// hold: a person must act, or what is lost must come back.
+	hold
+	// add a learner at a place.
+	add
+	// promote a learner.
+	promote
+	// remove a member.
+	remove
+	// transfer leadership to a member.
+	transfer
+	// replace the pod of a place.
+	replace
+	// relieve the members of an alarm about space.
+	relieve
+)
+
+// decision is the one act that a pass takes.
+type decision struct {
+	verb verb
+	// place that the act is about; nil if it is about none.
+	place *place
+	// id of the member that is removed, promoted or to lead.
+	id etcd.ID
+	// from is the place of the leader that hands over.
+	from *place
+	// reason and message say why, for a condition.
+	reason, message string
+}
+
+// rule looks at an ensemble and says what must be done, or keep.
+type rule func(*ensemble) decision
+
+// rules in order of precedence. Each may rely on those before it: from
+// replaceHalted on a quorum answered, after joining nobody is about to join,
+// after lagging every voter is healthy.
+var rules = []rule{
+	replaceHalted, founding, quorum, foreign, unwritten, joining, emptied, surplus, lagging, alarmed, missing, outdated,
+}
+
+// decide chooses at most one act. It is pure. A member is removed only while
+// those who stay are enough to decide, and only if it is not wanted or its own
+// pod says that its data is gone.
+func decide(e *ensemble) decision {
+	for _, rule := range rules {
+		if d := rule(e); d.verb != keep {
+			return d
+		}
+	}
+	return decision{}
+}
+
+// voters are the members that count for a quorum.
+func (e *ensemble) voters() []etcd.Member {
+	return slices.DeleteFunc(slices.Clone(e.agreed), func(m etcd.Member) bool { return m.Learner })
+}
+
+// majority of n votes.
+func majority(n int) int { return n/2 + 1 }
+
+// placeOf finds the place of a member by the address that it was added with.
+func (e *ensemble) placeOf(m etcd.Member) *place {
+	for i := range e.places {
+		if slices.Contains(m.PeerURLs, e.places[i].peerURL) {
+			return &e.places[i]
+		}
+	}
+	return nil
+}
+
+// leader that most of those who answer follow; 0 for none.
+func (e *ensemble) leader() etcd.ID {
+	votes := map[etcd.ID]int{}
+	for _, p := range e.places {
+		if p.status != nil && p.status.Leader != 0 {
+			votes[p.status.Leader]++
+		}
+	}
+	best := etcd.ID(0)
+	for id, n := range votes {
+		if best == 0 || n > votes[best] || n == votes[best] && id < best {
+			best = id
+		}
+	}
+	return best
+}
+
+// healthy tells whether a member answers in its own name, follows the leader of
+// the others and is not behind.
+func (e *ensemble) healthy(m etcd.Member) bool {
+	p := e.placeOf(m)
+	if p == nil || p.status == nil || p.status.MemberID != m.ID {
+		return false
+	}
+	newest := uint64(0)
+	for _, other := range e.places {
+		if other.status != nil {
+			newest = max(newest, other.status.Applied)
+		}
+	}
+	return p.status.Leader != 0 && p.status.Leader == e.leader() && newest-p.status.Applied <= maxLag
+}
+
+// healthyVoters counts the voters that are healthy, without the given one.
+func (e *ensemble) healthyVoters(without etcd.ID) int {
+	count := 0
+	for _, m := range e.voters() {
+		if m.ID != without && e.healthy(m) {
+			count++
+		}
+	}
+	return count
+}
+
+// replaceHalted lets a pod start anew at once when what halted it is over: it
+// runs an old template, or it was stopped for a seat that has changed since. No
+// member runs in it, so nobody misses it.
+func replaceHalted(e *ensemble) decision {
+	for i := range e.places {
+		p := &e.places[i]
+		if !p.running || !p.idle {
+			continue
+		}
+		if p.outdated || p.reseated() {
+			return decision{verb: replace, place: p, message: p.pod + " starts anew"}
+		}
+	}
+	return decision{}
+}
+
+// reseated tells whether what keeps the pod from starting is settled by the seat
+// that it has now.
+func (p *place) reseated() bool {
+	if p.seat == nil {
+		return false
+	}
+	switch p.finding.Kind {
+	case seat.Vacant:
+		return true
+	case seat.Emptied:
+		return p.finding.ID != p.seat.ID
+	case seat.Inherited:
+		return p.finding.ID == p.seat.ID
+	}
+	return false
+}
+
+// founding waits for the first member, which is alone in the beginning.
+func founding(e *ensemble) decision {
+	if e.founded {
+		return decision{}
+	}
+	return decision{
+		verb: wait, reason: v1alpha1.ReasonProgressing,
+		message: e.places[0].pod + " is being started, to found the ensemble",
+	}
+}
+
+// quorum holds everything that changes the ensemble while too few answer.
+func quorum(e *ensemble) decision {
+	if e.agreed != nil {
+		return decision{}
+	}
+	var answering, silent, gone []string
+	for _, p := range e.places {
+		switch {
+		case p.status != nil:
+			answering = append(answering, p.pod)
+		case p.finding.Kind == seat.Emptied:
+			gone = append(gone, p.pod)
+		case p.seat != nil:
+			silent = append(silent, p.pod)
+		}
+	}
+	message := fmt.Sprintf("too few members answer: %s", list(answering, "none"))
+	if len(silent) > 0 {
+		message += "; silent: " + strings.Join(silent, ", ")
+	}
+	if len(gone) > 0 {
+		message += "; without their data: " + strings.Join(gone, ", ") + ": restore their volumes; if those are lost, " +
+			"delete this CodisCoordinator and its volumes: the dashboard's status has the layout of the slots"
+	}
+	return decision{verb: hold, reason: v1alpha1.ReasonQuorumLost, message: message}
+}
+
+func list(names []string, none string) string {
+	if len(names) == 0 {
+		return none
+	}
+	return strings.Join(names, ", ")
+}
+
+// foreign leaves an ensemble alone that somebody else changed.
+func foreign(e *ensemble) decision {
+	for _, m := range e.agreed {
+		if e.placeOf(m) == nil {
+			return decision{verb: hold, reason: v1alpha1.ReasonMemberForeign, message: fmt.Sprintf(
+				"member %s (%s) was not added by the operator: take it out with etcdctl member remove %s",
+				m.ID, strings.Join(m.PeerURLs, ","), m.ID)}
+		}
+	}
+	return decision{}
+}
+
+// unwritten waits until every member that has joined is written down as one that
+// must find its data, so that none gets a vote, nor counts on others, while its
+// pod could start empty.
+func unwritten(e *ensemble) decision {
+	for _, m := range e.agreed {
+		p := e.placeOf(m)
+		if m.Started() && (p.seat == nil || p.seat.Fresh || p.seat.ID != m.ID.String()) {
+			return decision{verb: wait, place: p, reason: v1alpha1.ReasonProgressing, message: p.pod + " has joined"}
+		}
+	}
+	return decision{}
+}
+
+// joining finishes what was begun: a learner gets its vote once it answers, and
+// goes if it is not wanted any more or lost its data. It has no vote to miss.
+func joining(e *ensemble) decision {
+	for _, m := range e.agreed {
+		if !m.Learner {
+			continue
+		}
+		p := e.placeOf(m)
+		lost := p.finding.Kind == seat.Emptied && p.finding.ID == m.ID.String()
+		switch {
+		case p.ordinal >= e.wanted || lost:
+			return decision{verb: remove, place: p, id: m.ID}
+		case p.status != nil && p.status.MemberID == m.ID:
+			return decision{verb: promote, place: p, id: m.ID}
+		}
+		return decision{verb: wait, place: p, reason: v1alpha1.ReasonProgressing, message: p.pod + " is joining"}
+	}
+	return decision{}
+}
+
+// emptied takes out a voter whose own pod says that its data is gone, so that
+// it can come back under another identity.
+func emptied(e *ensemble) decision {
+	voters := e.voters()
+	for _, m := range voters {
+		p := e.placeOf(m)
+		if p.finding.Kind != seat.Emptied || p.finding.ID != m.ID.String() {
+			continue
+		}
+		if e.healthyVoters(m.ID) < majority(len(voters)) {
+			return decision{verb: hold, place: p, reason: v1alpha1.ReasonQuorumLost, message: fmt.Sprintf(
+				"%s lost its data and waits to be replaced until %d of the others are healthy", p.pod, majority(len(voters)))}
+		}
+		return decision{verb: remove, place: p, id: m.ID}
+	}
+	return decision{}
+}
+
+// surplus takes out the last of more members than are wanted, if all who stay are
+// healthy. A leader hands over first. One that stands in for a wanted one which
+// is missing stays until that has come.
+func surplus(e *ensemble) decision {
+	voters := e.voters()
+	if len(voters) <= e.wanted {
+		return decision{}
+	}
+	last := slices.MaxFunc(voters, func(a, b etcd.Member) int {
+		return cmp.Compare(e.placeOf(a).ordinal, e.placeOf(b).ordinal)
+	})
+	p := e.placeOf(last)
+	stay := len(voters) - 1
+	enough := e.healthyVoters(0) >= majority(len(voters))
+	if e.healthyVoters(last.ID) < stay || !enough {
+		return decision{
+			verb: hold, place: p, reason: v1alpha1.ReasonMemberUnhealthy,
+			message: fmt.Sprintf("%s stays until every other member is healthy", p.pod),
+		}
+	}
+	if e.leader() == last.ID {
+		return e.handOver(p)
+	}
+	return decision{verb: remove, place: p, id: last.ID}
+}
+
+// handOver makes the healthy voter of the lowest ordinal lead instead.
+func (e *ensemble) handOver(from *place) decision {
+	var to *place
+	id := etcd.ID(0)
+	for _, m := range e.voters() {
+		p := e.placeOf(m)
+		if p.ordinal != from.ordinal && e.healthy(m) && (to == nil || p.ordinal < to.ordinal) {
+			to, id = p, m.ID
+		}
+	}
+	if to == nil {
+		return decision{
+			verb: hold, place: from, reason: v1alpha1.ReasonMemberUnhealthy,
+			message: fmt.Sprintf("%s leads and nobody healthy can take over", from.pod),
+		}
+	}
+	return decision{verb: transfer, place: to, id: id, from: from}
+}
+
+// lagging stops every further change while a voter is not healthy.
+func lagging(e *ensemble) decision {
+	for _, m := range e.voters() {
+		if e.healthy(m) {
+			continue
+		}
+		p := e.placeOf(m)
+		message := p.pod + " does not answer"
+		if p.status != nil {
+			message = p.pod + " answers and is not up to date"
+		}
+		return decision{verb: wait, place: p, reason: v1alpha1.ReasonMemberUnhealthy, message: message}
+	}
+	return decision{}
+}
+
+// missing adds the first member that is wanted and not there.
+func missing(e *ensemble) decision {
+	for i := range e.places {
+		p := &e.places[i]
+		if p.ordinal < e.wanted && !slices.ContainsFunc(e.agreed, func(m etcd.Member) bool { return e.placeOf(m) == p }) {
+			return decision{verb: add, place: p}
+		}
+	}
+	return decision{}
+}
+
+// outdated replaces one pod that runs an old template, the leader's last, while
+// all others are ready.
+func outdated(e *ensemble) decision {
+	var next, leading *place
+	for _, m := range e.voters() {
+		p := e.placeOf(m)
+		switch {
+		case !p.running:
+			return decision{verb: wait, place: p, reason: v1alpha1.ReasonPodsNotReady, message: p.pod + " is being replaced"}
+		case p.outdated && m.ID == e.leader():
+			leading = p
+		case p.outdated && (next == nil || p.ordinal > next.ordinal):
+			next = p
+		}
+	}
+	chosen := cmp.Or(next, leading)
+	for i := range e.places {
+		if p := &e.places[i]; p.seat != nil && !p.ready && p != chosen {
+			return decision{verb: wait, place: p, reason: v1alpha1.ReasonPodsNotReady, message: p.pod + " is not ready yet"}
+		}
+	}
+	switch {
+	case chosen == nil:
+		return decision{}
+	case next == nil && len(e.agreed) > 1:
+		return e.handOver(leading)
+	}
+	return decision{verb: replace, place: chosen, message: chosen.pod + " runs an old template"}
+}
+
+// alarmed makes room where members are out of space, and tells of damage.
+func alarmed(e *ensemble) decision {
+	for _, a := range e.alarms {
+		if a.Kind != etcd.AlarmNoSpace {
+			return decision{verb: hold, reason: v1alpha1.ReasonMemberUnhealthy, message: fmt.Sprintf(
+				"member %s has raised the alarm %s: see its log", a.MemberID, a.Kind)}
+		}
+	}
+	if len(e.alarms) > 0 {
+		return decision{verb: relieve, reason: v1alpha1.ReasonOutOfSpace, message: "making room after an alarm about space"}
+	}
+	return decision{}
+}
+
+// seats gives every place its seat. It is pure. What a quorum stands for
+// decides; without it everybody stays in the seat they have, and places that
+// every member who answers knows of are filled again: so an ensemble comes back
+// on volumes that outlived everything else.
+func seats(e *ensemble, founder etcd.ID) map[int]seat.Seat {
+	given := map[int]seat.Seat{}
+	if e.agreed != nil {
+		for _, m := range e.agreed {
+			if p := e.placeOf(m); p != nil {
+				given[p.ordinal] = seat.Seat{ID: m.ID.String(), Fresh: !m.Started()}
+			}
+		}
+		return given
+	}
+	for _, m := range e.heardOfByAll() {
+		if p := e.placeOf(m); p != nil {
+			given[p.ordinal] = seat.Seat{ID: m.ID.String()}
+		}
+	}
+	for _, p := range e.places {
+		if p.seat != nil {
+			given[p.ordinal] = *p.seat
+		}
+	}
+	if !e.founded {
+		given[0] = e.founderSeat(founder)
+	}
+	return given
+}
+
+// founderSeat is that of the first place while there is no ensemble: to found
+// one, or to bring back the one whose data is there.
+func (e *ensemble) founderSeat(founder etcd.ID) seat.Seat {
+	if first := e.places[0]; first.finding.Kind == seat.Inherited {
+		return seat.Seat{ID: first.finding.ID}
+	}
+	return seat.Seat{ID: founder.String(), Fresh: true, Founder: true}
+}
+
+// heardOfByAll lists the members that everybody who can be asked has heard of.
+func (e *ensemble) heardOfByAll() []etcd.Member {
+	var known []etcd.Member
+	first := true
+	for _, p := range e.places {
+		if p.heard == nil {
+			continue
+		}
+		if first {
+			known, first = slices.Clone(p.heard), false
+			continue
+		}
+		known = slices.DeleteFunc(known, func(m etcd.Member) bool {
+			return !slices.ContainsFunc(p.heard, func(o etcd.Member) bool { return o.ID == m.ID })
+		})
+	}
+	return known
+}
+
+// scaleFor is how many pods shall run: one for each seat, and none is taken
+// from a place before a quorum stands for that the place has no member.
+func (e *ensemble) scaleFor(given map[int]seat.Seat) int {
+	scale := 1
+	for ordinal := range given {
+		scale = max(scale, ordinal+1)
+	}
+	if e.agreed == nil {
+		scale = max(scale, e.scale)
+	}
+	return scale
+}

@@ -1,0 +1,78 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package dashboard
+
+import (
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/config"
+	"github.com/codis-io/codis-operator/internal/podtemplate"
+	"github.com/codis-io/codis-operator/internal/product"
+)
+
+// store is where the dashboard keeps the topology, as its coordinator says.
+type store struct {
+	config.Store
+	// storage of the dashboard's own volume; nil for none.
+	storage *v1alpha1.Storage
+	// login is the Secret with the login of the store; empty for none.
+	login string
+}
+
+// storeOf reads it from a coordinator. A new dashboard waits until its store
+// serves: it gives up after half a minute, and one that cannot read what it
+// needs goes on without its background work. One that runs is left alone: it
+// needs its store only to change something.
+func storeOf(c *v1alpha1.CodisCoordinator, started bool) (store, *product.Problem) {
+	var name string
+	switch c.Spec.Type {
+	case v1alpha1.CoordinatorEtcd:
+		name = "etcd"
+	case v1alpha1.CoordinatorExternal:
+		name = "etcd"
+		if c.Spec.External != nil && c.Spec.External.Kind == v1alpha1.StoreZooKeeper {
+			name = "zookeeper"
+		}
+	default:
+		return store{Store: config.Store{Name: "filesystem", Addr: storeDir}, storage: c.Spec.Storage}, nil
+	}
+	serves := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionAvailable)
+	if len(c.Status.Endpoints) == 0 || !started && (serves == nil || serves.Status != metav1.ConditionTrue) {
+		why := "it is being started"
+		if serves != nil && serves.Status != metav1.ConditionTrue {
+			why = serves.Message
+		}
+		return store{}, &product.Problem{Reason: v1alpha1.ReasonCoordinatorMissing, Message: fmt.Sprintf(
+			"waiting for CodisCoordinator %q: %s", c.Name, why)}
+	}
+	s := store{Store: config.Store{Name: name, Addr: strings.Join(c.Status.Endpoints, ",")}}
+	if c.Spec.AuthSecretRef != nil && c.Spec.Type == v1alpha1.CoordinatorExternal {
+		s.login = c.Spec.AuthSecretRef.Name
+	}
+	return s, nil
+}
+
+// gaveUp tells whether a dashboard waits for its next start although the store
+// that it gave up on has come back since: the pause between starts grows to
+// minutes.
+func gaveUp(pod *corev1.Pod, c *v1alpha1.CodisCoordinator) bool {
+	serves := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionAvailable)
+	if pod == nil || pod.DeletionTimestamp != nil || !podtemplate.Dead(pod) ||
+		serves == nil || serves.Status != metav1.ConditionTrue {
+		return false
+	}
+	for _, status := range pod.Status.ContainerStatuses {
+		ended := status.LastTerminationState.Terminated
+		if ended != nil && ended.FinishedAt.Before(&serves.LastTransitionTime) {
+			return true
+		}
+	}
+	return false
+}

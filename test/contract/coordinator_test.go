@@ -1,0 +1,232 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package contract
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"path"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+	"github.com/google/go-cmp/cmp"
+)
+
+const (
+	portEtcd      = 2379
+	portEtcdPeer  = 2380
+	portZooKeeper = 2181
+)
+
+// keeper is a coordinator that is a server, seen past Codis.
+type keeper struct {
+	w    *world
+	name string
+	addr string
+	proc *process
+	// start runs the server on what it kept.
+	start func() *process
+	// read returns the value of a key, or "" if there is none.
+	read func(key string) string
+}
+
+// etcd starts a single etcd with the v2 API.
+func (w *world) etcd() *keeper {
+	w.t.Helper()
+	k := &keeper{w: w, name: "etcd", addr: w.at(portEtcd)}
+	client, peer := "http://"+k.addr, "http://"+w.at(portEtcdPeer)
+	k.start = func() *process {
+		p := startProcess(w.t, w.dir, "etcd", release.etcd, "--enable-v2", "--name=only", "--logger=zap",
+			"--data-dir="+filepath.Join(w.dir, "etcd"), "--listen-client-urls="+client, "--advertise-client-urls="+client,
+			"--listen-peer-urls="+peer, "--initial-advertise-peer-urls="+peer, "--initial-cluster=only="+peer)
+		eventually(w.t, patience, "etcd answers", func() bool {
+			r, err := request(http.MethodGet, client+"/health", nil)
+			return err == nil && r.status == http.StatusOK
+		})
+		return p
+	}
+	k.read = func(key string) string {
+		answer := struct {
+			Node struct {
+				Value      string `json:"value"`
+				TTL        int    `json:"ttl"`
+				Expiration string `json:"expiration"`
+			} `json:"node"`
+		}{}
+		r, err := request(http.MethodGet, client+"/v2/keys"+key, nil)
+		if err == nil && r.status == http.StatusNotFound {
+			return ""
+		}
+		if err != nil || r.status != http.StatusOK {
+			w.t.Fatalf("GET %s: %v %d %s", key, err, r.status, r.body)
+		}
+		if err := json.Unmarshal(r.body, &answer); err != nil {
+			w.t.Fatal(err)
+		}
+		if answer.Node.TTL != 0 || answer.Node.Expiration != "" {
+			w.t.Errorf("%s does not stay: %s", key, r.body)
+		}
+		return answer.Node.Value
+	}
+	k.proc = k.start()
+	return k
+}
+
+// zookeeper starts a single ZooKeeper.
+func (w *world) zookeeper() *keeper {
+	w.t.Helper()
+	k := &keeper{w: w, name: "zookeeper", addr: w.at(portZooKeeper)}
+	dir := filepath.Join(w.dir, "zookeeper")
+	config := filepath.Join(w.dir, "zoo.cfg")
+	writeFile(w.t, config, fmt.Sprintf(
+		"dataDir=%s\nclientPort=%d\nclientPortAddress=%s\nadmin.enableServer=false\ntickTime=1000\n"+
+			"4lw.commands.whitelist=ruok\n", dir, portZooKeeper, w.ip))
+	k.start = func() *process {
+		p := startProcess(w.t, w.dir, "zookeeper", "java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC",
+			"-cp", "/usr/share/java/zookeeper.jar", "org.apache.zookeeper.server.quorum.QuorumPeerMain", config)
+		eventually(w.t, patience, "ZooKeeper answers", func() bool {
+			return zk.FLWRuok([]string{k.addr}, time.Second)[0]
+		})
+		return p
+	}
+	k.read = func(key string) string {
+		conn, _, err := zk.Connect([]string{k.addr}, 10*time.Second, zk.WithLogInfo(false))
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		defer conn.Close()
+		value, stat, err := conn.Get(key)
+		if errors.Is(err, zk.ErrNoNode) {
+			return ""
+		}
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if stat.EphemeralOwner != 0 {
+			w.t.Errorf("%s does not stay", key)
+		}
+		return string(value)
+	}
+	k.proc = k.start()
+	return k
+}
+
+func (k *keeper) spec(args ...string) dashboardSpec {
+	return dashboardSpec{settings: settings{"coordinator_name": k.name, "coordinator_addr": k.addr}, args: args}
+}
+
+func (k *keeper) key(parts ...string) string {
+	return path.Join(append([]string{"/codis3", k.w.product}, parts...)...)
+}
+
+func (k *keeper) document(key string) map[string]any {
+	k.w.t.Helper()
+	doc := map[string]any{}
+	if err := json.Unmarshal([]byte(k.read(k.key(key))), &doc); err != nil {
+		k.w.t.Fatalf("%s: %v", key, err)
+	}
+	return doc
+}
+
+func TestEtcdAsCoordinator(t *testing.T) {
+	t.Parallel()
+	testKeeper(t, (*world).etcd)
+}
+
+func TestZooKeeperAsCoordinator(t *testing.T) {
+	t.Parallel()
+	testKeeper(t, (*world).zookeeper)
+}
+
+// testKeeper runs one server through the life of a product, since starting one is dear.
+func testKeeper(t *testing.T, start func(*world) *keeper) {
+	t.Helper()
+	w := newWorld(t)
+	k := start(w)
+	d := w.dashboard(k.spec())
+	s := w.server(1)
+	d.newGroup(1, s)
+	p := w.proxy(1, proxySpec{})
+	d.register(p)
+	d.mustAssign(1023, 1023, 1)
+	keysAreWhereCodisPutsThem(t, k, s, p)
+	whoeverKnowsTheServerFindsTheDashboard(t, k, d)
+	writesFailWhileItIsAway(t, k, d)
+
+	d.ok("proxy/remove", p.token, 0)
+	if k.read(k.key("proxy", "proxy-"+p.token)) != "" {
+		t.Error("the proxy's key is still there")
+	}
+	d = lockOutlivesItsHolder(t, k, d)
+	if got := d.group(1).order(); len(got) != 1 || got[0] != s.addr {
+		t.Errorf("the group is %v after two dashboards", got)
+	}
+	d.proc.stop()
+	if k.read(k.key("topom")) != "" {
+		t.Error("SIGTERM left the lock")
+	}
+}
+
+func keysAreWhereCodisPutsThem(t *testing.T, k *keeper, s *server, p *proxy) {
+	t.Helper()
+	want := map[string]any{"id": 1023., "group_id": 1., "action": map[string]any{}}
+	if diff := cmp.Diff(want, k.document("slots/slot-1023")); diff != "" {
+		t.Errorf("slot:\n%s", diff)
+	}
+	if k.read(k.key("slots/slot-0000")) != "" {
+		t.Error("a slot that nobody touched is stored")
+	}
+	want = map[string]any{
+		"id": 1., "promoting": map[string]any{}, "out_of_sync": true,
+		"servers": []any{map[string]any{
+			"server": s.addr, "datacenter": "", "action": map[string]any{}, "replica_group": false,
+		}},
+	}
+	if diff := cmp.Diff(want, k.document("group/group-0001")); diff != "" {
+		t.Errorf("group:\n%s", diff)
+	}
+	requireFields(t, k.document("topom"), "token", "start_time", "admin_addr", "product_name", "pid", "pwd", "sys")
+	requireFields(t, k.document("proxy/proxy-"+p.token), "id", "token", "start_time", "admin_addr", "proto_type",
+		"proxy_addr", "product_name", "pid", "pwd", "sys", "hostname", "datacenter")
+}
+
+func whoeverKnowsTheServerFindsTheDashboard(t *testing.T, k *keeper, d *dashboard) {
+	t.Helper()
+	d.registersItself(k.w.proxy(2, proxySpec{args: []string{"--" + k.name, k.addr}}))
+	fe := k.w.frontend("--"+k.name, k.addr)
+	if got := fe.list(); got != "["+k.w.product+"]" {
+		t.Errorf("the frontend finds %s", got)
+	}
+}
+
+// What the dashboard knows it goes on answering; what it would have to store is refused, and leaves no trace.
+func writesFailWhileItIsAway(t *testing.T, k *keeper, d *dashboard) {
+	t.Helper()
+	k.proc.kill()
+	d.refused("store: create group-[2] failed", "group/create", 2)
+	k.proc = k.start()
+	eventually(t, patience, "the dashboard finds the server again", func() bool {
+		return len(d.stats().Group.Models) == 1 && d.send(http.MethodPut, d.path("group/create", 3), nil).isOK()
+	})
+	if k.read(k.key("group/group-0002")) != "" {
+		t.Error("what was refused is stored")
+	}
+	d.ok("group/remove", 3)
+}
+
+func lockOutlivesItsHolder(t *testing.T, k *keeper, d *dashboard) *dashboard {
+	t.Helper()
+	d.proc.kill()
+	if k.document("topom")["admin_addr"] != d.addr {
+		t.Error("SIGKILL released the lock")
+	}
+	waiting := k.w.startDashboard(k.spec())
+	requireOffline(t, waiting)
+	waiting.proc.kill()
+	return k.w.dashboard(k.spec("--remove-lock"))
+}
