@@ -211,8 +211,15 @@ func writesFailWhileItIsAway(t *testing.T, k *keeper, d *dashboard) {
 	d.refused("store: create group-[2] failed", "group/create", 2)
 	k.proc = k.start()
 	eventually(t, patience, "the dashboard finds the server again", func() bool {
-		return len(d.stats().Group.Models) == 1 && d.send(http.MethodPut, d.path("group/create", 3), nil).isOK()
+		if !d.isOnline() { // It answers "load group failed" until then.
+			return false
+		}
+		r, err := request(http.MethodPut, d.url(d.path("group/create", 3)), nil)
+		return err == nil && r.isOK()
 	})
+	if got := len(d.stats().Group.Models); got != 2 {
+		t.Errorf("the dashboard knows %d groups", got)
+	}
 	if k.read(k.key("group/group-0002")) != "" {
 		t.Error("what was refused is stored")
 	}
