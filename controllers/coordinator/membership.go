@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
-	"github.com/codis-io/codis-operator/internal/etcd"
+	"github.com/codis-io/codis-operator/internal/roster"
 	"github.com/codis-io/codis-operator/internal/seat"
 )
 
@@ -36,10 +36,12 @@ type place struct {
 	seat *seat.Seat
 	// status of the member that answers; nil if none does, which says nothing
 	// about whether one runs.
-	status *etcd.Status
+	status *roster.Status
 	// heard is the ensemble as the member last heard of it; it tells also while it
 	// waits for a quorum, which is before it has a status.
-	heard []etcd.Member
+	heard []roster.Member
+	// said is what the gate of the pod said when it let the pod start.
+	said string
 }
 
 // ensemble is everything that a decision about membership is based on.
@@ -52,8 +54,12 @@ type ensemble struct {
 	places  []place
 	// agreed is the list of members that a quorum stands for; nil while nobody
 	// can give it. What follows from silence alone is decided without it: nothing.
-	agreed []etcd.Member
-	alarms []etcd.Alarm
+	agreed []roster.Member
+	alarms []roster.Alarm
+	// elects tells that leadership cannot be handed over: those who stay choose.
+	elects bool
+	// lastID is the identity that was given last, where the operator gives them.
+	lastID roster.ID
 }
 
 // verb is an act on the ensemble.
@@ -86,7 +92,7 @@ type decision struct {
 	// place that the act is about; nil if it is about none.
 	place *place
 	// id of the member that is removed, promoted or to lead.
-	id etcd.ID
+	id roster.ID
 	// from is the place of the leader that hands over.
 	from *place
 	// reason and message say why, for a condition.
@@ -116,15 +122,15 @@ func decide(e *ensemble) decision {
 }
 
 // voters are the members that count for a quorum.
-func (e *ensemble) voters() []etcd.Member {
-	return slices.DeleteFunc(slices.Clone(e.agreed), func(m etcd.Member) bool { return m.Learner })
+func (e *ensemble) voters() []roster.Member {
+	return slices.DeleteFunc(slices.Clone(e.agreed), func(m roster.Member) bool { return m.Learner })
 }
 
 // majority of n votes.
 func majority(n int) int { return n/2 + 1 }
 
 // placeOf finds the place of a member by the address that it was added with.
-func (e *ensemble) placeOf(m etcd.Member) *place {
+func (e *ensemble) placeOf(m roster.Member) *place {
 	for i := range e.places {
 		if slices.Contains(m.PeerURLs, e.places[i].peerURL) {
 			return &e.places[i]
@@ -134,14 +140,14 @@ func (e *ensemble) placeOf(m etcd.Member) *place {
 }
 
 // leader that most of those who answer follow; 0 for none.
-func (e *ensemble) leader() etcd.ID {
-	votes := map[etcd.ID]int{}
+func (e *ensemble) leader() roster.ID {
+	votes := map[roster.ID]int{}
 	for _, p := range e.places {
 		if p.status != nil && p.status.Leader != 0 {
 			votes[p.status.Leader]++
 		}
 	}
-	best := etcd.ID(0)
+	best := roster.ID(0)
 	for id, n := range votes {
 		if best == 0 || n > votes[best] || n == votes[best] && id < best {
 			best = id
@@ -152,7 +158,7 @@ func (e *ensemble) leader() etcd.ID {
 
 // healthy tells whether a member answers in its own name, follows the leader of
 // the others and is not behind.
-func (e *ensemble) healthy(m etcd.Member) bool {
+func (e *ensemble) healthy(m roster.Member) bool {
 	p := e.placeOf(m)
 	if p == nil || p.status == nil || p.status.MemberID != m.ID {
 		return false
@@ -167,7 +173,7 @@ func (e *ensemble) healthy(m etcd.Member) bool {
 }
 
 // healthyVoters counts the voters that are healthy, without the given one.
-func (e *ensemble) healthyVoters(without etcd.ID) int {
+func (e *ensemble) healthyVoters(without roster.ID) int {
 	count := 0
 	for _, m := range e.voters() {
 		if m.ID != without && e.healthy(m) {
@@ -260,11 +266,19 @@ func foreign(e *ensemble) decision {
 	for _, m := range e.agreed {
 		if e.placeOf(m) == nil {
 			return decision{verb: hold, reason: v1alpha1.ReasonMemberForeign, message: fmt.Sprintf(
-				"member %s (%s) was not added by the operator: take it out with etcdctl member remove %s",
-				m.ID, strings.Join(m.PeerURLs, ","), m.ID)}
+				"member %s (%s) was not added by the operator: take it out with %s",
+				m.ID, strings.Join(m.PeerURLs, ","), e.takeOut(m.ID))}
 		}
 	}
 	return decision{}
+}
+
+// takeOut is the command that takes a member out by hand.
+func (e *ensemble) takeOut(id roster.ID) string {
+	if e.elects {
+		return fmt.Sprintf("zkCli.sh reconfig -remove %d", uint64(id))
+	}
+	return "etcdctl member remove " + id.String()
 }
 
 // unwritten waits until every member that has joined is written down as one that
@@ -326,7 +340,7 @@ func surplus(e *ensemble) decision {
 	if len(voters) <= e.wanted {
 		return decision{}
 	}
-	last := slices.MaxFunc(voters, func(a, b etcd.Member) int {
+	last := slices.MaxFunc(voters, func(a, b roster.Member) int {
 		return cmp.Compare(e.placeOf(a).ordinal, e.placeOf(b).ordinal)
 	})
 	p := e.placeOf(last)
@@ -338,7 +352,7 @@ func surplus(e *ensemble) decision {
 			message: fmt.Sprintf("%s stays until every other member is healthy", p.pod),
 		}
 	}
-	if e.leader() == last.ID {
+	if e.leader() == last.ID && !e.elects {
 		return e.handOver(p)
 	}
 	return decision{verb: remove, place: p, id: last.ID}
@@ -347,7 +361,7 @@ func surplus(e *ensemble) decision {
 // handOver makes the healthy voter of the lowest ordinal lead instead.
 func (e *ensemble) handOver(from *place) decision {
 	var to *place
-	id := etcd.ID(0)
+	id := roster.ID(0)
 	for _, m := range e.voters() {
 		p := e.placeOf(m)
 		if p.ordinal != from.ordinal && e.healthy(m) && (to == nil || p.ordinal < to.ordinal) {
@@ -383,7 +397,7 @@ func lagging(e *ensemble) decision {
 func missing(e *ensemble) decision {
 	for i := range e.places {
 		p := &e.places[i]
-		if p.ordinal < e.wanted && !slices.ContainsFunc(e.agreed, func(m etcd.Member) bool { return e.placeOf(m) == p }) {
+		if p.ordinal < e.wanted && !slices.ContainsFunc(e.agreed, func(m roster.Member) bool { return e.placeOf(m) == p }) {
 			return decision{verb: add, place: p}
 		}
 	}
@@ -414,7 +428,7 @@ func outdated(e *ensemble) decision {
 	switch {
 	case chosen == nil:
 		return decision{}
-	case next == nil && len(e.agreed) > 1:
+	case next == nil && len(e.agreed) > 1 && !e.elects:
 		return e.handOver(leading)
 	}
 	return decision{verb: replace, place: chosen, message: chosen.pod + " runs an old template"}
@@ -423,7 +437,7 @@ func outdated(e *ensemble) decision {
 // alarmed makes room where members are out of space, and tells of damage.
 func alarmed(e *ensemble) decision {
 	for _, a := range e.alarms {
-		if a.Kind != etcd.AlarmNoSpace {
+		if a.Kind != roster.AlarmNoSpace {
 			return decision{verb: hold, reason: v1alpha1.ReasonMemberUnhealthy, message: fmt.Sprintf(
 				"member %s has raised the alarm %s: see its log", a.MemberID, a.Kind)}
 		}
@@ -438,7 +452,7 @@ func alarmed(e *ensemble) decision {
 // decides; without it everybody stays in the seat they have, and places that
 // every member who answers knows of are filled again: so an ensemble comes back
 // on volumes that outlived everything else.
-func seats(e *ensemble, founder etcd.ID) map[int]seat.Seat {
+func seats(e *ensemble, founder roster.ID) map[int]seat.Seat {
 	given := map[int]seat.Seat{}
 	if e.agreed != nil {
 		for _, m := range e.agreed {
@@ -466,7 +480,7 @@ func seats(e *ensemble, founder etcd.ID) map[int]seat.Seat {
 
 // founderSeat is that of the first place while there is no ensemble: to found
 // one, or to bring back the one whose data is there.
-func (e *ensemble) founderSeat(founder etcd.ID) seat.Seat {
+func (e *ensemble) founderSeat(founder roster.ID) seat.Seat {
 	if first := e.places[0]; first.finding.Kind == seat.Inherited {
 		return seat.Seat{ID: first.finding.ID}
 	}
@@ -474,8 +488,8 @@ func (e *ensemble) founderSeat(founder etcd.ID) seat.Seat {
 }
 
 // heardOfByAll lists the members that everybody who can be asked has heard of.
-func (e *ensemble) heardOfByAll() []etcd.Member {
-	var known []etcd.Member
+func (e *ensemble) heardOfByAll() []roster.Member {
+	var known []roster.Member
 	first := true
 	for _, p := range e.places {
 		if p.heard == nil {
@@ -485,8 +499,8 @@ func (e *ensemble) heardOfByAll() []etcd.Member {
 			known, first = slices.Clone(p.heard), false
 			continue
 		}
-		known = slices.DeleteFunc(known, func(m etcd.Member) bool {
-			return !slices.ContainsFunc(p.heard, func(o etcd.Member) bool { return o.ID == m.ID })
+		known = slices.DeleteFunc(known, func(m roster.Member) bool {
+			return !slices.ContainsFunc(p.heard, func(o roster.Member) bool { return o.ID == m.ID })
 		})
 	}
 	return known

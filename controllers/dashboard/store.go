@@ -35,6 +35,8 @@ func storeOf(c *v1alpha1.CodisCoordinator, started bool) (store, *product.Proble
 	switch c.Spec.Type {
 	case v1alpha1.CoordinatorEtcd:
 		name = "etcd"
+	case v1alpha1.CoordinatorZooKeeper:
+		name = "zookeeper"
 	case v1alpha1.CoordinatorExternal:
 		name = "etcd"
 		if c.Spec.External != nil && c.Spec.External.Kind == v1alpha1.StoreZooKeeper {

@@ -41,6 +41,8 @@ type Images struct {
 	Codis string
 	// Etcd is the default image of the members of an etcd.
 	Etcd string
+	// ZooKeeper is the default image of the members of a ZooKeeper.
+	ZooKeeper string
 	// ConfigWriter holds /config-writer and /member-gate: the operator's own.
 	ConfigWriter string
 }
@@ -332,6 +334,14 @@ func HungProbe(path string, port int32) *corev1.Probe {
 	probe := HTTPProbe(path, port, 2, 3)
 	probe.TerminationGracePeriodSeconds = new(int64(2))
 	return probe
+}
+
+// ExecProbe runs a command in the container.
+func ExecProbe(periodSeconds, failureThreshold int32, command ...string) *corev1.Probe {
+	return &corev1.Probe{
+		ProbeHandler:  corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: command}},
+		PeriodSeconds: periodSeconds, FailureThreshold: failureThreshold, TimeoutSeconds: 3,
+	}
 }
 
 // TCPProbe connects to a port.
