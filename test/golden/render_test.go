@@ -113,7 +113,7 @@ func (s serving) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, 
 		return result, err
 	}
 	c := &v1alpha1.CodisCoordinator{}
-	if err := s.Get(ctx, req.NamespacedName, c); err != nil || c.Spec.Type == v1alpha1.CoordinatorFilesystem {
+	if err := s.Get(ctx, req.NamespacedName, c); err != nil || c.Spec.Replicas == nil {
 		return result, err
 	}
 	meta.SetStatusCondition(&c.Status.Conditions, metav1.Condition{
