@@ -62,6 +62,24 @@ type ConfigFile struct {
 	// Logins maps a setting to the Secret that holds a login: a password and,
 	// unless it is root, a user name.
 	Logins map[string]string
+	// Args for the config writer beside those.
+	Args []string
+}
+
+// ConfigFinding is what the config writer said last, if it keeps the pod from
+// starting; empty if it does not.
+func ConfigFinding(pod *corev1.Pod) string {
+	if Started(pod) {
+		return ""
+	}
+	for _, status := range pod.Status.InitContainerStatuses {
+		for _, state := range []corev1.ContainerState{status.State, status.LastTerminationState} {
+			if status.Name == configWriter && state.Terminated != nil && state.Terminated.ExitCode != 0 {
+				return state.Terminated.Message
+			}
+		}
+	}
+	return ""
 }
 
 // Pod is what is particular to a pod.
@@ -248,6 +266,7 @@ func addConfig(template *corev1.PodTemplateSpec, p Pod) {
 			}},
 		}})
 	}
+	args = append(args, p.Config.Args...)
 	for _, setting := range sortedKeys(p.Config.Logins) {
 		volume := "login-" + strings.ReplaceAll(setting, "_", "-")
 		args = append(args, "--login="+setting+"="+secretsDir+"/"+setting)

@@ -15,6 +15,8 @@ import (
 
 	"github.com/go-zookeeper/zk"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/codis-io/codis-operator/internal/lock"
 )
 
 const (
@@ -226,9 +228,27 @@ func writesFailWhileItIsAway(t *testing.T, k *keeper, d *dashboard) {
 	d.ok("group/remove", 3)
 }
 
+// lockOutlivesItsHolder also holds to it how the operator tells a lock that is held from one that is left.
 func lockOutlivesItsHolder(t *testing.T, k *keeper, d *dashboard) *dashboard {
 	t.Helper()
+	look := func(holder string) lock.Finding {
+		t.Helper()
+		found, err := lock.Check(t.Context(), lock.Lock{Store: k.name, Addr: k.addr, Product: k.w.product, Holder: holder})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	if got, want := look("another:18080"), (lock.Finding{Kind: lock.Held, Addr: d.addr}); got != want {
+		t.Errorf("while the dashboard runs another one finds %v, want %v", got, want)
+	}
+	if got := look(d.addr); got.Present() {
+		t.Errorf("the dashboard finds %v, which is itself", got)
+	}
 	d.proc.kill()
+	if got := look("another:18080"); got.Present() {
+		t.Errorf("after SIGKILL another one finds %v", got)
+	}
 	if k.document("topom")["admin_addr"] != d.addr {
 		t.Error("SIGKILL released the lock")
 	}
