@@ -78,7 +78,8 @@ func install(dir string) error {
 		return err
 	}
 	defer func() { _ = from.Close() }()
-	to, err := os.OpenFile(filepath.Join(dir, "member-gate"), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o700) //nolint:gosec // To be run.
+	name := filepath.Join(dir, "member-gate")
+	to, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o700) //nolint:gosec // To be run.
 	if err != nil {
 		return err
 	}

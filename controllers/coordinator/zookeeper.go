@@ -41,7 +41,8 @@ const (
 
 func (zooKeeper) ports() []corev1.ContainerPort {
 	return []corev1.ContainerPort{
-		{Name: "client", ContainerPort: zookeeper.PortClient}, {Name: "peer", ContainerPort: zookeeper.PortPeer},
+		{Name: "client", ContainerPort: zookeeper.PortClient},
+		{Name: "peer", ContainerPort: zookeeper.PortPeer},
 		{Name: "election", ContainerPort: zookeeper.PortElection},
 	}
 }
@@ -134,22 +135,10 @@ func (k zooKeeper) ask(ctx context.Context, s *state) {
 }
 
 // compose puts together what the members see, and returns the version of the
-// list that is agreed upon. It is pure. Of two that lead, the one of the newer
-// epoch does: the other one has not noticed yet. Who follows without that a leader
-// answers follows somebody all the same.
+// list that is agreed upon. It is pure. Who follows without that a leader answers
+// follows somebody all the same.
 func (e *ensemble) compose(views []*zookeeper.View) int64 {
-	var leading, newest *zookeeper.View
-	for _, v := range views {
-		if v == nil {
-			continue
-		}
-		if v.Leads && (leading == nil || v.Epoch > leading.Epoch) {
-			leading = v
-		}
-		if !v.Observes && (newest == nil || v.Config.Version > newest.Config.Version) {
-			newest = v
-		}
-	}
+	leading, newest := foremost(views)
 	leader := roster.Unknown
 	if leading != nil {
 		leader, newest = leading.ID, leading
@@ -173,6 +162,23 @@ func (e *ensemble) compose(views []*zookeeper.View) int64 {
 	}
 	e.agree(slices.Clone(voting))
 	return newest.Config.Version
+}
+
+// foremost finds who leads, and who has the newest list; nil for nobody. Of two
+// that lead, the one of the newer epoch does: the other one has not noticed yet.
+func foremost(views []*zookeeper.View) (leading, newest *zookeeper.View) {
+	for _, v := range views {
+		if v == nil {
+			continue
+		}
+		if v.Leads && (leading == nil || v.Epoch > leading.Epoch) {
+			leading = v
+		}
+		if !v.Observes && (newest == nil || v.Config.Version > newest.Config.Version) {
+			newest = v
+		}
+	}
+	return leading, newest
 }
 
 // agree takes over a list of members, and after them those who sit where nobody

@@ -33,5 +33,5 @@ func start(args []string) error {
 	line := append([]string{"java"}, strings.Fields(os.Getenv("JVMFLAGS"))...)
 	line = append(line, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.showDateTime=true",
 		"-cp", jars+"zookeeper.jar:"+jars+"slf4j-simple.jar", "org.apache.zookeeper.server.quorum.QuorumPeerMain", args[1])
-	return syscall.Exec(java, line, os.Environ()) //nolint:gosec // To run what it is told is what it is for.
+	return syscall.Exec(java, line, os.Environ())
 }
