@@ -104,11 +104,13 @@ func Dashboard(product, directory string, port int, migration *v1alpha1.Migratio
 // proxyDefaults are the settings of a proxy that differ from its own defaults.
 // backend_recv_timeout bounds how long a request may wait for a backend that
 // hangs, and with it how long a promotion may take (measured: 30 s of stall
-// with Codis's default of 30 s, 2 s with 2 s). A command that takes longer also
-// blocks its master for longer than it takes to be replaced. The off-heap pool and the heap
-// placeholder would cost 1.25 GiB of memory in each pod.
+// with Codis's default of 30 s). It is a little longer than it takes to begin
+// the promotion: requests that are freed before find the same master again, or,
+// on a lost node, a connect that takes 5 s to fail. A command that takes longer also
+// blocks its master for longer than it takes to be replaced. The off-heap pool and
+// the heap placeholder would cost 1.25 GiB of memory in each pod.
 var proxyDefaults = map[string]string{
-	"backend_recv_timeout":     strconv.Quote("2s"),
+	"backend_recv_timeout":     strconv.Quote("2500ms"),
 	"proxy_max_offheap_size":   strconv.Quote("0"),
 	"proxy_heap_placeholder":   strconv.Quote("0"),
 	"proxy_max_clients":        "10000",
