@@ -4,6 +4,7 @@
 package v1alpha1
 
 import (
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
@@ -62,8 +63,8 @@ type CodisProxyTemplate struct {
 	DrainSeconds *int32 `json:"drainSeconds,omitempty"`
 }
 
-// Autoscaling lets a HorizontalPodAutoscaler choose the number of proxies. It
-// needs a metrics server, and a request of CPU in resources.
+// Autoscaling lets a HorizontalPodAutoscaler choose the number of proxies. By CPU, as
+// it does by default, it needs a metrics server, and a request of CPU in resources.
 // +kubebuilder:validation:XValidation:rule="!has(self.minReplicas) || self.minReplicas <= self.maxReplicas",message="autoscaling.minReplicas must not be more than autoscaling.maxReplicas"
 type Autoscaling struct {
 	// minReplicas is the least number of proxies. Default: 2.
@@ -80,12 +81,29 @@ type Autoscaling struct {
 	MaxReplicas int32 `json:"maxReplicas"`
 
 	// targetCPUUtilizationPercentage is how much of the CPU that they request the
-	// proxies shall use on average. Default: 70.
+	// proxies shall use on average. Default: 70 where there are no metrics, else CPU
+	// does not count.
 	// +optional
-	// +kubebuilder:default=70
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1000
 	TargetCPUUtilizationPercentage *int32 `json:"targetCPUUtilizationPercentage,omitempty"`
+
+	// metrics that the number of proxies follows, beside targetCPUUtilizationPercentage
+	// if that is set, as in a HorizontalPodAutoscaler; of several the one that wants
+	// most proxies counts. Others than Resource and ContainerResource need something in
+	// the cluster that serves custom.metrics.k8s.io or external.metrics.k8s.io, such
+	// as an adapter of Prometheus.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:XValidation:rule="self.all(m, m.type in ['Resource','ContainerResource','Pods','Object','External'] && has(m.resource) == (m.type == 'Resource') && has(m.containerResource) == (m.type == 'ContainerResource') && has(m.pods) == (m.type == 'Pods') && has(m.object) == (m.type == 'Object') && has(m.external) == (m.type == 'External'))",message="autoscaling.metrics: each needs a type of Resource, ContainerResource, Pods, Object or External, and the one source that the type names, for example {type: Pods, pods: {...}}"
+	Metrics []autoscalingv2.MetricSpec `json:"metrics,omitempty"`
+
+	// behavior bounds how fast the number of proxies grows and shrinks, as in a
+	// HorizontalPodAutoscaler. Default: what Kubernetes does, which adds proxies at
+	// once and takes them away after five minutes of less load.
+	// +optional
+	Behavior *autoscalingv2.HorizontalPodAutoscalerBehavior `json:"behavior,omitempty"`
 }
 
 // Rollout bounds a rolling update.

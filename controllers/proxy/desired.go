@@ -155,18 +155,27 @@ func autoscaler(p *v1alpha1.CodisProxy) *autoscalingv2.HorizontalPodAutoscaler {
 			},
 			MinReplicas: new(ptr.Deref(p.Spec.Autoscaling.MinReplicas, 2)),
 			MaxReplicas: p.Spec.Autoscaling.MaxReplicas,
-			Metrics: []autoscalingv2.MetricSpec{{
-				Type: autoscalingv2.ResourceMetricSourceType,
-				Resource: &autoscalingv2.ResourceMetricSource{
-					Name: corev1.ResourceCPU,
-					Target: autoscalingv2.MetricTarget{
-						Type:               autoscalingv2.UtilizationMetricType,
-						AverageUtilization: new(ptr.Deref(p.Spec.Autoscaling.TargetCPUUtilizationPercentage, 70)),
-					},
-				},
-			}},
+			Metrics:     append(cpuMetric(p.Spec.Autoscaling), p.Spec.Autoscaling.Metrics...),
+			Behavior:    p.Spec.Autoscaling.Behavior,
 		},
 	}
+}
+
+// cpuMetric is none where the number of proxies follows other metrics only.
+func cpuMetric(a *v1alpha1.Autoscaling) []autoscalingv2.MetricSpec {
+	if len(a.Metrics) > 0 && a.TargetCPUUtilizationPercentage == nil {
+		return nil
+	}
+	return []autoscalingv2.MetricSpec{{
+		Type: autoscalingv2.ResourceMetricSourceType,
+		Resource: &autoscalingv2.ResourceMetricSource{
+			Name: corev1.ResourceCPU,
+			Target: autoscalingv2.MetricTarget{
+				Type:               autoscalingv2.UtilizationMetricType,
+				AverageUtilization: new(ptr.Deref(a.TargetCPUUtilizationPercentage, 70)),
+			},
+		},
+	}}
 }
 
 // drainSeconds is how long a proxy that shall stop serves the clients it has.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -111,6 +112,47 @@ func TestAutoscaler(t *testing.T) {
 	got = autoscaler(p).Spec
 	if *got.MinReplicas != 3 || got.MaxReplicas != 4 || *got.Metrics[0].Resource.Target.AverageUtilization != 50 {
 		t.Errorf("as asked for: %+v", got)
+	}
+}
+
+func TestAutoscalerGoesByWhatItIsTold(t *testing.T) {
+	cpu := autoscalingv2.MetricSpec{
+		Type: autoscalingv2.ResourceMetricSourceType,
+		Resource: &autoscalingv2.ResourceMetricSource{Name: corev1.ResourceCPU, Target: autoscalingv2.MetricTarget{
+			Type: autoscalingv2.UtilizationMetricType, AverageUtilization: new(int32(60)),
+		}},
+	}
+	custom := autoscalingv2.MetricSpec{
+		Type:     autoscalingv2.ExternalMetricSourceType,
+		External: &autoscalingv2.ExternalMetricSource{Metric: autoscalingv2.MetricIdentifier{Name: "requests"}},
+	}
+	tests := map[string]struct {
+		autoscaling v1alpha1.Autoscaling
+		want        []autoscalingv2.MetricSpec
+	}{
+		"a metric instead of CPU": {
+			v1alpha1.Autoscaling{Metrics: []autoscalingv2.MetricSpec{custom}}, []autoscalingv2.MetricSpec{custom},
+		},
+		"CPU and a metric": {
+			v1alpha1.Autoscaling{Metrics: []autoscalingv2.MetricSpec{custom}, TargetCPUUtilizationPercentage: new(int32(60))},
+			[]autoscalingv2.MetricSpec{cpu, custom},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			p := example()
+			p.Spec.Autoscaling = &tt.autoscaling
+			p.Spec.Autoscaling.Behavior = &autoscalingv2.HorizontalPodAutoscalerBehavior{
+				ScaleDown: &autoscalingv2.HPAScalingRules{StabilizationWindowSeconds: new(int32(10))},
+			}
+			got := autoscaler(p).Spec
+			if diff := cmp.Diff(tt.want, got.Metrics); diff != "" {
+				t.Error(diff)
+			}
+			if diff := cmp.Diff(p.Spec.Autoscaling.Behavior, got.Behavior); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }
 
