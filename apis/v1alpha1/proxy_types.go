@@ -116,7 +116,8 @@ type Rollout struct {
 	// +kubebuilder:validation:XValidation:rule="string(self).matches('^[0-9]{1,3}%?$')",message="rollout.maxSurge must be a number or a percentage, for example 1 or 25%"
 	MaxSurge *intstr.IntOrString `json:"maxSurge,omitempty"`
 
-	// maxUnavailable is how many proxies may be missing, as a number or a percentage. Default: 0.
+	// maxUnavailable is how many proxies may be missing, as a number or a percentage.
+	// Default: 1, and 0 of a single proxy unless maxSurge is 0.
 	// +optional
 	// +kubebuilder:validation:XIntOrString
 	// +kubebuilder:validation:MaxLength=4

@@ -113,7 +113,7 @@ func deployment(
 			Replicas:             new(wantedReplicas(p)),
 			Selector:             &metav1.LabelSelector{MatchLabels: naming.Selector(naming.ComponentProxy, p.Name)},
 			Template:             template,
-			Strategy:             strategy(p.Spec.Rollout),
+			Strategy:             strategy(p),
 			RevisionHistoryLimit: new(int32(3)),
 		},
 	}, nil
@@ -130,17 +130,19 @@ func wantedReplicas(p *v1alpha1.CodisProxy) int32 {
 	return *p.Spec.Replicas
 }
 
-func strategy(rollout *v1alpha1.Rollout) appsv1.DeploymentStrategy {
-	surge, unavailable := new(intstr.FromInt32(1)), new(intstr.FromInt32(0))
-	if rollout != nil && rollout.MaxSurge != nil {
-		surge = rollout.MaxSurge
-	}
-	if rollout != nil && rollout.MaxUnavailable != nil {
-		unavailable = rollout.MaxUnavailable
+// strategy replaces one proxy at a time, and brings another one meanwhile.
+func strategy(p *v1alpha1.CodisProxy) appsv1.DeploymentStrategy {
+	rollout := ptr.Deref(p.Spec.Rollout, v1alpha1.Rollout{})
+	surge := ptr.Deref(rollout.MaxSurge, intstr.FromInt32(1))
+	missing := intstr.FromInt32(1)
+	if none := surge.String() == "0" || surge.String() == "0%"; wantedReplicas(p) < 2 && !none {
+		missing = intstr.FromInt32(0) // The only proxy stays until the new one serves.
 	}
 	return appsv1.DeploymentStrategy{
-		Type:          appsv1.RollingUpdateDeploymentStrategyType,
-		RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: surge, MaxUnavailable: unavailable},
+		Type: appsv1.RollingUpdateDeploymentStrategyType,
+		RollingUpdate: &appsv1.RollingUpdateDeployment{
+			MaxSurge: &surge, MaxUnavailable: new(ptr.Deref(rollout.MaxUnavailable, missing)),
+		},
 	}
 }
 

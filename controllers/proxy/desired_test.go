@@ -32,16 +32,22 @@ func TestStrategy(t *testing.T) {
 	number, percentage, zero := intstr.FromInt32(3), intstr.FromString("25%"), intstr.FromInt32(0)
 	one := intstr.FromInt32(1)
 	tests := map[string]struct {
+		replicas           int32
 		rollout            *v1alpha1.Rollout
 		surge, unavailable intstr.IntOrString
 	}{
-		"by default one more and none missing": {nil, one, zero},
-		"what is not given is the default":     {&v1alpha1.Rollout{MaxSurge: &percentage}, percentage, zero},
-		"what is given":                        {&v1alpha1.Rollout{MaxSurge: &zero, MaxUnavailable: &number}, zero, number},
+		"by default one more and one missing":     {2, nil, one, one},
+		"the only one is not missing":             {1, nil, one, zero},
+		"what is not given is the default":        {2, &v1alpha1.Rollout{MaxSurge: &percentage}, percentage, one},
+		"what is given":                           {2, &v1alpha1.Rollout{MaxSurge: &zero, MaxUnavailable: &number}, zero, number},
+		"the only one, with no other beside":      {1, &v1alpha1.Rollout{MaxSurge: &zero}, zero, one},
+		"what is given counts for a single proxy": {1, &v1alpha1.Rollout{MaxSurge: &zero, MaxUnavailable: &one}, zero, one},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := strategy(tt.rollout)
+			p := example()
+			p.Spec.Replicas, p.Spec.Rollout = &tt.replicas, tt.rollout
+			got := built(t, p).Spec.Strategy
 			want := appsv1.DeploymentStrategy{
 				Type:          appsv1.RollingUpdateDeploymentStrategyType,
 				RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: &tt.surge, MaxUnavailable: &tt.unavailable},
