@@ -54,7 +54,7 @@ func service(p *v1alpha1.CodisProxy) *corev1.Service {
 }
 
 func configText(p *v1alpha1.CodisProxy, productName string) string {
-	return config.Proxy(productName, naming.PortProxyAdmin, naming.PortProxy, p.Spec.Config)
+	return config.Proxy(productName, naming.PortProxyAdmin, naming.PortProxy, p.Spec.Jodis, p.Spec.Config)
 }
 
 func configMap(p *v1alpha1.CodisProxy, productName string) *corev1.ConfigMap {
@@ -67,10 +67,8 @@ func configMap(p *v1alpha1.CodisProxy, productName string) *corev1.ConfigMap {
 func deployment(
 	p *v1alpha1.CodisProxy, dashboard *v1alpha1.CodisDashboard, images podtemplate.Images, live *appsv1.Deployment,
 ) (*appsv1.Deployment, error) {
-	secrets := map[string]string{"product_auth": product.AuthSecret(dashboard)}
-	if ref := p.Spec.SessionAuthSecretRef; ref != nil {
-		secrets["session_auth"] = ref.Name
-	}
+	secrets := userSecrets(p)
+	secrets["product_auth"] = product.AuthSecret(dashboard)
 	template, err := podtemplate.Template(podtemplate.Pod{
 		Component: naming.ComponentProxy,
 		Instance:  p.Name,
@@ -117,6 +115,18 @@ func deployment(
 			RevisionHistoryLimit: new(int32(3)),
 		},
 	}, nil
+}
+
+// userSecrets are the Secrets that a user names, by the settings they hold.
+func userSecrets(p *v1alpha1.CodisProxy) map[string]string {
+	secrets := map[string]string{}
+	if ref := p.Spec.SessionAuthSecretRef; ref != nil {
+		secrets["session_auth"] = ref.Name
+	}
+	if jodis := p.Spec.Jodis; jodis != nil && jodis.AuthSecretRef != nil {
+		secrets["jodis_auth"] = jodis.AuthSecretRef.Name
+	}
+	return secrets
 }
 
 // wantedReplicas is none once the proxies are being deleted.

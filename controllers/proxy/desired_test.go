@@ -162,17 +162,34 @@ func TestAutoscalerGoesByWhatItIsTold(t *testing.T) {
 	}
 }
 
-func TestPasswordOfSessionsIsWrittenOnlyIfAskedFor(t *testing.T) {
-	args := func(p *v1alpha1.CodisProxy) string {
-		return strings.Join(built(t, p).Spec.Template.Spec.InitContainers[0].Args, " ")
-	}
-	with := example()
-	with.Spec.SessionAuthSecretRef = &v1alpha1.SecretReference{Name: "session"}
-	if strings.Contains(args(example()), "session_auth") || !strings.Contains(args(with), "--secret=session_auth=") {
-		t.Errorf("%s\n%s", args(example()), args(with))
-	}
-	if !strings.Contains(args(example()), "--secret=product_auth=") {
-		t.Error("the product password is not written")
+func TestPasswordsAreWrittenOnlyIfAskedFor(t *testing.T) {
+	withSession, withJodis, withLogin := example(), example(), example()
+	withSession.Spec.SessionAuthSecretRef = &v1alpha1.SecretReference{Name: "session"}
+	withJodis.Spec.Jodis = &v1alpha1.Jodis{Kind: v1alpha1.JodisEtcd, Endpoints: []string{"e:2379"}}
+	withLogin.Spec.Jodis = &v1alpha1.Jodis{AuthSecretRef: &v1alpha1.SecretReference{Name: "login"}}
+	for _, tt := range []struct {
+		proxy *v1alpha1.CodisProxy
+		want  map[string]string
+	}{
+		{example(), map[string]string{"secret-product-auth": "d-auth"}},
+		{withSession, map[string]string{"secret-product-auth": "d-auth", "secret-session-auth": "session"}},
+		{withJodis, map[string]string{"secret-product-auth": "d-auth"}},
+		{withLogin, map[string]string{"secret-product-auth": "d-auth", "secret-jodis-auth": "login"}},
+	} {
+		pod := built(t, tt.proxy).Spec.Template.Spec
+		mounted := map[string]string{}
+		for _, v := range pod.Volumes {
+			if v.Secret != nil {
+				mounted[v.Name] = v.Secret.SecretName
+			}
+		}
+		if diff := cmp.Diff(tt.want, mounted); diff != "" {
+			t.Error(diff)
+		}
+		args := strings.Join(pod.InitContainers[0].Args, " ")
+		if written := strings.Count(args, "--secret="); written != len(tt.want) {
+			t.Errorf("%d passwords are written: %s", written, args)
+		}
 	}
 }
 

@@ -121,9 +121,11 @@ var proxyDefaults = map[string]string{
 	"backend_keepalive_period": strconv.Quote("75s"),
 }
 
-// Proxy renders proxy.toml of a product, without product_auth and session_auth.
-// Settings of the user come last and win.
-func Proxy(product string, adminPort, proxyPort int, user map[string]v1alpha1.ProxyValue) string {
+// Proxy renders proxy.toml of a product, without product_auth, session_auth and
+// jodis_auth. Settings of the user come last and win.
+func Proxy(
+	product string, adminPort, proxyPort int, jodis *v1alpha1.Jodis, user map[string]v1alpha1.ProxyValue,
+) string {
 	settings := map[string]string{
 		"product_name": strconv.Quote(product),
 		"proto_type":   strconv.Quote("tcp4"),
@@ -131,7 +133,25 @@ func Proxy(product string, adminPort, proxyPort int, user map[string]v1alpha1.Pr
 		"proxy_addr":   strconv.Quote("0.0.0.0:" + strconv.Itoa(proxyPort)),
 	}
 	maps.Copy(settings, proxyDefaults)
+	if jodis != nil {
+		maps.Copy(settings, jodisSettings(jodis))
+	}
 	return toml(settings, user)
+}
+
+// jodisSettings have a proxy register itself.
+func jodisSettings(j *v1alpha1.Jodis) map[string]string {
+	settings := map[string]string{
+		"jodis_name": strconv.Quote(strings.ToLower(string(j.Kind))),
+		"jodis_addr": strconv.Quote(strings.Join(j.Endpoints, ",")),
+	}
+	if j.TimeoutSeconds != nil {
+		settings["jodis_timeout"] = strconv.Quote(strconv.Itoa(int(*j.TimeoutSeconds)) + "s")
+	}
+	if j.Layout == v1alpha1.JodisLayoutCodis2 {
+		settings["jodis_compatible"] = "true"
+	}
+	return settings
 }
 
 // toml renders settings, those of the user quoted unless they are a number or a boolean.

@@ -4,13 +4,17 @@
 package envtest
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
@@ -97,5 +101,63 @@ func TestProxiesScaleAsAWorkloadDoes(t *testing.T) {
 	}
 	if diff := cmp.Diff(selector, budget.Spec.Selector.MatchLabels); diff != "" {
 		t.Error(diff)
+	}
+}
+
+const registering = `
+apiVersion: codis.io/v1alpha1
+kind: CodisDashboard
+metadata: {name: d}
+spec: {coordinatorRef: {name: none}}
+---
+apiVersion: codis.io/v1alpha1
+kind: CodisProxy
+metadata: {name: p}
+spec:
+  dashboardRef: {name: d}
+  jodis:
+    kind: ZooKeeper
+    endpoints: [zk-0.example.com:2181, zk-1.example.com:2181]
+    authSecretRef: {name: login}
+`
+
+// Proxies are made once the login is there, which no object but its Secret holds.
+func TestProxiesWaitForTheLoginOfJodis(t *testing.T) {
+	t.Parallel()
+	namespace := newNamespace(t)
+	create(t, parse(t, namespace, registering)...)
+	p := &v1alpha1.CodisProxy{}
+	workload := func() string {
+		if err := user.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: "p"}, p); err != nil {
+			return err.Error()
+		}
+		c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionWorkloadReady)
+		if c == nil {
+			return ""
+		}
+		return c.Reason + ": " + c.Message
+	}
+	const missing = `SecretMissing: Secret "login" with a value under the key "password" does not exist in this namespace: create it`
+	eventually(t, "a missing Secret is not told of", func() bool { return workload() == missing }, workload)
+	login := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "login"}, StringData: map[string]string{"password": "user:word"},
+	}
+	if err := user.Create(t.Context(), login); err != nil {
+		t.Fatal(err)
+	}
+	settings := &corev1.ConfigMap{}
+	eventually(t, "proxies are not made", func() bool {
+		return user.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: "p-proxy"}, settings) == nil
+	}, workload)
+	text := settings.Data["proxy.toml"]
+	for _, line := range []string{
+		`jodis_name = "zookeeper"`, `jodis_addr = "zk-0.example.com:2181,zk-1.example.com:2181"`,
+	} {
+		if !strings.Contains(text, line+"\n") {
+			t.Errorf("%s is missing in\n%s", line, text)
+		}
+	}
+	if strings.Contains(text, "jodis_auth") {
+		t.Errorf("the login is in the ConfigMap\n%s", text)
 	}
 }
