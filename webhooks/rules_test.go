@@ -133,34 +133,6 @@ func younger(g *v1alpha1.CodisGroup) *v1alpha1.CodisGroup {
 	return g
 }
 
-func TestAnAutoscalerNeedsARequestOfCPU(t *testing.T) {
-	cpu := corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("500m")}
-	tests := map[string]struct {
-		proxy v1alpha1.CodisProxyTemplate
-		want  []string
-	}{
-		"without autoscaling": {v1alpha1.CodisProxyTemplate{}, nil},
-		"with nothing to compare with": {
-			v1alpha1.CodisProxyTemplate{Autoscaling: &v1alpha1.Autoscaling{MaxReplicas: 4}}, []string{"spec.resources.requests[cpu]"},
-		},
-		"with a request": {v1alpha1.CodisProxyTemplate{
-			Autoscaling: &v1alpha1.Autoscaling{MaxReplicas: 4},
-			Component:   v1alpha1.Component{Resources: corev1.ResourceRequirements{Requests: cpu}},
-		}, nil},
-		"with a limit, which is a request, too": {v1alpha1.CodisProxyTemplate{
-			Autoscaling: &v1alpha1.Autoscaling{MaxReplicas: 4},
-			Component:   v1alpha1.Component{Resources: corev1.ResourceRequirements{Limits: cpu}},
-		}, nil},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, fieldsOf(validateProxy(&tt.proxy, field.NewPath("spec")))); diff != "" {
-				t.Error(diff)
-			}
-		})
-	}
-}
-
 func TestValidateGroup(t *testing.T) {
 	tests := map[string]struct {
 		reader client.Reader

@@ -102,6 +102,8 @@ func parse(command string, args []string) (*options, error) {
 	flags.IntVar(&o.Size, "size", 0, "load: size of a value in bytes, at least")
 	flags.DurationVar(&o.duration, "duration", 0, "load: stop after this time (default: when told to)")
 	flags.DurationVar(&o.Report, "report", time.Second, "load: time between reports")
+	flags.DurationVar(&o.Lifetime, "lifetime", 0, "load: replace connections after this time (default: never)")
+	flags.BoolVar(&o.Reconnect, "reconnect", false, "load: repeat a write on another connection where its own was closed")
 	flags.StringVar(&o.inputFile, "input", "", "verify: file with what load printed (default: standard input)")
 	flags.BoolVar(&o.verifyAfter, "verify", false, "load: read back what was acknowledged, at the end")
 	if err := flags.Parse(args); err != nil {
