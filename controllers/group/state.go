@@ -57,6 +57,8 @@ type state struct {
 	live *appsv1.StatefulSet
 	// pods by ordinal; nil where there is none.
 	pods []*corev1.Pod
+	// claims of the members that are wanted, by ordinal; nil where there is none.
+	claims []*corev1.PersistentVolumeClaim
 	// world that roles are decided from.
 	world world
 
@@ -77,6 +79,8 @@ type state struct {
 	switchHeld string
 	// rolloutHeld says why an outdated pod is not replaced.
 	rolloutHeld string
+	// refusals are why claims do not ask for the size of the spec, by ordinal.
+	refusals []refusal
 	// applied is the error of applying objects.
 	applied error
 	// refused is the last error that the dashboard answered an act with.
@@ -208,7 +212,7 @@ func (r *Reconciler) observeObjects(ctx context.Context, s *state) error {
 			return fmt.Errorf("get pod: %w", err)
 		}
 	}
-	return nil
+	return r.observeClaims(ctx, s)
 }
 
 // observeDashboard resolves the dashboard and the product password.

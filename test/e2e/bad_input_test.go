@@ -4,6 +4,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -16,11 +17,7 @@ var _ = Describe("Bad input", Ordered, func() {
 
 	BeforeAll(func(ctx SpecContext) {
 		namespace = newNamespace(ctx)
-		// An operator is Ready once it serves its webhooks; the API server hears of that a moment later.
-		Eventually(func() error {
-			_, err := cluster.KubectlWith(ctx, document("CodisCluster", "bad", labelled), "create", "--dry-run=server", "-n", namespace, "-f", "-")
-			return err
-		}).WithTimeout(10 * time.Second).Should(HaveOccurred())
+		waitForWebhooks(ctx, namespace)
 	}, NodeTimeout(time.Minute))
 
 	DescribeTable("is refused at once, with the field and the way out", func(ctx SpecContext, text string, words ...string) {
@@ -67,6 +64,16 @@ var _ = Describe("Bad input", Ordered, func() {
 		kubectl(ctx, "delete", "codisgroup", "first", "-n", namespace, "--timeout=30s")
 	}, SpecTimeout(2*time.Minute))
 })
+
+// waitForWebhooks waits until they are asked: an operator is Ready once it serves them,
+// and the API server hears of that a moment later.
+func waitForWebhooks(ctx context.Context, namespace string) {
+	GinkgoHelper()
+	Eventually(func() error {
+		_, err := cluster.KubectlWith(ctx, document("CodisCluster", "bad", labelled), "create", "--dry-run=server", "-n", namespace, "-f", "-")
+		return err
+	}).WithTimeout(10 * time.Second).Should(HaveOccurred())
+}
 
 // labelled overrides a label that selectors are made of.
 const labelled = "{proxy: {pod: {labels: {app.kubernetes.io/name: mine}}}}"
