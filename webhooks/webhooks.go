@@ -40,7 +40,7 @@ func Setup(mgr ctrl.Manager) error {
 	}
 	err = register(mgr, &v1alpha1.CodisCoordinator{}, func(_ context.Context, c *v1alpha1.CodisCoordinator) (errs, error) {
 		return validateCoordinator(&c.Spec.CodisCoordinatorTemplate, field.NewPath("spec")), nil
-	})
+	}, nil)
 	if err != nil {
 		return err
 	}
