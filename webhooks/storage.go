@@ -118,7 +118,9 @@ func (v sizes) class(ctx context.Context, name string) (*storagev1.StorageClass,
 	return class, err
 }
 
-func (v sizes) claimsOf(ctx context.Context, namespace string, groups []string) ([]corev1.PersistentVolumeClaim, error) {
+func (v sizes) claimsOf(
+	ctx context.Context, namespace string, groups []string,
+) ([]corev1.PersistentVolumeClaim, error) {
 	var found []corev1.PersistentVolumeClaim
 	for _, group := range groups {
 		list := &corev1.PersistentVolumeClaimList{}

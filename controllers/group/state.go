@@ -62,8 +62,9 @@ type state struct {
 	// world that roles are decided from.
 	world world
 
-	// observed tells that everything above was looked at.
+	// observed tells that everything above was looked at, looked when that ended.
 	observed bool
+	looked   time.Time
 
 	// decision about the master, and what holds followers back.
 	decision decision
@@ -125,6 +126,7 @@ func (r *Reconciler) look(ctx context.Context, s *state) {
 		wg.Go(func() { members[ordinal] = r.observeMember(ctx, s, ordinal) })
 	}
 	wg.Wait()
+	s.looked = r.Clock.Now()
 	s.world = world{
 		members:    members,
 		order:      addressesOf(s.known()),

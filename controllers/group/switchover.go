@@ -129,7 +129,7 @@ func (r *Reconciler) justGivenUp(s *state) bool {
 func cause(err error) string {
 	switch {
 	case errors.Is(err, errNotCaughtUp), errors.Is(err, errProxiesChanged), errors.Is(err, errMovesRun),
-		errors.Is(err, redis.ErrRestarted):
+		errors.Is(err, redis.ErrRestarted), errors.Is(err, errHeldUp):
 		return err.Error()
 	case errors.Is(err, context.DeadlineExceeded):
 		return "a proxy took too long to lock the slots"
