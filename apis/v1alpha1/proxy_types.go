@@ -173,8 +173,8 @@ type Jodis struct {
 	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?:[0-9]{1,5}$')",message="an endpoint is host:port without http://, for example zk-0.example.com:2181"
 	Endpoints []string `json:"endpoints"`
 
-	// authSecretRef names the Secret with the login, which is user:password under the
-	// key "password". Default: no login.
+	// authSecretRef names the Secret with the login: the keys "password" and
+	// "username" (default: root). Default: no login.
 	// +optional
 	AuthSecretRef *SecretReference `json:"authSecretRef,omitempty"`
 

@@ -67,7 +67,7 @@ func configMap(p *v1alpha1.CodisProxy, productName string) *corev1.ConfigMap {
 func deployment(
 	p *v1alpha1.CodisProxy, dashboard *v1alpha1.CodisDashboard, images podtemplate.Images, live *appsv1.Deployment,
 ) (*appsv1.Deployment, error) {
-	secrets := userSecrets(p)
+	secrets, logins := userSecrets(p)
 	secrets["product_auth"] = product.AuthSecret(dashboard)
 	template, err := podtemplate.Template(podtemplate.Pod{
 		Component: naming.ComponentProxy,
@@ -97,7 +97,7 @@ func deployment(
 		},
 		Config: &podtemplate.ConfigFile{
 			Name: confFile, Format: string(config.TOML), ConfigMap: naming.Proxy(p.Name),
-			Text: configText(p, product.Name(dashboard)), Secrets: secrets,
+			Text: configText(p, product.Name(dashboard)), Secrets: secrets, Logins: logins,
 		},
 		ReadinessGates:     []corev1.PodReadinessGate{{ConditionType: v1alpha1.ConditionOnline}},
 		GracePeriodSeconds: drainSeconds(p) + stopSeconds,
@@ -117,16 +117,17 @@ func deployment(
 	}, nil
 }
 
-// userSecrets are the Secrets that a user names, by the settings they hold.
-func userSecrets(p *v1alpha1.CodisProxy) map[string]string {
-	secrets := map[string]string{}
+// userSecrets are the Secrets that a user names, by the settings they hold: passwords,
+// and logins, which have a user name, too.
+func userSecrets(p *v1alpha1.CodisProxy) (passwords, logins map[string]string) {
+	passwords, logins = map[string]string{}, map[string]string{}
 	if ref := p.Spec.SessionAuthSecretRef; ref != nil {
-		secrets["session_auth"] = ref.Name
+		passwords["session_auth"] = ref.Name
 	}
 	if jodis := p.Spec.Jodis; jodis != nil && jodis.AuthSecretRef != nil {
-		secrets["jodis_auth"] = jodis.AuthSecretRef.Name
+		logins["jodis_auth"] = jodis.AuthSecretRef.Name
 	}
-	return secrets
+	return passwords, logins
 }
 
 // wantedReplicas is none once the proxies are being deleted.

@@ -174,7 +174,7 @@ func TestPasswordsAreWrittenOnlyIfAskedFor(t *testing.T) {
 		{example(), map[string]string{"secret-product-auth": "d-auth"}},
 		{withSession, map[string]string{"secret-product-auth": "d-auth", "secret-session-auth": "session"}},
 		{withJodis, map[string]string{"secret-product-auth": "d-auth"}},
-		{withLogin, map[string]string{"secret-product-auth": "d-auth", "secret-jodis-auth": "login"}},
+		{withLogin, map[string]string{"secret-product-auth": "d-auth", "login-jodis-auth": "login"}},
 	} {
 		pod := built(t, tt.proxy).Spec.Template.Spec
 		mounted := map[string]string{}
@@ -187,7 +187,7 @@ func TestPasswordsAreWrittenOnlyIfAskedFor(t *testing.T) {
 			t.Error(diff)
 		}
 		args := strings.Join(pod.InitContainers[0].Args, " ")
-		if written := strings.Count(args, "--secret="); written != len(tt.want) {
+		if written := strings.Count(args, "--secret=") + strings.Count(args, "--login="); written != len(tt.want) {
 			t.Errorf("%d passwords are written: %s", written, args)
 		}
 	}

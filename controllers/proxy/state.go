@@ -114,7 +114,8 @@ func (r *Reconciler) observeDashboard(ctx context.Context, s *state) error {
 			return err
 		}
 	}
-	secrets := userSecrets(s.proxy)
+	secrets, logins := userSecrets(s.proxy)
+	maps.Copy(secrets, logins)
 	for _, setting := range slices.Sorted(maps.Keys(secrets)) {
 		if _, err := product.Password(ctx, r.Reader, s.proxy.Namespace, secrets[setting]); err != nil {
 			return keepProblem(err, &s.blocked)

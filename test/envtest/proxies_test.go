@@ -140,7 +140,7 @@ func TestProxiesWaitForTheLoginOfJodis(t *testing.T) {
 	const missing = `SecretMissing: Secret "login" with a value under the key "password" does not exist in this namespace: create it`
 	eventually(t, "a missing Secret is not told of", func() bool { return workload() == missing }, workload)
 	login := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "login"}, StringData: map[string]string{"password": "user:word"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "login"}, StringData: map[string]string{"username": "user", "password": "word"},
 	}
 	if err := user.Create(t.Context(), login); err != nil {
 		t.Fatal(err)
