@@ -81,8 +81,8 @@ func (r *Reconciler) observe(ctx context.Context, s *state) (time.Duration, erro
 	if err != nil {
 		return 0, fmt.Errorf("list groups: %w", err)
 	}
-	for i := range groups {
-		s.groups = append(s.groups, viewOf(&groups[i]))
+	for _, g := range watch.OfOwnID(groups) {
+		s.groups = append(s.groups, viewOf(&g))
 	}
 	if s.recorded, err = recordedLayout(&s.dashboard.Status); err != nil {
 		return 0, err

@@ -46,7 +46,10 @@ func report(s *state, now time.Time) {
 	conditions.Set(&status.Conditions, g.Generation, ready, available, workload, master, replicas, registered, volumes)
 	reportMembers(s)
 	reportFailover(s, now)
-	if s.stats != nil {
+	switch {
+	case s.invalid != nil && s.invalid.Reason == v1alpha1.ReasonGroupIDTaken:
+		status.Slots = 0 // Those of its id are the other's.
+	case s.stats != nil:
 		status.Slots = int32(s.stats.SlotsOf(int(g.Spec.ID))) //nolint:gosec // At most 1024.
 	}
 	reportUsage(s, now)

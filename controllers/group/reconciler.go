@@ -163,7 +163,8 @@ func (r *Reconciler) validate(ctx context.Context, s *state) (time.Duration, err
 	}
 	if other != "" {
 		s.invalid = &product.Problem{Reason: v1alpha1.ReasonGroupIDTaken, Message: fmt.Sprintf(
-			"spec.id %d belongs to CodisGroup %q of the same dashboard: delete this group and create it with another id",
+			"spec.id %d belongs to CodisGroup %q of the same dashboard: create this group with another id instead, "+
+				"or delete that one, which takes its slots to others first",
 			s.group.Spec.ID, other)}
 	}
 	return 0, nil
