@@ -413,6 +413,40 @@ func TestTheDashboardIsLostWhileSlotsMove(t *testing.T) {
 	}
 }
 
+// A server does not give the keys of a slot away: that is said, in the words of the
+// dashboard, also by the cluster; and when the server does, all goes on by itself.
+func TestASlotThatIsStuckIsSaid(t *testing.T) {
+	t.Parallel()
+	w := elastic(t, 2, nil)
+	w.cluster.SlotRounds = 6
+	w.count(3)
+	for n := 0; len(w.layout()[3]) < 20; n++ {
+		if n > 30 {
+			t.Fatalf("no slots move\n%s", w.dump())
+		}
+		w.rounds(1)
+	}
+	for _, group := range []int{1, 2} {
+		w.server(w.masterOf(group)).RefuseMoves("ERR no memory to send a slot")
+	}
+	w.rounds(30)
+	w.mustSayOfDashboard("small", v1alpha1.ConditionRebalanced, "False Rebalancing: ")
+	w.rounds(60)
+	words := []string{"slot ", "on its way from group ", "to group 3, gets no further", "no memory to send a slot"}
+	w.mustSayOfDashboard("small", v1alpha1.ConditionRebalanced, "False SlotStuck: ", words...)
+	c := &v1alpha1.CodisCluster{}
+	w.get("small", c)
+	if ready := readyOf(c.Status.Conditions); ready.Reason != v1alpha1.ReasonSlotStuck {
+		t.Errorf("the cluster says %+v", ready)
+	}
+	for _, group := range []int{1, 2} {
+		w.server(w.masterOf(group)).RefuseMoves("")
+	}
+	w.rest()
+	w.mustBeReady()
+	w.mustShare(1, 2, 3)
+}
+
 func TestMovesThatAPersonDecidesOn(t *testing.T) {
 	t.Parallel()
 	w := parts(t, nil)
