@@ -183,6 +183,11 @@ bench-failover: export CLUSTER_NAME := bench-failover
 bench-failover: deps ## Measure what clients feel when FAULT strikes (crash, replica, ...; COUNT trials)
 	hack/e2e.sh go run ./test/bench/failover -fault $(or $(FAULT),crash) -count $(or $(COUNT),10) $(BENCH_FLAGS)
 
+.PHONY: bench-migration
+bench-migration: export CLUSTER_NAME := bench-migration
+bench-migration: deps ## Measure the speed of moves of slots beside Codis's own rebalance (COUNT trials of each)
+	hack/e2e.sh go run ./test/bench/migration -count $(or $(COUNT),5) $(BENCH_FLAGS)
+
 # Tools are built once for each version that hack/tools pins.
 $(CONTROLLER_GEN): TOOL := sigs.k8s.io/controller-tools/cmd/controller-gen
 $(KUSTOMIZE): TOOL := sigs.k8s.io/kustomize/kustomize/v5

@@ -29,7 +29,7 @@ import (
 )
 
 var (
-	errUsage = errors.New("usage: client roundtrip|load|verify|observe|agent|signal [flags]; client COMMAND -h lists them")
+	errUsage = errors.New("usage: client roundtrip|load|verify|observe|rebalance|agent|signal [flags]; client COMMAND -h lists them")
 	errLost  = errors.New("acknowledged writes are lost")
 )
 
@@ -53,6 +53,8 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 	switch args[0] {
 	case "observe":
 		return observe(ctx, args[1:], out)
+	case "rebalance":
+		return rebalance(ctx, args[1:], out)
 	case "agent":
 		<-ctx.Done() // it only is there for others to be executed in
 		return nil
