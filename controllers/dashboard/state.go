@@ -60,7 +60,9 @@ type state struct {
 	assignment assignment
 	balance    balance
 	stuck      string
-	applied    error
+	// told is when the slots were reported last; zero if that is not known.
+	told    time.Time
+	applied error
 	// refused and notMoved are what the dashboard answered to acts.
 	refused  error
 	notMoved error
