@@ -29,8 +29,9 @@ import (
 )
 
 var (
-	errUsage = errors.New("usage: client roundtrip|load|verify|observe|rebalance|agent|signal [flags]; client COMMAND -h lists them")
-	errLost  = errors.New("acknowledged writes are lost")
+	errUsage = errors.New("usage: client roundtrip|load|verify|observe|rebalance|agent|signal [flags]; " +
+		"client COMMAND -h lists them")
+	errLost = errors.New("acknowledged writes are lost")
 )
 
 func main() {

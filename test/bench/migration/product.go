@@ -186,8 +186,11 @@ func (b *bench) isReady(name string) func(context.Context) (bool, error) {
 		}
 		g := &v1alpha1.CodisGroup{}
 		err := b.cluster.Get(ctx, key, g)
+		if err != nil {
+			return false, err
+		}
 		ready := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionReady)
-		return err == nil && ready != nil && ready.Status == metav1.ConditionTrue && ready.ObservedGeneration == g.Generation, err
+		return ready != nil && ready.Status == metav1.ConditionTrue && ready.ObservedGeneration == g.Generation, nil
 	}
 }
 

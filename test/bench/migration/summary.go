@@ -45,7 +45,8 @@ func summary(codis, operator []trial) (text string, ratio float64) {
 	theirs, ours := perThousand(codis), perThousand(operator)
 	ratio = figures.Percentile(theirs, 50).Seconds() / figures.Percentile(ours, 50).Seconds()
 	return fmt.Sprintf("%s\n%s\nspeed of the operator beside Codis: %.2f",
-		figures.Summary("Codis's own rebalance, 1000 slots", theirs), figures.Summary("the operator's plan, 1000 slots", ours), ratio), ratio
+		figures.Summary("Codis's own rebalance, 1000 slots", theirs),
+		figures.Summary("the operator's plan, 1000 slots", ours), ratio), ratio
 }
 
 // verdict is what the run fails for.
