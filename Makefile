@@ -128,7 +128,14 @@ contract: deps $(TESTSUM) ## Hold the stand-in (or CODIS_RELEASE) to what real C
 .PHONY: test-e2e
 test-e2e: export CLUSTER_NAME := e2e
 test-e2e: deps $(TESTSUM) ## Run the user stories in a cluster of their own (KEEP=1 leaves it up)
-	hack/e2e.sh $(TESTSUM) run test-e2e -- env $(STATIC) go test -json -timeout 40m ./test/e2e/...
+	hack/e2e.sh $(TESTSUM) run test-e2e -- env $(STATIC) go test -json -timeout 40m ./test/e2e/... \
+		-ginkgo.label-filter='!interrupted'
+
+.PHONY: test-e2e-interrupted
+test-e2e-interrupted: export CLUSTER_NAME := e2e
+test-e2e-interrupted: deps $(TESTSUM) ## Run the story of growing and shrinking while everything is killed (10 minutes)
+	hack/e2e.sh $(TESTSUM) run test-e2e -- env $(STATIC) go test -json -timeout 40m ./test/e2e/... \
+		-ginkgo.label-filter=interrupted
 
 .PHONY: deps
 deps: ## Install the Debian packages that tests need, where they are missing
@@ -175,6 +182,11 @@ bench-ready: deps ## Measure the time from creation to Ready of 2 groups of 2 wi
 bench-failover: export CLUSTER_NAME := bench-failover
 bench-failover: deps ## Measure what clients feel when FAULT strikes (crash, replica, ...; COUNT trials)
 	hack/e2e.sh go run ./test/bench/failover -fault $(or $(FAULT),crash) -count $(or $(COUNT),10) $(BENCH_FLAGS)
+
+.PHONY: bench-migration
+bench-migration: export CLUSTER_NAME := bench-migration
+bench-migration: deps ## Measure the speed of moves of slots beside Codis's own rebalance (COUNT trials of each)
+	hack/e2e.sh go run ./test/bench/migration -count $(or $(COUNT),5) $(BENCH_FLAGS)
 
 # Tools are built once for each version that hack/tools pins.
 $(CONTROLLER_GEN): TOOL := sigs.k8s.io/controller-tools/cmd/controller-gen

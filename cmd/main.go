@@ -53,7 +53,7 @@ func main() {
 	flag.StringVar(&o.probeAddr, "health-probe-bind-address", ":8081", "Address of the health endpoint.")
 	flag.BoolVar(&o.leaderElect, "leader-elect", false, "Elect one of several operators that acts.")
 	flag.StringVar(&o.webhookCertDir, "webhook-cert-dir", "",
-		"Directory of the webhook certificate; empty for no webhooks.")
+		"Directory to keep the webhook certificate in; empty for no webhooks.")
 	zapOptions := zap.Options{}
 	zapOptions.BindFlags(flag.CommandLine)
 	flag.Parse()
@@ -75,7 +75,8 @@ func run(ctx context.Context, o options) error {
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		return err
 	}
-	mgr, err := ctrl.NewManager(ctrl.GetConfigOrDie(), managerOptions(scheme, o))
+	hooks := webhook.NewServer(webhook.Options{CertDir: o.webhookCertDir})
+	mgr, err := ctrl.NewManager(ctrl.GetConfigOrDie(), managerOptions(scheme, hooks, o))
 	if err != nil {
 		return fmt.Errorf("create manager: %w", err)
 	}
@@ -88,13 +89,14 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	if err := setupWebhooks(ctx, mgr, o); err != nil {
+	ready, err := setupWebhooks(ctx, mgr, hooks, o)
+	if err != nil {
 		return err
 	}
 	if err := mgr.AddHealthzCheck("healthz", healthz.Ping); err != nil {
 		return err
 	}
-	if err := mgr.AddReadyzCheck("readyz", healthz.Ping); err != nil {
+	if err := mgr.AddReadyzCheck("webhooks", ready); err != nil {
 		return err
 	}
 	ctrl.Log.Info("Starting the Codis operator", "version", version)
@@ -102,14 +104,16 @@ func run(ctx context.Context, o options) error {
 }
 
 // setupWebhooks registers the webhooks as soon as their certificate is there:
-// reconcilers do not wait for it.
-func setupWebhooks(ctx context.Context, mgr ctrl.Manager, o options) error {
+// reconcilers do not wait for it, and an operator that is not ready may lead. The
+// check passes once the webhooks are served: an operator that is not ready gets no
+// requests, and whoever waits for it can rely on its refusals.
+func setupWebhooks(ctx context.Context, mgr ctrl.Manager, server webhook.Server, o options) (healthz.Checker, error) {
 	if o.webhookCertDir == "" {
-		return nil
+		return healthz.Ping, nil
 	}
 	ready, err := webhooks.KeepCertificate(mgr, os.Getenv("POD_NAMESPACE"), o.webhookCertDir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	go func() {
 		select {
@@ -121,10 +125,10 @@ func setupWebhooks(ctx context.Context, mgr ctrl.Manager, o options) error {
 			ctrl.Log.Error(err, "Going on without webhooks")
 		}
 	}()
-	return nil
+	return server.StartedChecker(), nil
 }
 
-func managerOptions(scheme *runtime.Scheme, o options) ctrl.Options {
+func managerOptions(scheme *runtime.Scheme, server webhook.Server, o options) ctrl.Options {
 	lease, renew, retry := 6*time.Second, 4*time.Second, time.Second
 	return ctrl.Options{
 		Scheme:                        scheme,
@@ -140,7 +144,7 @@ func managerOptions(scheme *runtime.Scheme, o options) ctrl.Options {
 			SecureServing:  true,
 			FilterProvider: filters.WithAuthenticationAndAuthorization,
 		},
-		WebhookServer: webhook.NewServer(webhook.Options{CertDir: o.webhookCertDir}),
+		WebhookServer: server,
 		Cache:         controllers.CacheOptions(),
 	}
 }

@@ -43,11 +43,16 @@ type Options struct {
 // Kubernetes cluster runs.
 func CacheOptions() cache.Options {
 	ours := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{v1alpha1.LabelManagedBy: naming.Operator})}
+	// A StatefulSet gives its claims the labels that it selects its pods by.
+	members := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{
+		v1alpha1.LabelName: naming.Application, v1alpha1.LabelComponent: naming.ComponentServer,
+	})}
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Pod{}:                   ours,
 			&corev1.Service{}:               ours,
+			&corev1.PersistentVolumeClaim{}: members,
 			&corev1.ConfigMap{}:             ours,
 			&appsv1.StatefulSet{}:           ours,
 			&appsv1.Deployment{}:            ours,

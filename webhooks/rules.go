@@ -61,15 +61,26 @@ func validateDashboard(d *v1alpha1.CodisDashboardTemplate, path *field.Path) fie
 	return list
 }
 
-// validateProxy refuses an autoscaler that could never scale: the use of CPU is a
-// part of what is requested.
+// validateProxy refuses an autoscaler that could never scale: utilization is a part
+// of what is requested.
 func validateProxy(p *v1alpha1.CodisProxyTemplate, path *field.Path) field.ErrorList {
 	list := validateComponent(&p.Component, path)
-	_, requested := p.Resources.Requests[corev1.ResourceCPU]
-	_, limited := p.Resources.Limits[corev1.ResourceCPU]
-	if p.Autoscaling != nil && !requested && !limited {
-		list = append(list, field.Required(path.Child("resources", "requests").Key("cpu"),
-			"autoscaling compares the use of CPU with what is requested: request some, for example 500m"))
+	if p.Autoscaling == nil {
+		return list
+	}
+	for _, name := range utilized(p.Autoscaling) {
+		_, requested := p.Resources.Requests[name]
+		_, limited := p.Resources.Limits[name]
+		if !requested && !limited {
+			example := exampleRequest[name]
+			list = append(list, field.Required(path.Child("resources", "requests").Key(string(name)), fmt.Sprintf(
+				"autoscaling compares the use of %s with what is requested: request some, for example %s",
+				example.resource, example.request)))
+		}
+	}
+	metrics := path.Child("autoscaling", "metrics")
+	for i := range p.Autoscaling.Metrics {
+		list = append(list, validateMetric(&p.Autoscaling.Metrics[i], metrics.Index(i))...)
 	}
 	return list
 }

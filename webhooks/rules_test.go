@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -28,7 +29,7 @@ var errDown = errors.New("the API server is down")
 func reader(t *testing.T, down bool, objects ...client.Object) client.Reader {
 	t.Helper()
 	scheme := runtime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
+	if err := errors.Join(v1alpha1.AddToScheme(scheme), clientgoscheme.AddToScheme(scheme)); err != nil {
 		t.Fatal(err)
 	}
 	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...)
@@ -131,34 +132,6 @@ func TestValidateComponent(t *testing.T) {
 func younger(g *v1alpha1.CodisGroup) *v1alpha1.CodisGroup {
 	g.CreationTimestamp = metav1.Unix(2, 0)
 	return g
-}
-
-func TestAnAutoscalerNeedsARequestOfCPU(t *testing.T) {
-	cpu := corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("500m")}
-	tests := map[string]struct {
-		proxy v1alpha1.CodisProxyTemplate
-		want  []string
-	}{
-		"without autoscaling": {v1alpha1.CodisProxyTemplate{}, nil},
-		"with nothing to compare with": {
-			v1alpha1.CodisProxyTemplate{Autoscaling: &v1alpha1.Autoscaling{MaxReplicas: 4}}, []string{"spec.resources.requests[cpu]"},
-		},
-		"with a request": {v1alpha1.CodisProxyTemplate{
-			Autoscaling: &v1alpha1.Autoscaling{MaxReplicas: 4},
-			Component:   v1alpha1.Component{Resources: corev1.ResourceRequirements{Requests: cpu}},
-		}, nil},
-		"with a limit, which is a request, too": {v1alpha1.CodisProxyTemplate{
-			Autoscaling: &v1alpha1.Autoscaling{MaxReplicas: 4},
-			Component:   v1alpha1.Component{Resources: corev1.ResourceRequirements{Limits: cpu}},
-		}, nil},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, fieldsOf(validateProxy(&tt.proxy, field.NewPath("spec")))); diff != "" {
-				t.Error(diff)
-			}
-		})
-	}
 }
 
 func TestValidateGroup(t *testing.T) {

@@ -31,33 +31,34 @@ import (
 // Setup registers every webhook.
 func Setup(mgr ctrl.Manager) error {
 	reader := mgr.GetClient()
+	sizes := sizes{claims: reader, classes: mgr.GetAPIReader()}
 	err := register(mgr, &v1alpha1.CodisCluster{}, func(ctx context.Context, c *v1alpha1.CodisCluster) (errs, error) {
 		return validateCluster(ctx, reader, c)
-	})
+	}, sizes.ofCluster)
 	if err != nil {
 		return err
 	}
 	err = register(mgr, &v1alpha1.CodisCoordinator{}, func(_ context.Context, c *v1alpha1.CodisCoordinator) (errs, error) {
 		return validateCoordinator(&c.Spec.CodisCoordinatorTemplate, field.NewPath("spec")), nil
-	})
+	}, nil)
 	if err != nil {
 		return err
 	}
 	err = register(mgr, &v1alpha1.CodisDashboard{}, func(_ context.Context, d *v1alpha1.CodisDashboard) (errs, error) {
 		return validateDashboard(&d.Spec.CodisDashboardTemplate, field.NewPath("spec")), nil
-	})
+	}, nil)
 	if err != nil {
 		return err
 	}
 	err = register(mgr, &v1alpha1.CodisGroup{}, func(ctx context.Context, g *v1alpha1.CodisGroup) (errs, error) {
 		return validateGroup(ctx, reader, g)
-	})
+	}, sizes.ofGroup)
 	if err != nil {
 		return err
 	}
 	return register(mgr, &v1alpha1.CodisProxy{}, func(_ context.Context, p *v1alpha1.CodisProxy) (errs, error) {
 		return validateProxy(&p.Spec.CodisProxyTemplate, field.NewPath("spec")), nil
-	})
+	}, nil)
 }
 
 // errs is everything that is wrong with an object.
@@ -69,17 +70,24 @@ type object interface {
 	runtime.Object
 }
 
-func register[T object](mgr ctrl.Manager, kind T, validate func(context.Context, T) (field.ErrorList, error)) error {
-	err := ctrl.NewWebhookManagedBy(mgr, kind).WithValidator(validator[T]{validate: validate}).Complete()
+func register[T object](
+	mgr ctrl.Manager, kind T, validate func(context.Context, T) (errs, error), compare comparison[T],
+) error {
+	err := ctrl.NewWebhookManagedBy(mgr, kind).WithValidator(validator[T]{validate, compare}).Complete()
 	if err != nil {
 		return fmt.Errorf("set up webhook of %T: %w", kind, err)
 	}
 	return nil
 }
 
-// validator makes one rule serve creation and update; deletion is never refused here.
+// comparison tells what is wrong with a change, and what to warn of.
+type comparison[T object] func(ctx context.Context, before, after T) (admission.Warnings, errs, error)
+
+// validator makes one rule serve creation and update, and another one updates only;
+// deletion is never refused here.
 type validator[T object] struct {
-	validate func(context.Context, T) (field.ErrorList, error)
+	validate func(context.Context, T) (errs, error)
+	compare  comparison[T] // May be nil.
 }
 
 var _ admission.Validator[*v1alpha1.CodisGroup] = validator[*v1alpha1.CodisGroup]{}
@@ -91,22 +99,28 @@ var endOfTime = metav1.Unix(1<<35, 0)
 // than all there is, also than what was made in the same second.
 func (v validator[T]) ValidateCreate(ctx context.Context, o T) (admission.Warnings, error) {
 	o.SetCreationTimestamp(endOfTime)
-	return nil, v.check(ctx, o)
+	list, err := v.validate(ctx, o)
+	return nil, refuse(o, list, err)
 }
 
 // ValidateUpdate implements admission.Validator.
-func (v validator[T]) ValidateUpdate(ctx context.Context, _, o T) (admission.Warnings, error) {
+func (v validator[T]) ValidateUpdate(ctx context.Context, before, o T) (admission.Warnings, error) {
 	if o.GetDeletionTimestamp() != nil {
 		return nil, nil // A finalizer must always be removable.
 	}
-	return nil, v.check(ctx, o)
+	list, err := v.validate(ctx, o)
+	if err != nil || v.compare == nil {
+		return nil, refuse(o, list, err)
+	}
+	warnings, worse, err := v.compare(ctx, before, o)
+	return warnings, refuse(o, append(list, worse...), err)
 }
 
 // ValidateDelete implements admission.Validator.
 func (v validator[T]) ValidateDelete(context.Context, T) (admission.Warnings, error) { return nil, nil }
 
-func (v validator[T]) check(ctx context.Context, o T) error {
-	list, err := v.validate(ctx, o)
+// refuse words everything that is wrong with an object as one error.
+func refuse(o object, list errs, err error) error {
 	if err != nil {
 		return err
 	}

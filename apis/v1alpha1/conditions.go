@@ -20,6 +20,8 @@ const (
 	ConditionReplicasInSync = "ReplicasInSync"
 	// ConditionRegistered tells whether the dashboard knows exactly what runs.
 	ConditionRegistered = "Registered"
+	// ConditionVolumesReady tells whether every member has a volume of the size that is asked for.
+	ConditionVolumesReady = "VolumesReady"
 	// ConditionSlotsAssigned tells whether each of the 1024 slots has an owner.
 	ConditionSlotsAssigned = "SlotsAssigned"
 	// ConditionRebalanced tells whether the groups own the shares of the slots that they should.
@@ -117,6 +119,17 @@ const (
 	ReasonGroupOwnsSlots = "GroupOwnsSlots"
 	// ReasonScaleInHeld: members cannot be removed now; the message says why.
 	ReasonScaleInHeld = "ScaleInHeld"
+
+	// ReasonVolumeGrowing: a volume is being made larger.
+	ReasonVolumeGrowing = "VolumeGrowing"
+	// ReasonVolumeNotExpandable: the StorageClass of a volume does not let it grow.
+	ReasonVolumeNotExpandable = "VolumeNotExpandable"
+	// ReasonVolumeResizeFailed: a volume cannot be made larger.
+	ReasonVolumeResizeFailed = "VolumeResizeFailed"
+	// ReasonVolumeShrinkRefused: a volume is larger than asked for and cannot shrink.
+	ReasonVolumeShrinkRefused = "VolumeShrinkRefused"
+	// ReasonVolumeResizeAsked: a claim was told to ask for another size.
+	ReasonVolumeResizeAsked = "VolumeResizeAsked"
 
 	// ReasonSlotsAssigned: the first layout of the slots was made.
 	ReasonSlotsAssigned = "SlotsAssigned"

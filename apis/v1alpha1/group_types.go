@@ -24,8 +24,11 @@ type CodisGroupTemplate struct {
 
 	// storage of each member. Default: none; the data of a member that is
 	// replaced is then copied from the others, and gone if it was the only one.
+	// A larger size makes the volumes grow where they are, if their StorageClass
+	// allows it; they cannot shrink.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="storage is immutable for now: create a new group instead"
+	// +kubebuilder:validation:XValidation:rule="has(self.storageClassName) == has(oldSelf.storageClassName) && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",message="storageClassName is immutable: create a new group instead"
+	// +kubebuilder:validation:XValidation:rule="has(self.reclaimPolicy) == has(oldSelf.reclaimPolicy) && (!has(self.reclaimPolicy) || self.reclaimPolicy == oldSelf.reclaimPolicy)",message="reclaimPolicy is immutable: create a new group instead"
 	Storage *Storage `json:"storage,omitempty"`
 
 	// config adds directives to redis.conf, for example {"maxmemory-policy": "allkeys-lru"}.
@@ -264,7 +267,7 @@ type CodisGroupStatus struct {
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
 	// conditions of the group: Ready, Available, WorkloadReady, MasterReachable,
-	// ReplicasInSync, Registered.
+	// ReplicasInSync, Registered, VolumesReady.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -4,6 +4,7 @@
 package v1alpha1
 
 import (
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
@@ -39,13 +40,18 @@ type CodisProxyTemplate struct {
 	// +optional
 	SessionAuthSecretRef *SecretReference `json:"sessionAuthSecretRef,omitempty"`
 
+	// jodis has the proxies register themselves where clients that speak Jodis look for
+	// them. A change restarts the proxies. Default: they do not.
+	// +optional
+	Jodis *Jodis `json:"jodis,omitempty"`
+
 	// config adds settings to proxy.toml, for example {"proxy_max_clients": "10000"}.
 	// What the operator decides (addresses, product, passwords) cannot be set here.
 	// A change restarts the proxies, one after another.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=64
 	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 64 && k.matches('^[a-z][a-z0-9_]*$'))",message="config keys are settings of proxy.toml, for example proxy_max_clients"
-	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['product_name','product_auth','session_auth','admin_addr','proxy_addr','proto_type']))",message="config must not set product_name, product_auth, session_auth, admin_addr, proxy_addr or proto_type: the operator decides these; the clients' password comes from sessionAuthSecretRef"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['product_name','product_auth','session_auth','admin_addr','proxy_addr','proto_type'] || k.startsWith('jodis_')))",message="config must not set product_name, product_auth, session_auth, admin_addr, proxy_addr, proto_type or jodis_*: the operator decides these; the clients' password comes from sessionAuthSecretRef, and where proxies register from jodis"
 	Config map[string]ProxyValue `json:"config,omitempty"`
 
 	// rollout bounds how many proxies are replaced at a time.
@@ -62,8 +68,8 @@ type CodisProxyTemplate struct {
 	DrainSeconds *int32 `json:"drainSeconds,omitempty"`
 }
 
-// Autoscaling lets a HorizontalPodAutoscaler choose the number of proxies. It
-// needs a metrics server, and a request of CPU in resources.
+// Autoscaling lets a HorizontalPodAutoscaler choose the number of proxies. By CPU, as
+// it does by default, it needs a metrics server, and a request of CPU in resources.
 // +kubebuilder:validation:XValidation:rule="!has(self.minReplicas) || self.minReplicas <= self.maxReplicas",message="autoscaling.minReplicas must not be more than autoscaling.maxReplicas"
 type Autoscaling struct {
 	// minReplicas is the least number of proxies. Default: 2.
@@ -80,12 +86,29 @@ type Autoscaling struct {
 	MaxReplicas int32 `json:"maxReplicas"`
 
 	// targetCPUUtilizationPercentage is how much of the CPU that they request the
-	// proxies shall use on average. Default: 70.
+	// proxies shall use on average. Default: 70 where there are no metrics, else CPU
+	// does not count.
 	// +optional
-	// +kubebuilder:default=70
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1000
 	TargetCPUUtilizationPercentage *int32 `json:"targetCPUUtilizationPercentage,omitempty"`
+
+	// metrics that the number of proxies follows, beside targetCPUUtilizationPercentage
+	// if that is set, as in a HorizontalPodAutoscaler; of several the one that wants
+	// most proxies counts. Others than Resource and ContainerResource need something in
+	// the cluster that serves custom.metrics.k8s.io or external.metrics.k8s.io, such
+	// as an adapter of Prometheus.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:XValidation:rule="self.all(m, m.type in ['Resource','ContainerResource','Pods','Object','External'] && has(m.resource) == (m.type == 'Resource') && has(m.containerResource) == (m.type == 'ContainerResource') && has(m.pods) == (m.type == 'Pods') && has(m.object) == (m.type == 'Object') && has(m.external) == (m.type == 'External'))",message="autoscaling.metrics: each needs a type of Resource, ContainerResource, Pods, Object or External, and the one source that the type names, for example {type: Pods, pods: {...}}"
+	Metrics []autoscalingv2.MetricSpec `json:"metrics,omitempty"`
+
+	// behavior bounds how fast the number of proxies grows and shrinks, as in a
+	// HorizontalPodAutoscaler. Default: what Kubernetes does, which adds proxies at
+	// once and takes them away after five minutes of less load.
+	// +optional
+	Behavior *autoscalingv2.HorizontalPodAutoscalerBehavior `json:"behavior,omitempty"`
 }
 
 // Rollout bounds a rolling update.
@@ -98,12 +121,74 @@ type Rollout struct {
 	// +kubebuilder:validation:XValidation:rule="string(self).matches('^[0-9]{1,3}%?$')",message="rollout.maxSurge must be a number or a percentage, for example 1 or 25%"
 	MaxSurge *intstr.IntOrString `json:"maxSurge,omitempty"`
 
-	// maxUnavailable is how many proxies may be missing, as a number or a percentage. Default: 0.
+	// maxUnavailable is how many proxies may be missing, as a number or a percentage.
+	// Default: 1, and 0 of a single proxy unless maxSurge is 0.
 	// +optional
 	// +kubebuilder:validation:XIntOrString
 	// +kubebuilder:validation:MaxLength=4
 	// +kubebuilder:validation:XValidation:rule="string(self).matches('^[0-9]{1,3}%?$')",message="rollout.maxUnavailable must be a number or a percentage, for example 1 or 25%"
 	MaxUnavailable *intstr.IntOrString `json:"maxUnavailable,omitempty"`
+}
+
+// JodisKind is what proxies register in.
+// +kubebuilder:validation:MaxLength=32
+// +kubebuilder:validation:XValidation:rule="self in ['ZooKeeper','Etcd']",message="jodis.kind must be ZooKeeper or Etcd: nothing else, and no Filesystem, removes the entry of a proxy that is gone"
+type JodisKind string
+
+// Kinds of stores that proxies register in.
+const (
+	// JodisZooKeeper is a ZooKeeper.
+	JodisZooKeeper JodisKind = "ZooKeeper"
+	// JodisEtcd is an etcd up to 3.5 with its v2 API switched on.
+	JodisEtcd JodisKind = "Etcd"
+)
+
+// JodisLayout tells under which paths proxies register.
+// +kubebuilder:validation:Enum=Jodis;Codis2
+type JodisLayout string
+
+// Layouts of entries.
+const (
+	// JodisLayoutJodis is /jodis/PRODUCT/proxy-TOKEN.
+	JodisLayoutJodis JodisLayout = "Jodis"
+	// JodisLayoutCodis2 is /zk/codis/db_PRODUCT/proxy/TOKEN, as of Codis 2.
+	JodisLayoutCodis2 JodisLayout = "Codis2"
+)
+
+// Jodis is where proxies register: an entry each, which goes with its proxy. Clients of
+// Jodis find the addresses of pods there, and do without the Service.
+type Jodis struct {
+	// kind of the servers: ZooKeeper, or Etcd, up to 3.5 and with --enable-v2 since
+	// Codis speaks nothing newer.
+	// +required
+	Kind JodisKind `json:"kind"`
+
+	// endpoints as host:port, for example zk-0.example.com:2181. Codis speaks plain
+	// HTTP to etcd, without TLS. All of them must belong to one ensemble.
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=260
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?:[0-9]{1,5}$')",message="an endpoint is host:port without http://, for example zk-0.example.com:2181"
+	Endpoints []string `json:"endpoints"`
+
+	// authSecretRef names the Secret with the login: the keys "password" and
+	// "username" (default: root). Default: no login.
+	// +optional
+	AuthSecretRef *SecretReference `json:"authSecretRef,omitempty"`
+
+	// timeoutSeconds is how long the entry of a proxy that was killed stays. Default: 20,
+	// that of Codis.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=600
+	TimeoutSeconds *int32 `json:"timeoutSeconds,omitempty"`
+
+	// layout of the entries: Jodis, for clients of Codis 3, or Codis2, for older ones.
+	// Default: Jodis.
+	// +optional
+	Layout JodisLayout `json:"layout,omitempty"`
 }
 
 // CodisProxySpec is the wanted state of a CodisProxy.

@@ -249,8 +249,13 @@ func named(name string) func(*v1alpha1.CodisGroup) bool {
 	return func(g *v1alpha1.CodisGroup) bool { return g.Name == name }
 }
 
-// owns tells whether a group owned slots when the dashboard told last.
+// owns tells whether a group owned slots when the dashboard told last. Those of an id
+// that is another group's are the other's.
 func (s *state) owns(g *v1alpha1.CodisGroup) bool {
+	ready := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionReady)
+	if ready != nil && ready.Reason == v1alpha1.ReasonGroupIDTaken {
+		return false
+	}
 	return s.dashboard != nil && slices.ContainsFunc(s.dashboard.Status.Layout, func(owner v1alpha1.GroupSlots) bool {
 		return owner.Group == g.Spec.ID
 	})

@@ -140,6 +140,10 @@ func TestReportSetsEveryConditionInEveryState(t *testing.T) {
 			},
 			[7]string{"False Draining", "False ChildNotReady", good, good, "False Draining", good, good},
 		},
+		"the id of a group without a master is another group's": {
+			func(s *state) { s.groups[1].Status.Conditions = broken("GroupIDTaken") },
+			[7]string{"False GroupIDTaken", good, good, good, "False GroupIDTaken", good, rebalancing},
+		},
 		"no proxy serves": {
 			func(s *state) { s.proxy.Status.Conditions = broken("ProxyNotOnline") },
 			[7]string{"False ProxyNotOnline", "False ProxyNotOnline", good, good, good, "False ProxyNotOnline", good},

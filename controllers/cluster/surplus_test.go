@@ -18,6 +18,9 @@ func TestDrained(t *testing.T) {
 		want    bool
 	}{
 		"nobody knows of a slot that it has": {func(*state, *v1alpha1.CodisGroup) {}, true},
+		"slots of its id are another group's": {
+			func(_ *state, g *v1alpha1.CodisGroup) { g.Spec.ID, g.Status.Conditions = 2, broken("GroupIDTaken") }, true,
+		},
 		"it was not told yet": {
 			func(_ *state, g *v1alpha1.CodisGroup) { g.Spec.SlotPolicy = v1alpha1.SlotsShare }, false,
 		},

@@ -27,9 +27,10 @@ const toldEvery = 5 * time.Second
 // when it is complete: a store that was emptied must not empty the record, nor
 // the sign that slots were moving when it was made.
 func reportSlots(s *state, now time.Time) {
-	if s.stats == nil || !reportRebalance(s, now) {
+	if s.stats == nil || s.toldOfHand(now) || !reportRebalance(s, now) {
 		return
 	}
+	s.told = now
 	status := &s.dashboard.Status
 	counts := &v1alpha1.SlotCounts{}
 	for _, slot := range s.stats.Slots {
@@ -56,6 +57,14 @@ func reportSlots(s *state, now time.Time) {
 			Group: int32(group), Slots: layout.Format(current[group]), //nolint:gosec // At most 9999.
 		})
 	}
+}
+
+// toldOfHand tells whether slots move that no plan has, which somebody else queued, and
+// that was told a moment ago. Who moves them does not matter to what a write costs.
+func (s *state) toldOfHand(now time.Time) bool {
+	before := s.dashboard.Status.Slots
+	return s.stats.AnyMove() && s.balance.plan.Left() == 0 && before != nil && before.Migrating > 0 &&
+		now.Sub(s.told) < toldEvery
 }
 
 // reportRebalance records how far a rebalance is, and tells whether it is time

@@ -45,6 +45,8 @@ type Reconciler struct {
 	Namespace string
 	// seen is what was last seen of the moves of a dashboard, by UID, and since when.
 	seen sync.Map
+	// told is when the slots of a dashboard were reported last, by UID.
+	told sync.Map
 }
 
 // +kubebuilder:rbac:groups=codis.io,resources=codisdashboards,verbs=get;list;watch;patch
@@ -84,6 +86,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	if dashboard.DeletionTimestamp != nil {
 		r.seen.Delete(dashboard.UID)
+		r.told.Delete(dashboard.UID)
 		return ctrl.Result{}, nil // Everything it has is inside Kubernetes and goes with it.
 	}
 	s := &state{dashboard: dashboard.DeepCopy()}
@@ -99,7 +102,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if !s.observed {
 		return reconcile.Done(result, err) // What could not be looked at is not reported as absent.
 	}
+	if told, ok := r.told.Load(dashboard.UID); ok {
+		s.told, _ = told.(time.Time)
+	}
 	report(s, r.Domain, r.Clock.Now())
+	r.told.Store(dashboard.UID, s.told)
 	return reconcile.Done(result, err, r.patch(ctx, dashboard, s))
 }
 

@@ -60,7 +60,9 @@ type state struct {
 	assignment assignment
 	balance    balance
 	stuck      string
-	applied    error
+	// told is when the slots were reported last; zero if that is not known.
+	told    time.Time
+	applied error
 	// refused and notMoved are what the dashboard answered to acts.
 	refused  error
 	notMoved error
@@ -81,8 +83,8 @@ func (r *Reconciler) observe(ctx context.Context, s *state) (time.Duration, erro
 	if err != nil {
 		return 0, fmt.Errorf("list groups: %w", err)
 	}
-	for i := range groups {
-		s.groups = append(s.groups, viewOf(&groups[i]))
+	for _, g := range watch.OfOwnID(groups) {
+		s.groups = append(s.groups, viewOf(&g))
 	}
 	if s.recorded, err = recordedLayout(&s.dashboard.Status); err != nil {
 		return 0, err

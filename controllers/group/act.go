@@ -5,6 +5,7 @@ package group
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -206,11 +207,22 @@ func (r *Reconciler) follow(ctx context.Context, s *state, m member, master stri
 	return s.servers.Follow(ctx, redisAddr(m), m.redis, master)
 }
 
+// passLimit is how long a pass may go on acting on what it observed. Another operator
+// takes over no sooner than 5 s after this one was held up: then it finds here that it
+// has to look again.
+const passLimit = 3 * time.Second
+
+// errHeldUp tells that a pass went on for too long.
+var errHeldUp = errors.New("the operator was held up and looks again")
+
 // stillThere asks past the cache whether the address still belongs to the pod:
 // that of a pod that is gone may belong to another member of another group.
 func (r *Reconciler) stillThere(ctx context.Context, s *state, m member) error {
 	pod := &corev1.Pod{}
 	err := r.Reader.Get(ctx, client.ObjectKey{Namespace: s.group.Namespace, Name: m.name}, pod)
+	if r.Clock.Since(s.looked) > passLimit {
+		return errHeldUp
+	}
 	if err == nil && pod.UID == m.uid && pod.Status.PodIP == m.ip {
 		return nil
 	}

@@ -39,13 +39,17 @@ func report(s *state, now time.Time) {
 	master := masterCondition(s)
 	replicas := replicasCondition(s)
 	registered := registeredCondition(s)
+	volumes := volumesCondition(s)
 	ready := conditions.Summarize(v1alpha1.ConditionReady, "every member runs and is in its role",
-		specCondition(s), workload, master, replicas, registered)
+		specCondition(s), workload, master, replicas, registered, volumes)
 	available := conditions.Summarize(v1alpha1.ConditionAvailable, "the master takes writes", specCondition(s), master)
-	conditions.Set(&status.Conditions, g.Generation, ready, available, workload, master, replicas, registered)
+	conditions.Set(&status.Conditions, g.Generation, ready, available, workload, master, replicas, registered, volumes)
 	reportMembers(s)
 	reportFailover(s, now)
-	if s.stats != nil {
+	switch {
+	case s.invalid != nil && s.invalid.Reason == v1alpha1.ReasonGroupIDTaken:
+		status.Slots = 0 // Those of its id are the other's.
+	case s.stats != nil:
 		status.Slots = int32(s.stats.SlotsOf(int(g.Spec.ID))) //nolint:gosec // At most 1024.
 	}
 	reportUsage(s, now)
@@ -364,13 +368,22 @@ func (s *state) usedBefore() int64 {
 
 func roundToMi(bytes int64) int64 { return (bytes + 1<<19) >> 20 << 20 }
 
+// volumeHeld tells whether a reason is that of a volume that a person has to see to.
+func volumeHeld(reason string) bool {
+	return slices.Contains([]string{
+		v1alpha1.ReasonVolumeNotExpandable, v1alpha1.ReasonVolumeResizeFailed, v1alpha1.ReasonVolumeShrinkRefused,
+	}, reason)
+}
+
 func stateOf(s *state, ready, available conditions.Condition) string {
 	switch {
 	case s.group.DeletionTimestamp != nil:
 		return stateDeleting
 	case ready.Status == metav1.ConditionTrue:
 		return stateStable
-	case s.decision.verb == hold || s.held != "" || s.scaleHeld != "" || s.invalid != nil:
+	case ready.Reason == v1alpha1.ReasonVolumeGrowing:
+		return stateProgressing
+	case volumeHeld(ready.Reason), s.decision.verb == hold || s.held != "" || s.scaleHeld != "" || s.invalid != nil:
 		return stateHeld
 	case len(s.world.order) > 0 && s.group.Status.Slots > 0 && available.Status != metav1.ConditionTrue,
 		len(s.world.order) > 1:

@@ -29,10 +29,10 @@ func conditionsOf(list []metav1.Condition) map[string]string {
 	return found
 }
 
-// expected writes what is wanted of a group, in the order Ready, Available,
-// WorkloadReady, MasterReachable, ReplicasInSync, Registered.
+// expected writes what is wanted of a group without volumes, in the order Ready,
+// Available, WorkloadReady, MasterReachable, ReplicasInSync, Registered.
 func expected(values ...string) map[string]string {
-	wanted := map[string]string{}
+	wanted := map[string]string{v1alpha1.ConditionVolumesReady: "True Disabled"}
 	for i, t := range []string{
 		v1alpha1.ConditionReady, v1alpha1.ConditionAvailable, v1alpha1.ConditionWorkloadReady,
 		v1alpha1.ConditionMasterReachable, v1alpha1.ConditionReplicasInSync, v1alpha1.ConditionRegistered,

@@ -107,7 +107,7 @@ func statefulSet(
 			UpdateStrategy:       appsv1.StatefulSetUpdateStrategy{Type: appsv1.OnDeleteStatefulSetStrategyType},
 			Selector:             &metav1.LabelSelector{MatchLabels: naming.Selector(naming.ComponentServer, g.Name)},
 			Template:             template,
-			VolumeClaimTemplates: podtemplate.Claims(dataVolume, g.Spec.Storage),
+			VolumeClaimTemplates: podtemplate.Claims(dataVolume, firstStorage(g.Spec.Storage, live)),
 			RevisionHistoryLimit: new(int32(3)),
 
 			PersistentVolumeClaimRetentionPolicy: podtemplate.Retention(g.Spec.Storage),

@@ -17,11 +17,6 @@ import (
 // alone: a network that drops packets would move the master back and forth.
 const coolDown = 10 * time.Second
 
-// killTime is the head start of kubelet, which ends a master whose pod was deleted
-// after a second, before the promotion. With every proxy at hand the routes are the
-// fence: the kill only frees the requests that hang, and a promotion waits for those.
-const killTime = 500 * time.Millisecond
-
 // failover is what guards look at: a master that does not answer, and who would
 // take its place.
 type failover struct {
@@ -108,21 +103,18 @@ func cooledDown(f failover) *decision {
 
 // fenced: a master that is only silent may still take writes, from clients that
 // reach it. Its pod is deleted: kubelet kills the process, whose end also frees
-// the requests that hang in proxies. The promotion gives it a head start and does
-// not wait for a node that is lost.
+// the requests that hang in proxies. The promotion does not wait for that: kubelet
+// takes two seconds, and a node may be lost. It has to lock the slots before
+// backend_recv_timeout frees the first requests, or clients send the next ones to
+// the same master.
 func fenced(f failover) *decision {
-	switch {
-	case f.master.dead:
+	if f.master.dead || f.master.leaving {
 		return nil
-	case !f.master.leaving:
-		return &decision{
-			verb: fence, master: f.master, heir: f.candidate, reason: v1alpha1.ReasonMasterUnreachable,
-			message: fmt.Sprintf("master %s answers neither the operator nor its replicas: its pod is deleted", f.master.name),
-		}
-	case f.master.silent < f.world.window+killTime:
-		return f.waits("waiting for its node %q to end it", f.master.node)
 	}
-	return nil
+	return &decision{
+		verb: fence, master: f.master, heir: f.candidate, reason: v1alpha1.ReasonMasterUnreachable,
+		message: fmt.Sprintf("master %s answers neither the operator nor its replicas: its pod is deleted", f.master.name),
+	}
 }
 
 // routed: no proxy goes on sending writes to a master that may live where nobody

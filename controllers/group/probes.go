@@ -51,6 +51,7 @@ func (r *Reconciler) ask(ctx context.Context, s *state, m *member, probe prober.
 		m.redis = redis.Observation{Problem: "no answer in time"}
 		return
 	}
+	asked := r.Clock.Now()
 	m.redis = s.servers.Observe(ctx, redisAddr(*m))
 	if m.redis.Refused {
 		m.redis = s.servers.Observe(ctx, redisAddr(*m))
@@ -59,6 +60,9 @@ func (r *Reconciler) ask(ctx context.Context, s *state, m *member, probe prober.
 	}
 	if m.redis.Role == redis.RoleReplica && !probe.Moved.IsZero() && probe.Seen.RunID == m.redis.RunID {
 		m.deaf = probe.Answered.Sub(probe.Moved)
+		if m.redis.Offset == probe.Seen.Offset { // It had not moved when it was asked.
+			m.deaf = asked.Sub(probe.Moved)
+		}
 	}
 }
 

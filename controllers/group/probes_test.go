@@ -130,24 +130,34 @@ func TestAskAMemberThatStartsInBetween(t *testing.T) {
 
 func TestAskAReplicaWhatItHears(t *testing.T) {
 	const quiet = 4 * time.Second
-	of := func(runID string, moved time.Time) prober.Result {
-		return prober.Result{
-			State: prober.Up, Seen: redis.Observation{RunID: runID}, Answered: now.Add(-time.Second), Moved: moved,
-		}
+	// seen is what the prober saw a second ago.
+	of := func(seen redis.Observation, moved time.Time) prober.Result {
+		return prober.Result{State: prober.Up, Seen: seen, Answered: now.Add(-time.Second), Moved: moved}
+	}
+	behind := func(seen redis.Observation, moved time.Time) prober.Result {
+		seen.Offset--
+		return of(seen, moved)
 	}
 	standing := now.Add(-time.Second - quiet)
 	tests := map[string]struct {
 		master bool
 		gone   bool
-		probe  func(runID string) prober.Result
+		probe  func(seen redis.Observation) prober.Result
 		want   time.Duration
 	}{
-		"its offset stands still": {probe: func(runID string) prober.Result { return of(runID, standing) }, want: quiet},
-		"its offset just moved":   {probe: func(runID string) prober.Result { return of(runID, now.Add(-time.Second)) }},
-		"it was never in sync":    {probe: func(runID string) prober.Result { return of(runID, time.Time{}) }},
-		"it is another process":   {probe: func(string) prober.Result { return of("before", standing) }},
-		"it is master":            {master: true, probe: func(runID string) prober.Result { return of(runID, standing) }},
-		"it is gone":              {gone: true, probe: func(runID string) prober.Result { return of(runID, standing) }},
+		"its offset stands still": {
+			probe: func(seen redis.Observation) prober.Result { return of(seen, standing) }, want: quiet + time.Second,
+		},
+		"its offset moved after the probe": {
+			probe: func(seen redis.Observation) prober.Result { return behind(seen, standing) }, want: quiet,
+		},
+		"its offset moved at the probe": {
+			probe: func(seen redis.Observation) prober.Result { return behind(seen, now.Add(-time.Second)) },
+		},
+		"it was never in sync":  {probe: func(seen redis.Observation) prober.Result { return of(seen, time.Time{}) }},
+		"it is another process": {probe: func(redis.Observation) prober.Result { return of(redis.Observation{RunID: "before"}, standing) }},
+		"it is master":          {master: true, probe: func(seen redis.Observation) prober.Result { return of(seen, standing) }},
+		"it is gone":            {gone: true, probe: func(seen redis.Observation) prober.Result { return of(seen, standing) }},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -160,11 +170,11 @@ func TestAskAReplicaWhatItHears(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			runID := s.servers.Observe(t.Context(), redisAddr(m)).RunID
+			seen := s.servers.Observe(t.Context(), redisAddr(m))
 			if tt.gone {
 				l.end(0)
 			}
-			l.r.ask(t.Context(), s, &m, tt.probe(runID))
+			l.r.ask(t.Context(), s, &m, tt.probe(seen))
 			if m.redis.Reachable == tt.gone || m.redis.IsMaster() != tt.master || m.deaf != tt.want {
 				t.Errorf("reachable %t, %s, deaf for %s, want %s", m.redis.Reachable, m.redis.Role, m.deaf, tt.want)
 			}

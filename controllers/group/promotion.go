@@ -174,7 +174,8 @@ func (w world) switchedBack() string {
 
 // newer returns a member that has what the candidate of a promotion lacks: one that
 // was in sync with the last master, where the candidate was not; or that master
-// itself, unless it is the one that is being replaced.
+// itself, unless it is the one that is being replaced; or who was to be promoted
+// when that master had gone on without the candidate.
 func (w world) newer(candidate *member) *member {
 	if candidate.redis.IsMaster() && candidate.redis.RunID == w.promotedRunID {
 		return nil
@@ -183,6 +184,11 @@ func (w world) newer(candidate *member) *member {
 		replaced := !candidate.redis.IsMaster() && len(w.order) > 0 && m.addr == w.order[0]
 		return m.redis.IsMaster() && m.redis.RunID == w.masterRunID && m.name != candidate.name && !replaced
 	})
+	if len(other) == 0 && candidate.redis.IsMaster() && !w.meant(*candidate) {
+		other = w.where(func(m member) bool {
+			return m.redis.RunID == w.promotedRunID && w.inSync[m.name] && m.hasWholeData()
+		})
+	}
 	if len(other) > 0 || w.inSync[candidate.name] || candidate.redis.IsMaster() {
 		return first(other)
 	}

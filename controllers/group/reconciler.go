@@ -53,6 +53,10 @@ type Reconciler struct {
 	watched sync.Map
 	// givenUp is when a switchover of a group, by UID, was given up last.
 	givenUp sync.Map
+	// classes is why volumes of a StorageClass cannot grow, by name.
+	classes sync.Map
+	// refusedSizes is why the API server refused a claim another size, by both.
+	refusedSizes sync.Map
 	// ProbeTimeout bounds each dial and command to a server. Default: 1 s.
 	ProbeTimeout time.Duration
 }
@@ -64,6 +68,8 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups=apps,resources=statefulsets,verbs=get;list;watch;create;patch
 // +kubebuilder:rbac:groups="",resources=services;configmaps,verbs=get;list;watch;create;patch
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;delete
+// +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=storage.k8s.io,resources=storageclasses,verbs=get
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get
 // +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;watch;create;patch
 // +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=get;list;watch;create;patch
@@ -81,6 +87,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Owns(&policyv1.PodDisruptionBudget{}).
 		Owns(&networkingv1.NetworkPolicy{}).
 		Watches(&corev1.Pod{}, watch.PodsOf(naming.ComponentServer)).
+		Watches(&corev1.PersistentVolumeClaim{}, watch.PodsOf(naming.ComponentServer)).
 		Watches(&corev1.Pod{}, watch.DashboardPods(mgr.GetClient(), watch.GroupsOf)).
 		Watches(&v1alpha1.CodisDashboard{}, watch.Dashboards(mgr.GetClient(), watch.GroupsOf)).
 		WithOptions(watch.Options()).
@@ -121,6 +128,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		step(r.assignRoles), // Before anything that may fail: a quota must not block a promotion.
 		step(r.register),
 		step(r.applyObjects),
+		step(r.resizeVolumes),
 		step(r.rollOut),
 	}
 	if reconcile.Paused(group) {
@@ -155,7 +163,8 @@ func (r *Reconciler) validate(ctx context.Context, s *state) (time.Duration, err
 	}
 	if other != "" {
 		s.invalid = &product.Problem{Reason: v1alpha1.ReasonGroupIDTaken, Message: fmt.Sprintf(
-			"spec.id %d belongs to CodisGroup %q of the same dashboard: delete this group and create it with another id",
+			"spec.id %d belongs to CodisGroup %q of the same dashboard: create this group with another id instead, "+
+				"or delete that one, which takes its slots to others first",
 			s.group.Spec.ID, other)}
 	}
 	return 0, nil

@@ -92,12 +92,28 @@ func (r *Reconciler) rollOut(ctx context.Context, s *state) (time.Duration, erro
 			return reconcile.Soon, redis.Unexpected(err)
 		}
 	}
+	if may, err := r.mayGo(ctx, s, chosen.pod); !may {
+		return reconcile.Soon, redis.Unexpected(err)
+	}
 	preconditions := client.Preconditions{UID: &chosen.pod.UID, ResourceVersion: &chosen.pod.ResourceVersion}
 	err := r.Client.Delete(ctx, chosen.pod, preconditions)
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
 		return 0, fmt.Errorf("replace pod %s: %w", chosen.pod.Name, err)
 	}
 	return reconcile.Soon, nil
+}
+
+// mayGo asks once more, right before a pod is deleted, whether it has become master
+// since: by a failover, or by a person. The only member of its group is no replica.
+func (r *Reconciler) mayGo(ctx context.Context, s *state, pod *corev1.Pod) (bool, error) {
+	m := s.world.byName(pod.Name)
+	if m == nil || m.ip == "" || len(s.world.members) == 1 {
+		return true, nil
+	}
+	if err := r.stillThere(ctx, s, *m); err != nil {
+		return false, err
+	}
+	return !s.servers.Observe(ctx, redisAddr(*m)).IsMaster(), nil
 }
 
 // canRollOut tells whether pods can be compared with what they should run.

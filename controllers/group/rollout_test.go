@@ -4,6 +4,7 @@
 package group
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -11,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/codis-io/codis-operator/internal/codis"
+	"github.com/codis-io/codis-operator/internal/redis"
 )
 
 func TestDecideReplacement(t *testing.T) {
@@ -108,6 +110,39 @@ func TestDecideReplacement(t *testing.T) {
 			}
 			if (got.held != "") != (tt.held != "") || !strings.Contains(got.held, tt.held) {
 				t.Errorf("held %q, want %q", got.held, tt.held)
+			}
+		})
+	}
+}
+
+func TestAPodIsAskedBeforeItGoes(t *testing.T) {
+	tests := map[string]struct {
+		prepare func(l *lab, s *state)
+		may     bool
+		err     error
+	}{
+		"it is a replica": {func(l *lab, s *state) {
+			m := s.world.members[1]
+			seen := s.servers.Observe(l.t.Context(), redisAddr(m))
+			if err := s.servers.Follow(l.t.Context(), redisAddr(m), seen, strayAddr); err != nil {
+				l.t.Fatal(err)
+			}
+		}, true, nil},
+		"it has become master":     {func(*lab, *state) {}, false, nil},
+		"its process has ended":    {func(l *lab, _ *state) { l.end(1) }, true, nil},
+		"another pod has its name": {func(_ *lab, s *state) { s.world.members[1].uid = "another" }, false, redis.ErrRestarted},
+		"the pass is old":          {func(l *lab, _ *state) { l.clock.Step(passLimit + 1) }, false, errHeldUp},
+		"it never had an address":  {func(_ *lab, s *state) { s.world.members[1].ip = "" }, true, nil},
+		"it is alone":              {func(_ *lab, s *state) { s.world.members = s.world.members[1:] }, true, nil},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t, 2)
+			s := l.state(masterData, syncedData)
+			tt.prepare(l, s)
+			may, err := l.r.mayGo(t.Context(), s, s.pods[1])
+			if may != tt.may || !errors.Is(err, tt.err) {
+				t.Errorf("may go: %t, %v", may, err)
 			}
 		})
 	}

@@ -55,7 +55,7 @@ func (s *sim) refreshProxy(i int) {
 }
 
 // recvTimeout is backend_recv_timeout, after which requests that hang are freed.
-const recvTimeout = 2000
+const recvTimeout = 2500
 
 // fill gives a proxy a route, and calls done when no request hangs in it any more:
 // their server ends, or is there again, or backend_recv_timeout is over.

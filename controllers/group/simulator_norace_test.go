@@ -6,4 +6,4 @@
 package group
 
 // simDefault is how many schedules are run.
-const simDefault = 10000
+const simDefault = 20000

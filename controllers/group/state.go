@@ -57,11 +57,14 @@ type state struct {
 	live *appsv1.StatefulSet
 	// pods by ordinal; nil where there is none.
 	pods []*corev1.Pod
+	// claims of the members that are wanted, by ordinal; nil where there is none.
+	claims []*corev1.PersistentVolumeClaim
 	// world that roles are decided from.
 	world world
 
-	// observed tells that everything above was looked at.
+	// observed tells that everything above was looked at, looked when that ended.
 	observed bool
+	looked   time.Time
 
 	// decision about the master, and what holds followers back.
 	decision decision
@@ -77,6 +80,8 @@ type state struct {
 	switchHeld string
 	// rolloutHeld says why an outdated pod is not replaced.
 	rolloutHeld string
+	// refusals are why claims do not ask for the size of the spec, by ordinal.
+	refusals []refusal
 	// applied is the error of applying objects.
 	applied error
 	// refused is the last error that the dashboard answered an act with.
@@ -121,6 +126,7 @@ func (r *Reconciler) look(ctx context.Context, s *state) {
 		wg.Go(func() { members[ordinal] = r.observeMember(ctx, s, ordinal) })
 	}
 	wg.Wait()
+	s.looked = r.Clock.Now()
 	s.world = world{
 		members:    members,
 		order:      addressesOf(s.known()),
@@ -208,7 +214,7 @@ func (r *Reconciler) observeObjects(ctx context.Context, s *state) error {
 			return fmt.Errorf("get pod: %w", err)
 		}
 	}
-	return nil
+	return r.observeClaims(ctx, s)
 }
 
 // observeDashboard resolves the dashboard and the product password.

@@ -83,8 +83,9 @@ func stateOfWorld(in ...situation) *state {
 		live: &appsv1.StatefulSet{Status: appsv1.StatefulSetStatus{
 			UpdateRevision: newRevision,
 		}},
-		stats: serverStats(w),
-		world: w,
+		stats:  serverStats(w),
+		world:  w,
+		looked: now,
 	}
 	for ordinal := range in {
 		s.pods = append(s.pods, pod(ordinal, newRevision))

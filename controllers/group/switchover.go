@@ -129,7 +129,7 @@ func (r *Reconciler) justGivenUp(s *state) bool {
 func cause(err error) string {
 	switch {
 	case errors.Is(err, errNotCaughtUp), errors.Is(err, errProxiesChanged), errors.Is(err, errMovesRun),
-		errors.Is(err, redis.ErrRestarted):
+		errors.Is(err, redis.ErrRestarted), errors.Is(err, errHeldUp):
 		return err.Error()
 	case errors.Is(err, context.DeadlineExceeded):
 		return "a proxy took too long to lock the slots"
@@ -284,8 +284,12 @@ func (r *Reconciler) catchUp(ctx context.Context, s *state, master, to member) e
 
 // undoSwitchover unlocks the slots of the group with the route that the
 // dashboard knows, and forgets the intent once no lock can be on its way any more:
-// a proxy that is starved may take the lock after the unlock.
+// a proxy that is starved may take the lock after the unlock, and another operator,
+// which took over from this one, may be about to make the member master.
 func (r *Reconciler) undoSwitchover(ctx context.Context, s *state) error {
+	if !r.ended(s) {
+		return nil
+	}
 	if s.stats == nil { // The slots are unlocked as for a promotion that the dashboard does not know of.
 		if err := errors.Join(r.recordBehind(ctx, s), r.observeProxies(ctx, s)); err != nil {
 			return err
@@ -301,34 +305,56 @@ func (r *Reconciler) undoSwitchover(ctx context.Context, s *state) error {
 	return r.remember(ctx, s, nil)
 }
 
+// ended tells whether nobody carries out the switchover any more that was recorded:
+// this operator gave it up, or any other would have given it up by now.
+func (r *Reconciler) ended(s *state) bool {
+	p := s.group.Status.Promotion
+	if p == nil || r.Clock.Since(p.StartTime.Time) >= lockLimit {
+		return true
+	}
+	last, tried := r.givenUp.Load(s.group.UID)
+	at, ok := last.(time.Time)
+	return tried && ok && !at.Before(p.StartTime.Time)
+}
+
 // endBlindly ends a switchover while the dashboard cannot be asked how far it came.
-// The proxies know: as soon as one of them has the new route, the new master takes
-// writes, and the others are told of it; if none has, the old one goes on.
+// The proxies know: if one of them has the new route, or all of them still hold the
+// requests, the new master has everything, and the dashboard may have its name by
+// now: it takes writes. Otherwise the old one goes on.
 func (r *Reconciler) endBlindly(ctx context.Context, s *state) error {
 	p, to := *s.group.Status.Promotion, s.world.byName(s.group.Status.Promotion.Member)
-	if to == nil || to.redis.RunID != p.RunID || !to.redis.IsMaster() || !s.leadsTo(ctx, to.addr) {
+	if to == nil || to.redis.RunID != p.RunID || !to.redis.IsMaster() || !s.handedOver(ctx, to.addr) {
 		return r.route(ctx, s, *s.decision.master)
 	}
 	p.Cause = v1alpha1.CauseFoundMaster
 	return r.remember(ctx, s, &p)
 }
 
-// leadsTo tells whether a proxy that answers has a route to a member.
-func (s *state) leadsTo(ctx context.Context, addr string) bool {
+// handedOver tells whether a proxy that answers has a route to a member, or whether
+// all answer and hold the requests of the group: then the old master has taken no
+// write since they were locked.
+func (s *state) handedOver(ctx context.Context, addr string) bool {
 	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
 	defer cancel()
+	held := true
 	for _, proxy := range s.routers {
-		if !proxy.answers {
-			continue
+		var routes []codis.Route
+		err := errors.New("it does not answer")
+		if proxy.answers {
+			routes, err = s.proxies.Routes(ctx, proxy.AdminAddr)
 		}
-		routes, err := s.proxies.Routes(ctx, proxy.AdminAddr)
-		if err == nil && slices.ContainsFunc(routes, func(route codis.Route) bool {
-			return route.Group == int(s.group.Spec.ID) && route.Master == addr
-		}) {
-			return true
+		held = held && err == nil
+		for _, route := range routes {
+			if !route.Concerns(int(s.group.Spec.ID)) {
+				continue
+			}
+			if route.Leads(int(s.group.Spec.ID), addr) {
+				return true
+			}
+			held = held && route.Locked
 		}
 	}
-	return false
+	return held
 }
 
 // interrupted tells whether a switchover was recorded and the old master still

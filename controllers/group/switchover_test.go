@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/codis"
@@ -69,6 +72,81 @@ func TestInterruptedSwitchoverIsFound(t *testing.T) {
 			s := stateOfWorld(masterData, syncedData)
 			s.group.Status.Promotion = tt.promotion
 			if got := s.interrupted(); got != tt.want {
+				t.Errorf("got %t", got)
+			}
+		})
+	}
+}
+
+// routingProxies have these routes, by their addresses; others do not answer.
+type routingProxies struct {
+	proxies
+
+	routes map[string][]codis.Route
+}
+
+func (p routingProxies) Routes(_ context.Context, addr string) ([]codis.Route, error) {
+	routes, answers := p.routes[addr]
+	if !answers {
+		return nil, errors.New("no answer")
+	}
+	return routes, nil
+}
+
+func TestProxiesTellHowFarASwitchoverCame(t *testing.T) {
+	s := stateOfWorld(masterData, syncedData)
+	gid, before, after := int(s.group.Spec.ID), memberAddr(0), memberAddr(1)
+	route := func(master string, locked bool) codis.Route {
+		return codis.Route{Group: gid, Master: master, Locked: locked}
+	}
+	other := codis.Route{Group: gid + 1, Master: strayAddr}
+	locked, unlocked, told := route(before, true), route(before, false), route(after, false)
+	tests := map[string]struct {
+		first, second []codis.Route // nil is no answer
+		want          bool
+	}{
+		"one knows the new master":            {[]codis.Route{other, told}, []codis.Route{locked, unlocked}, true},
+		"one does, the other cannot be asked": {[]codis.Route{told}, nil, true},
+		"all hold the requests":               {[]codis.Route{locked, other}, []codis.Route{locked, locked}, true},
+		"one has a slot that is open":         {[]codis.Route{locked}, []codis.Route{locked, unlocked}, false},
+		"one cannot be asked":                 {[]codis.Route{locked}, nil, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s.routers = []router{{Proxy: codis.Proxy{AdminAddr: "a"}, answers: true}, {Proxy: codis.Proxy{AdminAddr: "b"}, answers: true}}
+			routes := map[string][]codis.Route{"a": tt.first}
+			if tt.second != nil {
+				routes["b"] = tt.second
+			}
+			s.proxies = routingProxies{routes: routes}
+			if got := s.handedOver(t.Context(), after); got != tt.want {
+				t.Errorf("got %t", got)
+			}
+		})
+	}
+}
+
+// Two operators may act for a moment, when one was held up.
+func TestSwitchoverOfAnotherOperatorIsNotUndone(t *testing.T) {
+	tests := map[string]struct {
+		age, givenUp time.Duration // givenUp 0 is never
+		want         bool
+	}{
+		"just begun":                          {age: lockLimit - 1},
+		"begun long ago":                      {lockLimit, 0, true},
+		"given up by this one":                {time.Second, time.Millisecond, true},
+		"this one gave up the one before it":  {time.Second, 2 * time.Second, false},
+		"this one gave it up when it was new": {time.Second, time.Second, true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t, 0)
+			s := stateOfWorld(masterData, syncedData)
+			s.group.Status.Promotion = &v1alpha1.Promotion{StartTime: metav1.NewMicroTime(now.Add(-tt.age))}
+			if tt.givenUp > 0 {
+				l.r.givenUp.Store(s.group.UID, now.Add(-tt.givenUp))
+			}
+			if got := l.r.ended(s); got != tt.want {
 				t.Errorf("got %t", got)
 			}
 		})

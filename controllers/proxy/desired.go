@@ -54,7 +54,7 @@ func service(p *v1alpha1.CodisProxy) *corev1.Service {
 }
 
 func configText(p *v1alpha1.CodisProxy, productName string) string {
-	return config.Proxy(productName, naming.PortProxyAdmin, naming.PortProxy, p.Spec.Config)
+	return config.Proxy(productName, naming.PortProxyAdmin, naming.PortProxy, p.Spec.Jodis, p.Spec.Config)
 }
 
 func configMap(p *v1alpha1.CodisProxy, productName string) *corev1.ConfigMap {
@@ -67,10 +67,8 @@ func configMap(p *v1alpha1.CodisProxy, productName string) *corev1.ConfigMap {
 func deployment(
 	p *v1alpha1.CodisProxy, dashboard *v1alpha1.CodisDashboard, images podtemplate.Images, live *appsv1.Deployment,
 ) (*appsv1.Deployment, error) {
-	secrets := map[string]string{"product_auth": product.AuthSecret(dashboard)}
-	if ref := p.Spec.SessionAuthSecretRef; ref != nil {
-		secrets["session_auth"] = ref.Name
-	}
+	secrets, logins := userSecrets(p)
+	secrets["product_auth"] = product.AuthSecret(dashboard)
 	template, err := podtemplate.Template(podtemplate.Pod{
 		Component: naming.ComponentProxy,
 		Instance:  p.Name,
@@ -99,7 +97,7 @@ func deployment(
 		},
 		Config: &podtemplate.ConfigFile{
 			Name: confFile, Format: string(config.TOML), ConfigMap: naming.Proxy(p.Name),
-			Text: configText(p, product.Name(dashboard)), Secrets: secrets,
+			Text: configText(p, product.Name(dashboard)), Secrets: secrets, Logins: logins,
 		},
 		ReadinessGates:     []corev1.PodReadinessGate{{ConditionType: v1alpha1.ConditionOnline}},
 		GracePeriodSeconds: drainSeconds(p) + stopSeconds,
@@ -113,10 +111,23 @@ func deployment(
 			Replicas:             new(wantedReplicas(p)),
 			Selector:             &metav1.LabelSelector{MatchLabels: naming.Selector(naming.ComponentProxy, p.Name)},
 			Template:             template,
-			Strategy:             strategy(p.Spec.Rollout),
+			Strategy:             strategy(p),
 			RevisionHistoryLimit: new(int32(3)),
 		},
 	}, nil
+}
+
+// userSecrets are the Secrets that a user names, by the settings they hold: passwords,
+// and logins, which have a user name, too.
+func userSecrets(p *v1alpha1.CodisProxy) (passwords, logins map[string]string) {
+	passwords, logins = map[string]string{}, map[string]string{}
+	if ref := p.Spec.SessionAuthSecretRef; ref != nil {
+		passwords["session_auth"] = ref.Name
+	}
+	if jodis := p.Spec.Jodis; jodis != nil && jodis.AuthSecretRef != nil {
+		logins["jodis_auth"] = jodis.AuthSecretRef.Name
+	}
+	return passwords, logins
 }
 
 // wantedReplicas is none once the proxies are being deleted.
@@ -130,17 +141,19 @@ func wantedReplicas(p *v1alpha1.CodisProxy) int32 {
 	return *p.Spec.Replicas
 }
 
-func strategy(rollout *v1alpha1.Rollout) appsv1.DeploymentStrategy {
-	surge, unavailable := new(intstr.FromInt32(1)), new(intstr.FromInt32(0))
-	if rollout != nil && rollout.MaxSurge != nil {
-		surge = rollout.MaxSurge
-	}
-	if rollout != nil && rollout.MaxUnavailable != nil {
-		unavailable = rollout.MaxUnavailable
+// strategy replaces one proxy at a time, and brings another one meanwhile.
+func strategy(p *v1alpha1.CodisProxy) appsv1.DeploymentStrategy {
+	rollout := ptr.Deref(p.Spec.Rollout, v1alpha1.Rollout{})
+	surge := ptr.Deref(rollout.MaxSurge, intstr.FromInt32(1))
+	missing := intstr.FromInt32(1)
+	if none := surge.String() == "0" || surge.String() == "0%"; wantedReplicas(p) < 2 && !none {
+		missing = intstr.FromInt32(0) // The only proxy stays until the new one serves.
 	}
 	return appsv1.DeploymentStrategy{
-		Type:          appsv1.RollingUpdateDeploymentStrategyType,
-		RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: surge, MaxUnavailable: unavailable},
+		Type: appsv1.RollingUpdateDeploymentStrategyType,
+		RollingUpdate: &appsv1.RollingUpdateDeployment{
+			MaxSurge: &surge, MaxUnavailable: new(ptr.Deref(rollout.MaxUnavailable, missing)),
+		},
 	}
 }
 
@@ -155,18 +168,27 @@ func autoscaler(p *v1alpha1.CodisProxy) *autoscalingv2.HorizontalPodAutoscaler {
 			},
 			MinReplicas: new(ptr.Deref(p.Spec.Autoscaling.MinReplicas, 2)),
 			MaxReplicas: p.Spec.Autoscaling.MaxReplicas,
-			Metrics: []autoscalingv2.MetricSpec{{
-				Type: autoscalingv2.ResourceMetricSourceType,
-				Resource: &autoscalingv2.ResourceMetricSource{
-					Name: corev1.ResourceCPU,
-					Target: autoscalingv2.MetricTarget{
-						Type:               autoscalingv2.UtilizationMetricType,
-						AverageUtilization: new(ptr.Deref(p.Spec.Autoscaling.TargetCPUUtilizationPercentage, 70)),
-					},
-				},
-			}},
+			Metrics:     append(cpuMetric(p.Spec.Autoscaling), p.Spec.Autoscaling.Metrics...),
+			Behavior:    p.Spec.Autoscaling.Behavior,
 		},
 	}
+}
+
+// cpuMetric is none where the number of proxies follows other metrics only.
+func cpuMetric(a *v1alpha1.Autoscaling) []autoscalingv2.MetricSpec {
+	if len(a.Metrics) > 0 && a.TargetCPUUtilizationPercentage == nil {
+		return nil
+	}
+	return []autoscalingv2.MetricSpec{{
+		Type: autoscalingv2.ResourceMetricSourceType,
+		Resource: &autoscalingv2.ResourceMetricSource{
+			Name: corev1.ResourceCPU,
+			Target: autoscalingv2.MetricTarget{
+				Type:               autoscalingv2.UtilizationMetricType,
+				AverageUtilization: new(ptr.Deref(a.TargetCPUUtilizationPercentage, 70)),
+			},
+		},
+	}}
 }
 
 // drainSeconds is how long a proxy that shall stop serves the clients it has.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -31,16 +32,22 @@ func TestStrategy(t *testing.T) {
 	number, percentage, zero := intstr.FromInt32(3), intstr.FromString("25%"), intstr.FromInt32(0)
 	one := intstr.FromInt32(1)
 	tests := map[string]struct {
+		replicas           int32
 		rollout            *v1alpha1.Rollout
 		surge, unavailable intstr.IntOrString
 	}{
-		"by default one more and none missing": {nil, one, zero},
-		"what is not given is the default":     {&v1alpha1.Rollout{MaxSurge: &percentage}, percentage, zero},
-		"what is given":                        {&v1alpha1.Rollout{MaxSurge: &zero, MaxUnavailable: &number}, zero, number},
+		"by default one more and one missing":     {2, nil, one, one},
+		"the only one is not missing":             {1, nil, one, zero},
+		"what is not given is the default":        {2, &v1alpha1.Rollout{MaxSurge: &percentage}, percentage, one},
+		"what is given":                           {2, &v1alpha1.Rollout{MaxSurge: &zero, MaxUnavailable: &number}, zero, number},
+		"the only one, with no other beside":      {1, &v1alpha1.Rollout{MaxSurge: &zero}, zero, one},
+		"what is given counts for a single proxy": {1, &v1alpha1.Rollout{MaxSurge: &zero, MaxUnavailable: &one}, zero, one},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := strategy(tt.rollout)
+			p := example()
+			p.Spec.Replicas, p.Spec.Rollout = &tt.replicas, tt.rollout
+			got := built(t, p).Spec.Strategy
 			want := appsv1.DeploymentStrategy{
 				Type:          appsv1.RollingUpdateDeploymentStrategyType,
 				RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: &tt.surge, MaxUnavailable: &tt.unavailable},
@@ -114,17 +121,75 @@ func TestAutoscaler(t *testing.T) {
 	}
 }
 
-func TestPasswordOfSessionsIsWrittenOnlyIfAskedFor(t *testing.T) {
-	args := func(p *v1alpha1.CodisProxy) string {
-		return strings.Join(built(t, p).Spec.Template.Spec.InitContainers[0].Args, " ")
+func TestAutoscalerGoesByWhatItIsTold(t *testing.T) {
+	cpu := autoscalingv2.MetricSpec{
+		Type: autoscalingv2.ResourceMetricSourceType,
+		Resource: &autoscalingv2.ResourceMetricSource{Name: corev1.ResourceCPU, Target: autoscalingv2.MetricTarget{
+			Type: autoscalingv2.UtilizationMetricType, AverageUtilization: new(int32(60)),
+		}},
 	}
-	with := example()
-	with.Spec.SessionAuthSecretRef = &v1alpha1.SecretReference{Name: "session"}
-	if strings.Contains(args(example()), "session_auth") || !strings.Contains(args(with), "--secret=session_auth=") {
-		t.Errorf("%s\n%s", args(example()), args(with))
+	custom := autoscalingv2.MetricSpec{
+		Type:     autoscalingv2.ExternalMetricSourceType,
+		External: &autoscalingv2.ExternalMetricSource{Metric: autoscalingv2.MetricIdentifier{Name: "requests"}},
 	}
-	if !strings.Contains(args(example()), "--secret=product_auth=") {
-		t.Error("the product password is not written")
+	tests := map[string]struct {
+		autoscaling v1alpha1.Autoscaling
+		want        []autoscalingv2.MetricSpec
+	}{
+		"a metric instead of CPU": {
+			v1alpha1.Autoscaling{Metrics: []autoscalingv2.MetricSpec{custom}}, []autoscalingv2.MetricSpec{custom},
+		},
+		"CPU and a metric": {
+			v1alpha1.Autoscaling{Metrics: []autoscalingv2.MetricSpec{custom}, TargetCPUUtilizationPercentage: new(int32(60))},
+			[]autoscalingv2.MetricSpec{cpu, custom},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			p := example()
+			p.Spec.Autoscaling = &tt.autoscaling
+			p.Spec.Autoscaling.Behavior = &autoscalingv2.HorizontalPodAutoscalerBehavior{
+				ScaleDown: &autoscalingv2.HPAScalingRules{StabilizationWindowSeconds: new(int32(10))},
+			}
+			got := autoscaler(p).Spec
+			if diff := cmp.Diff(tt.want, got.Metrics); diff != "" {
+				t.Error(diff)
+			}
+			if diff := cmp.Diff(p.Spec.Autoscaling.Behavior, got.Behavior); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestPasswordsAreWrittenOnlyIfAskedFor(t *testing.T) {
+	withSession, withJodis, withLogin := example(), example(), example()
+	withSession.Spec.SessionAuthSecretRef = &v1alpha1.SecretReference{Name: "session"}
+	withJodis.Spec.Jodis = &v1alpha1.Jodis{Kind: v1alpha1.JodisEtcd, Endpoints: []string{"e:2379"}}
+	withLogin.Spec.Jodis = &v1alpha1.Jodis{AuthSecretRef: &v1alpha1.SecretReference{Name: "login"}}
+	for _, tt := range []struct {
+		proxy *v1alpha1.CodisProxy
+		want  map[string]string
+	}{
+		{example(), map[string]string{"secret-product-auth": "d-auth"}},
+		{withSession, map[string]string{"secret-product-auth": "d-auth", "secret-session-auth": "session"}},
+		{withJodis, map[string]string{"secret-product-auth": "d-auth"}},
+		{withLogin, map[string]string{"secret-product-auth": "d-auth", "login-jodis-auth": "login"}},
+	} {
+		pod := built(t, tt.proxy).Spec.Template.Spec
+		mounted := map[string]string{}
+		for _, v := range pod.Volumes {
+			if v.Secret != nil {
+				mounted[v.Name] = v.Secret.SecretName
+			}
+		}
+		if diff := cmp.Diff(tt.want, mounted); diff != "" {
+			t.Error(diff)
+		}
+		args := strings.Join(pod.InitContainers[0].Args, " ")
+		if written := strings.Count(args, "--secret=") + strings.Count(args, "--login="); written != len(tt.want) {
+			t.Errorf("%d passwords are written: %s", written, args)
+		}
 	}
 }
 

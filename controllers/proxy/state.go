@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -113,8 +114,10 @@ func (r *Reconciler) observeDashboard(ctx context.Context, s *state) error {
 			return err
 		}
 	}
-	if ref := s.proxy.Spec.SessionAuthSecretRef; ref != nil {
-		if _, err := product.Password(ctx, r.Reader, s.proxy.Namespace, ref.Name); err != nil {
+	secrets, logins := userSecrets(s.proxy)
+	maps.Copy(secrets, logins)
+	for _, setting := range slices.Sorted(maps.Keys(secrets)) {
+		if _, err := product.Password(ctx, r.Reader, s.proxy.Namespace, secrets[setting]); err != nil {
 			return keepProblem(err, &s.blocked)
 		}
 	}

@@ -112,11 +112,13 @@ func Dashboard(product string, store Store, port int, migration *v1alpha1.Migrat
 // proxyDefaults are the settings of a proxy that differ from its own defaults.
 // backend_recv_timeout bounds how long a request may wait for a backend that
 // hangs, and with it how long a promotion may take (measured: 30 s of stall
-// with Codis's default of 30 s, 2 s with 2 s). A command that takes longer also
-// blocks its master for longer than it takes to be replaced. The off-heap pool and the heap
-// placeholder would cost 1.25 GiB of memory in each pod.
+// with Codis's default of 30 s). It is a little longer than it takes to begin
+// the promotion: requests that are freed before find the same master again, or,
+// on a lost node, a connect that takes 5 s to fail. A command that takes longer also
+// blocks its master for longer than it takes to be replaced. The off-heap pool and
+// the heap placeholder would cost 1.25 GiB of memory in each pod.
 var proxyDefaults = map[string]string{
-	"backend_recv_timeout":     strconv.Quote("2s"),
+	"backend_recv_timeout":     strconv.Quote("2500ms"),
 	"proxy_max_offheap_size":   strconv.Quote("0"),
 	"proxy_heap_placeholder":   strconv.Quote("0"),
 	"proxy_max_clients":        "10000",
@@ -127,9 +129,11 @@ var proxyDefaults = map[string]string{
 	"backend_keepalive_period": strconv.Quote("75s"),
 }
 
-// Proxy renders proxy.toml of a product, without product_auth and session_auth.
-// Settings of the user come last and win.
-func Proxy(product string, adminPort, proxyPort int, user map[string]v1alpha1.ProxyValue) string {
+// Proxy renders proxy.toml of a product, without product_auth, session_auth and
+// jodis_auth. Settings of the user come last and win.
+func Proxy(
+	product string, adminPort, proxyPort int, jodis *v1alpha1.Jodis, user map[string]v1alpha1.ProxyValue,
+) string {
 	settings := map[string]string{
 		"product_name": strconv.Quote(product),
 		"proto_type":   strconv.Quote("tcp4"),
@@ -137,7 +141,25 @@ func Proxy(product string, adminPort, proxyPort int, user map[string]v1alpha1.Pr
 		"proxy_addr":   strconv.Quote("0.0.0.0:" + strconv.Itoa(proxyPort)),
 	}
 	maps.Copy(settings, proxyDefaults)
+	if jodis != nil {
+		maps.Copy(settings, jodisSettings(jodis))
+	}
 	return toml(settings, user)
+}
+
+// jodisSettings have a proxy register itself.
+func jodisSettings(j *v1alpha1.Jodis) map[string]string {
+	settings := map[string]string{
+		"jodis_name": strconv.Quote(strings.ToLower(string(j.Kind))),
+		"jodis_addr": strconv.Quote(strings.Join(j.Endpoints, ",")),
+	}
+	if j.TimeoutSeconds != nil {
+		settings["jodis_timeout"] = strconv.Quote(strconv.Itoa(int(*j.TimeoutSeconds)) + "s")
+	}
+	if j.Layout == v1alpha1.JodisLayoutCodis2 {
+		settings["jodis_compatible"] = "true"
+	}
+	return settings
 }
 
 // toml renders settings, those of the user quoted unless they are a number or a boolean.

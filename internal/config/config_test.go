@@ -5,6 +5,7 @@ package config
 
 import (
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -51,7 +52,7 @@ func TestFilesAsTheyAreRendered(t *testing.T) {
 		PeerURL: "http://c-coordinator-1:2380", ClientURL: "http://c-coordinator-1:2379",
 	}))
 	golden(t, "zookeeper.golden.cfg", ZooKeeper("/var/lib/zookeeper/a"))
-	golden(t, "proxy.golden.toml", Proxy("ns.d", 11080, 19000, nil))
+	golden(t, "proxy.golden.toml", Proxy("ns.d", 11080, 19000, nil, nil))
 	golden(t, "server-memory.golden.conf", Server("/data", 6379, false, resource.Quantity{}, nil))
 	golden(t, "server-volume.golden.conf", Server("/data", 6379, true, resource.MustParse("4Gi"), nil))
 }
@@ -74,11 +75,11 @@ func settings(t *testing.T, text, separator string) map[string]string {
 }
 
 func TestSettingsOfTheUserWin(t *testing.T) {
-	proxy := settings(t, Proxy("p", 1, 2, map[string]v1alpha1.ProxyValue{
-		"proxy_max_clients": "20", "backend_recv_timeout": "2s", "jodis_compatible": "true", "new_setting": "a,b",
+	proxy := settings(t, Proxy("p", 1, 2, nil, map[string]v1alpha1.ProxyValue{
+		"proxy_max_clients": "20", "backend_recv_timeout": "2s", "session_break_on_failure": "true", "new_setting": "a,b",
 	}), " = ")
 	wantProxy := map[string]string{
-		"proxy_max_clients": "20", "backend_recv_timeout": `"2s"`, "jodis_compatible": "true", "new_setting": `"a,b"`,
+		"proxy_max_clients": "20", "backend_recv_timeout": `"2s"`, "session_break_on_failure": "true", "new_setting": `"a,b"`,
 		"product_name": `"p"`, "admin_addr": `"0.0.0.0:1"`,
 	}
 	for name, want := range wantProxy {
@@ -96,6 +97,41 @@ func TestSettingsOfTheUserWin(t *testing.T) {
 		if server[name] != want {
 			t.Errorf("%s is %s, want %s", name, server[name], want)
 		}
+	}
+}
+
+func TestProxiesRegisterWhereTheyAreTold(t *testing.T) {
+	tests := map[string]struct {
+		jodis *v1alpha1.Jodis
+		want  map[string]string
+	}{
+		"nowhere": {nil, map[string]string{}},
+		"in a ZooKeeper": {
+			&v1alpha1.Jodis{Kind: v1alpha1.JodisZooKeeper, Endpoints: []string{"a:2181", "b:2181"}},
+			map[string]string{"jodis_name": `"zookeeper"`, "jodis_addr": `"a:2181,b:2181"`},
+		},
+		"in an etcd, as of Codis 2, for a minute": {
+			&v1alpha1.Jodis{
+				Kind: v1alpha1.JodisEtcd, Endpoints: []string{"e:2379"}, TimeoutSeconds: new(int32(60)),
+				Layout: v1alpha1.JodisLayoutCodis2, AuthSecretRef: &v1alpha1.SecretReference{Name: "login"},
+			},
+			map[string]string{
+				"jodis_name": `"etcd"`, "jodis_addr": `"e:2379"`, "jodis_timeout": `"60s"`, "jodis_compatible": "true",
+			},
+		},
+		"as of Codis 3": {
+			&v1alpha1.Jodis{Kind: v1alpha1.JodisEtcd, Endpoints: []string{"e:2379"}, Layout: v1alpha1.JodisLayoutJodis},
+			map[string]string{"jodis_name": `"etcd"`, "jodis_addr": `"e:2379"`},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got := settings(t, Proxy("p", 1, 2, tt.jodis, nil), " = ")
+			maps.DeleteFunc(got, func(setting, _ string) bool { return !strings.HasPrefix(setting, "jodis_") })
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }
 

@@ -160,6 +160,11 @@ func GroupWithSameID(ctx context.Context, c client.Reader, group *v1alpha1.Codis
 	if err != nil {
 		return "", err
 	}
+	return olderNamesake(groups, group), nil
+}
+
+// olderNamesake names an older one of some groups that has the id of the given one.
+func olderNamesake(groups []v1alpha1.CodisGroup, group *v1alpha1.CodisGroup) string {
 	for i := range groups {
 		other := &groups[i]
 		if other.Name == group.Name || other.Spec.ID != group.Spec.ID {
@@ -167,10 +172,22 @@ func GroupWithSameID(ctx context.Context, c client.Reader, group *v1alpha1.Codis
 		}
 		sameAge := other.CreationTimestamp.Equal(&group.CreationTimestamp)
 		if other.CreationTimestamp.Before(&group.CreationTimestamp) || sameAge && other.Name < group.Name {
-			return other.Name, nil
+			return other.Name
 		}
 	}
-	return "", nil
+	return ""
+}
+
+// OfOwnID leaves out the groups of a dashboard whose id an older one has: what the
+// dashboard knows by an id is the older group.
+func OfOwnID(groups []v1alpha1.CodisGroup) []v1alpha1.CodisGroup {
+	var own []v1alpha1.CodisGroup
+	for i := range groups {
+		if olderNamesake(groups, &groups[i]) == "" {
+			own = append(own, groups[i])
+		}
+	}
+	return own
 }
 
 func request(namespace, name string) reconcile.Request {

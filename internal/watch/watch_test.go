@@ -162,6 +162,22 @@ func TestGroupWithSameID(t *testing.T) {
 	}
 }
 
+func TestOfOwnID(t *testing.T) {
+	var groups []v1alpha1.CodisGroup
+	for _, g := range []*v1alpha1.CodisGroup{
+		group("ns", "young", "d", 7, 1), group("ns", "old", "d", 7, 0), group("ns", "other", "d", 8, 1), group("ns", "third", "d", 7, 2),
+	} {
+		groups = append(groups, *g)
+	}
+	var names []string
+	for _, g := range OfOwnID(groups) {
+		names = append(names, g.Name)
+	}
+	if diff := cmp.Diff([]string{"old", "other"}, names); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // Of any two groups with one id exactly one is told to give way.
 func TestOfTwoGroupsWithOneIDOneGivesWay(t *testing.T) {
 	for _, age := range []int{-1, 0, 1} {

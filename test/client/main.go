@@ -29,8 +29,9 @@ import (
 )
 
 var (
-	errUsage = errors.New("usage: client roundtrip|load|verify|observe|agent|signal [flags]; client COMMAND -h lists them")
-	errLost  = errors.New("acknowledged writes are lost")
+	errUsage = errors.New("usage: client roundtrip|load|verify|observe|rebalance|agent|signal [flags]; " +
+		"client COMMAND -h lists them")
+	errLost = errors.New("acknowledged writes are lost")
 )
 
 func main() {
@@ -53,6 +54,8 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 	switch args[0] {
 	case "observe":
 		return observe(ctx, args[1:], out)
+	case "rebalance":
+		return rebalance(ctx, args[1:], out)
 	case "agent":
 		<-ctx.Done() // it only is there for others to be executed in
 		return nil
@@ -102,6 +105,8 @@ func parse(command string, args []string) (*options, error) {
 	flags.IntVar(&o.Size, "size", 0, "load: size of a value in bytes, at least")
 	flags.DurationVar(&o.duration, "duration", 0, "load: stop after this time (default: when told to)")
 	flags.DurationVar(&o.Report, "report", time.Second, "load: time between reports")
+	flags.DurationVar(&o.Lifetime, "lifetime", 0, "load: replace connections after this time (default: never)")
+	flags.BoolVar(&o.Reconnect, "reconnect", false, "load: repeat a write on another connection where its own was closed")
 	flags.StringVar(&o.inputFile, "input", "", "verify: file with what load printed (default: standard input)")
 	flags.BoolVar(&o.verifyAfter, "verify", false, "load: read back what was acknowledged, at the end")
 	if err := flags.Parse(args); err != nil {

@@ -18,10 +18,13 @@ import (
 	"github.com/codis-io/codis-operator/test/e2e/framework"
 )
 
-// slotsOf counts the slots in ranges like "0-99,200".
+// slotsOf counts the slots in ranges like "0-99,200"; a group without any has none.
 func slotsOf(ranges string) int {
 	GinkgoHelper()
 	count := 0
+	if ranges == "" {
+		return count
+	}
 	for part := range strings.SplitSeq(ranges, ",") {
 		low, high, isRange := strings.Cut(part, "-")
 		if !isRange {
@@ -36,9 +39,61 @@ func slotsOf(ranges string) int {
 	return count
 }
 
+// fill writes data that is there before slots move, 80,000 values of 4 KiB, and returns
+// what the client printed.
+func (p *product) fill(ctx context.Context) string {
+	GinkgoHelper()
+	const rate, seconds, size = 4000, 20, 4096
+	filled, err := cluster.RunClient(ctx, p.namespace, p.name, "load", "-addr", p.name+"-proxy:19000", "-prefix", "fill",
+		"-writers", "8", "-rate", strconv.Itoa(rate), "-size", strconv.Itoa(size),
+		"-duration", fmt.Sprintf("%ds", seconds), "-report", "1m")
+	Expect(err).NotTo(HaveOccurred())
+	return filled
+}
+
+// writeAll starts clients of every proxy that write to all slots.
+func (p *product) writeAll(ctx context.Context) *framework.Load {
+	GinkgoHelper()
+	pods := p.pods(ctx, "proxy")
+	var proxies []string
+	for _, pod := range pods {
+		proxies = append(proxies, pod.Status.PodIP+":19000")
+	}
+	load, err := cluster.StartPinnedLoad(ctx, p.namespace, p.name, framework.Pinned{
+		Node: pods[0].Spec.NodeName, Proxies: proxies, Connections: 2 * len(proxies), Rate: 50, Slots: "0-1023", Prefix: "moving",
+	})
+	Expect(err).NotTo(HaveOccurred())
+	return load
+}
+
+// count asks for a number of groups, and returns when.
+func (p *product) count(ctx context.Context, n int) time.Time {
+	GinkgoHelper()
+	began := time.Now()
+	kubectl(ctx, "patch", "codiscluster", p.name, "-n", p.namespace, "--type=merge",
+		"-p", fmt.Sprintf(`{"spec":{"groups":{"count":%d}}}`, n))
+	return began
+}
+
+// waitShared waits until groups 1 to n share the slots evenly, and no other is there.
+func (p *product) waitShared(n int, began time.Time) {
+	GinkgoHelper()
+	var wanted []int
+	for id := range n {
+		wanted = append(wanted, id+1)
+	}
+	Eventually(func(g Gomega) {
+		seen := p.topology()
+		g.Expect(slices.Sorted(maps.Keys(seen.Slots))).To(Equal(wanted))
+		g.Expect(slices.Sorted(maps.Keys(seen.Groups))).To(Equal(wanted))
+		for _, ranges := range seen.Slots {
+			g.Expect(slotsOf(ranges)).To(BeNumerically("~", 1024/n, 1))
+		}
+	}).WithTimeout(6 * time.Minute).Should(Succeed())
+	figure("balanced after", "%s", seconds(time.Since(began)))
+}
+
 var _ = Describe("A cluster that grows and shrinks under load", Ordered, ContinueOnFailure, func() {
-	// Data that is there before: 80,000 values of 4 KiB.
-	const fillRate, fillSeconds, fillSize = 4000, 20, 4096
 	var p *product
 	var load *framework.Load
 	var filled string
@@ -48,54 +103,22 @@ var _ = Describe("A cluster that grows and shrinks under load", Ordered, Continu
 		kubectl(ctx, "create", "-n", namespace, "-f", sampleManifest)
 		p = watchProduct(ctx, namespace, "sample")
 		p.waitHealthy(ctx)
-		var err error
-		filled, err = cluster.RunClient(ctx, namespace, "sample", "load", "-addr", "sample-proxy:19000", "-prefix", "fill",
-			"-writers", "8", "-rate", strconv.Itoa(fillRate), "-size", strconv.Itoa(fillSize),
-			"-duration", fmt.Sprintf("%ds", fillSeconds), "-report", "1m")
-		Expect(err).NotTo(HaveOccurred())
-		pods := p.pods(ctx, "proxy")
-		var proxies []string
-		for _, pod := range pods {
-			proxies = append(proxies, pod.Status.PodIP+":19000")
-		}
-		load, err = cluster.StartPinnedLoad(ctx, namespace, "sample", framework.Pinned{
-			Node: pods[0].Spec.NodeName, Proxies: proxies, Connections: 2 * len(proxies), Rate: 50, Slots: "0-1023", Prefix: "moving",
-		})
-		Expect(err).NotTo(HaveOccurred())
+		filled = p.fill(ctx)
+		load = p.writeAll(ctx)
 	}, NodeTimeout(5*time.Minute))
 
-	// share waits until groups 1 to n share the slots evenly and all is well.
 	share := func(ctx context.Context, n int, began time.Time) {
 		GinkgoHelper()
-		var wanted []int
-		for id := range n {
-			wanted = append(wanted, id+1)
-		}
-		Eventually(func(g Gomega) {
-			seen := p.topology()
-			g.Expect(slices.Sorted(maps.Keys(seen.Slots))).To(Equal(wanted))
-			g.Expect(slices.Sorted(maps.Keys(seen.Groups))).To(Equal(wanted))
-			for _, ranges := range seen.Slots {
-				g.Expect(slotsOf(ranges)).To(BeNumerically("~", 1024/n, 1))
-			}
-		}).WithTimeout(6 * time.Minute).Should(Succeed())
-		figure("balanced after", "%s", seconds(time.Since(began)))
+		p.waitShared(n, began)
 		p.waitHealthy(ctx)
 		Expect(p.pods(ctx, "server")).To(HaveLen(2 * n))
 		report, err := load.Report()
 		Expect(err).NotTo(HaveOccurred())
 		Expect(report.Errors).To(BeZero(), "%v", report.Texts)
 	}
-	count := func(ctx context.Context, n int) time.Time {
-		GinkgoHelper()
-		began := time.Now()
-		kubectl(ctx, "patch", "codiscluster", "sample", "-n", p.namespace, "--type=merge",
-			"-p", fmt.Sprintf(`{"spec":{"groups":{"count":%d}}}`, n))
-		return began
-	}
 
 	DescribeTable("has as many groups as it is told", func(ctx SpecContext, n int) {
-		share(ctx, n, count(ctx, n))
+		share(ctx, n, p.count(ctx, n))
 	},
 		Entry("when two become four", SpecTimeout(9*time.Minute), 4),
 		Entry("when four become two", SpecTimeout(9*time.Minute), 2),
@@ -103,9 +126,9 @@ var _ = Describe("A cluster that grows and shrinks under load", Ordered, Continu
 	)
 
 	It("takes it back midway", func(ctx SpecContext) {
-		began := count(ctx, 2)
+		began := p.count(ctx, 2)
 		Eventually(func() int { return slotsOf(p.topology().Slots[3]) }).Should(BeNumerically("<", 300), "group 3 gives slots away")
-		count(ctx, 3)
+		p.count(ctx, 3)
 		share(ctx, 3, began)
 	}, SpecTimeout(9*time.Minute))
 

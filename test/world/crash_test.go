@@ -144,6 +144,7 @@ func stories() map[string]story {
 			// A telling moves a thousand slots, and most of its calls are alike.
 			stride: 7,
 		},
+		"growth of volumes": growth(),
 		"replacement of a proxy": {
 			before:   smallWithData,
 			chapters: []func(*world){func(w *world) { w.deletePod(w.podsOf(naming.ComponentProxy)[0].Name) }},

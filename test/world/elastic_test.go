@@ -413,6 +413,40 @@ func TestTheDashboardIsLostWhileSlotsMove(t *testing.T) {
 	}
 }
 
+// A server does not give the keys of a slot away: that is said, in the words of the
+// dashboard, also by the cluster; and when the server does, all goes on by itself.
+func TestASlotThatIsStuckIsSaid(t *testing.T) {
+	t.Parallel()
+	w := elastic(t, 2, nil)
+	w.cluster.SlotRounds = 6
+	w.count(3)
+	for n := 0; len(w.layout()[3]) < 20; n++ {
+		if n > 30 {
+			t.Fatalf("no slots move\n%s", w.dump())
+		}
+		w.rounds(1)
+	}
+	for _, group := range []int{1, 2} {
+		w.server(w.masterOf(group)).RefuseMoves("ERR no memory to send a slot")
+	}
+	w.rounds(30)
+	w.mustSayOfDashboard("small", v1alpha1.ConditionRebalanced, "False Rebalancing: ")
+	w.rounds(60)
+	words := []string{"slot ", "on its way from group ", "to group 3, gets no further", "no memory to send a slot"}
+	w.mustSayOfDashboard("small", v1alpha1.ConditionRebalanced, "False SlotStuck: ", words...)
+	c := &v1alpha1.CodisCluster{}
+	w.get("small", c)
+	if ready := readyOf(c.Status.Conditions); ready.Reason != v1alpha1.ReasonSlotStuck {
+		t.Errorf("the cluster says %+v", ready)
+	}
+	for _, group := range []int{1, 2} {
+		w.server(w.masterOf(group)).RefuseMoves("")
+	}
+	w.rest()
+	w.mustBeReady()
+	w.mustShare(1, 2, 3)
+}
+
 func TestMovesThatAPersonDecidesOn(t *testing.T) {
 	t.Parallel()
 	w := parts(t, nil)
@@ -483,31 +517,63 @@ func TestMovesThatAPersonPauses(t *testing.T) {
 	w.mustShare(1, 2, 3)
 }
 
-// While slots move the status is written every five seconds at most.
+// While slots move the status is written every five seconds at most, whoever moves them:
+// each write wakes every group and proxy of the product.
 func TestProgressCostsFewWrites(t *testing.T) {
 	t.Parallel()
-	w := elastic(t, 2, nil)
-	w.cluster.SlotRounds = 2
-	w.count(3)
-	for len(w.layout()[3]) < 20 {
-		w.rounds(1)
-	}
-	writes := func() int {
-		n := 0
-		for _, c := range w.calls {
-			if c.Verb == "status" && c.What == "CodisDashboard small" {
-				n++
+	tests := map[string]func(w *world){
+		"by the plan": func(w *world) { w.count(3) },
+		"by hand, the operator looking on": func(w *world) {
+			c := &v1alpha1.CodisCluster{}
+			w.get("small", c)
+			c.Spec.Groups.Count = new(int32(3))
+			c.Spec.Dashboard.Rebalance = &v1alpha1.Rebalance{Policy: v1alpha1.RebalanceOff}
+			if err := w.user.Update(w.t.Context(), c); err != nil {
+				w.t.Fatal(err)
 			}
+			w.rest()
+			if _, err := w.cluster.Dashboard(namespace, w.dashboardPods()[0]).Rebalance(true); err != nil {
+				w.t.Fatal(err)
+			}
+		},
+	}
+	for name, move := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := elastic(t, 2, nil)
+			w.cluster.SlotRounds = 2
+			move(w)
+			for len(w.layout()[3]) < 20 {
+				w.rounds(1)
+			}
+			before := w.dashboardWrites()
+			const seconds = 40 // A round is one.
+			w.rounds(seconds)
+			if len(w.layout()[3]) > 300 {
+				t.Fatalf("it is over: %d slots moved", len(w.layout()[3]))
+			}
+			if got := w.dashboardWrites() - before; got == 0 || got > seconds/5+1 {
+				t.Errorf("%d writes in %d seconds", got, seconds)
+			}
+			w.cluster.SlotRounds = 0
+			w.rest()
+			w.mustShare(1, 2, 3)
+			d := &v1alpha1.CodisDashboard{}
+			w.get("small", d)
+			if d.Status.Slots.Migrating != 0 || len(d.Status.Layout) != 3 {
+				t.Errorf("the status is left at %+v, %+v", d.Status.Slots, d.Status.Layout)
+			}
+		})
+	}
+}
+
+// dashboardWrites counts the writes of the status of the dashboard.
+func (w *world) dashboardWrites() int {
+	n := 0
+	for _, c := range w.calls {
+		if c.Verb == "status" && c.What == "CodisDashboard small" {
+			n++
 		}
-		return n
 	}
-	before := writes()
-	const seconds = 40 // A round is one.
-	w.rounds(seconds)
-	if len(w.layout()[3]) > 300 {
-		t.Fatalf("it is over: %d slots moved", len(w.layout()[3]))
-	}
-	if got := writes() - before; got == 0 || got > seconds/5+1 {
-		t.Errorf("%d writes in %d seconds", got, seconds)
-	}
+	return n
 }

@@ -4,14 +4,18 @@
 package world
 
 import (
+	"maps"
+	"slices"
 	"testing"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/naming"
+	"github.com/codis-io/codis-operator/internal/podtemplate"
 )
 
 // What an autoscaler makes of the number of proxies stays, until there is none.
@@ -72,5 +76,44 @@ func TestAProxyThatGoesIsStoppedByTheDashboard(t *testing.T) {
 	}
 	if !w.recorder.said(v1alpha1.ReasonProxyDrained) || w.recorder.said(v1alpha1.ReasonProxyEntryRemoved) {
 		t.Errorf("the events are\n%v", w.recorder.list())
+	}
+}
+
+// A proxy that answers but has no routes is sent no client, whatever its probes say.
+func TestOnlyAProxyThatIsOnlineIsReady(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var groups []client.Object
+	for _, file := range []string{"1-coordinator.yml", "2-dashboard.yml", "3-groups.yml", "4-proxy.yml"} {
+		objects := example(t, "components/"+file)
+		if file == "3-groups.yml" {
+			groups = objects
+			continue
+		}
+		w.apply(objects...)
+	}
+	w.rest()
+	ready := func() map[string]bool {
+		found := map[string]bool{}
+		for _, pod := range w.podsOf(naming.ComponentProxy) {
+			found[pod.Name] = podtemplate.Ready(&pod)
+			if online := w.cluster.Proxy(namespace, pod.Name).Online(); online != found[pod.Name] {
+				t.Errorf("%s is online: %v, and ready: %v", pod.Name, online, found[pod.Name])
+			}
+			if !slices.Contains(pod.Spec.ReadinessGates, corev1.PodReadinessGate{ConditionType: v1alpha1.ConditionOnline}) {
+				t.Errorf("%s has the gates %v", pod.Name, pod.Spec.ReadinessGates)
+			}
+		}
+		return found
+	}
+	before := ready()
+	if len(before) != 2 || slices.Contains(slices.Collect(maps.Values(before)), true) {
+		t.Errorf("before the slots have owners: %v", before)
+	}
+	w.apply(groups...)
+	w.rest()
+	w.mustBeReady()
+	if after := ready(); len(after) != 2 || slices.Contains(slices.Collect(maps.Values(after)), false) {
+		t.Errorf("in the end: %v", after)
 	}
 }

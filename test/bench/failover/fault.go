@@ -25,13 +25,21 @@ type cut int
 
 const (
 	cutNothing cut = iota
-	// cutServers is a master's node without proxies.
+	// cutServers is a master's node with neither proxies nor the dashboard.
 	cutServers
 	// cutProxy is a master's node with proxies.
 	cutProxy
+	// cutDashboard is a master's node with the dashboard.
+	cutDashboard
+	// cutBoth is a master's node with both.
+	cutBoth
 	// cutWires is anything else that only localkube can do.
 	cutWires
 )
+
+func (c cut) proxy() bool { return c == cutProxy || c == cutBoth }
+
+func (c cut) dashboard() bool { return c == cutDashboard || c == cutBoth }
 
 // strike does harm and returns when it did. It fails too where the operator does
 // not do in time what the fault waits for.
@@ -48,7 +56,9 @@ type fault struct {
 	// either tells that it is well whether or not another master is chosen.
 	either bool
 	// proxy tells that the proxy of the scene is struck too.
-	proxy  bool
+	proxy bool
+	// beside tells that clients are on the node that is cut off, too.
+	beside bool
 	strike strike
 }
 
@@ -60,6 +70,9 @@ var faults = []fault{
 	{name: "crashloop", promotes: true, strike: crashLoop},
 	{name: "node", promotes: true, cuts: cutServers, strike: cutNode},
 	{name: "node-proxy", promotes: true, cuts: cutProxy, strike: cutNode},
+	{name: "node-dashboard", promotes: true, cuts: cutDashboard, strike: cutNode},
+	{name: "node-both", promotes: true, cuts: cutBoth, strike: cutNode},
+	{name: "partition", promotes: true, cuts: cutProxy, beside: true, strike: cutNode},
 	{name: "crash+operator", promotes: true, strike: signals(
 		blow{role: roleMaster, signal: "KILL"}, blow{role: roleOperator, signal: "KILL"})},
 	{name: "crash+proxy", promotes: true, proxy: true, strike: signals(

@@ -33,6 +33,8 @@ type evidence struct {
 	struck  []string
 	seen    []observer.Observation
 	outcome framework.Outcome
+	// beside is the outcome of clients that were cut off with the old master.
+	beside *framework.Outcome
 }
 
 // judge draws from the evidence all that is told of a trial.
@@ -58,6 +60,26 @@ func (t *trial) judge(e evidence) {
 	t.acknowledged = e.outcome.Acknowledged
 	t.lostLag, t.lostReal = classify(e.outcome.Lost, e.outcome.LostAcknowledged, e.at, takeover)
 	t.feel(e)
+	if e.beside != nil {
+		t.judgeBeside(e, takeover)
+	}
+}
+
+// judgeBeside draws from the outcome of clients beside the old master until when
+// it took writes. If it does after another one has taken over, there are two.
+func (t *trial) judgeBeside(e evidence, takeover time.Time) {
+	within, beyond := classify(e.beside.Lost, e.beside.LostAcknowledged, e.at, takeover)
+	t.besideLost, t.lostReal = within, t.lostReal+beyond
+	for _, w := range e.beside.Writers {
+		i := slices.IndexFunc(w.Gaps, func(g workload.Gap) bool {
+			return !g.From.After(takeover) && !g.To.Before(e.at.Add(cutFor))
+		})
+		if i < 0 {
+			t.fail("the old master took writes of a client beside it after another one had taken over")
+			continue
+		}
+		t.besideUntil = max(t.besideUntil, w.Gaps[i].From.Sub(e.at))
+	}
 }
 
 // countPromotions compares the promotions of every group with those that were

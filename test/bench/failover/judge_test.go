@@ -153,6 +153,37 @@ func TestJudgeAFailover(t *testing.T) {
 	}
 }
 
+func TestJudgeClientsBesideTheOldMaster(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		gaps   []workload.Gap
+		until  time.Duration
+		failed bool
+	}{
+		"it stops before another one takes over": {[]workload.Gap{gap(900, 950), gap(3900, 16000)}, ms(3900), false},
+		"it goes on for long":                    {[]workload.Gap{gap(4900, 16000)}, 0, true},
+		"it never stops":                         {[]workload.Gap{gap(900, 950)}, 0, true},
+		"it takes one before the node is back":   {[]workload.Gap{gap(3900, 9000), gap(9000, 16000)}, 0, true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := trial{}
+			got.judge(evidence{
+				at: at(0), group: 1, promotes: true, exposed: []int{1}, masters: map[int]string{1: "a", 2: "x"},
+				seen: []observer.Observation{view(4200, [2]string{"b", "a"}, "b", true)},
+				beside: &framework.Outcome{
+					Summary:      workload.Summary{Writers: []workload.WriterSummary{{Address: "q", First: at(-9), Gaps: tt.gaps}}},
+					Verification: workload.Verification{Lost: 3, LostAcknowledged: []time.Time{at(-5), at(3900), at(9000)}},
+				},
+			})
+			if got.besideUntil != tt.until || got.failed() != tt.failed || got.besideLost != 2 || got.lostReal != 1 {
+				t.Errorf("judge() = %+v", got)
+			}
+		})
+	}
+}
+
 func TestJudgeWhatCallsForNoFailover(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {

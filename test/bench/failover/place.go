@@ -26,9 +26,10 @@ type placement struct {
 	group int
 	// node that is cut, if any.
 	node string
-	// move is a pod to delete, in the hope that the fault finds its place then.
-	move string
-	// problem is why there is no place; with a pod to move, why not yet.
+	// promote is a replica to make the master, move a pod to delete, in the hope
+	// that the fault finds its place then.
+	promote, move string
+	// problem is why there is no place; with a pod to promote or to move, why not yet.
 	problem string
 }
 
@@ -50,24 +51,20 @@ func (l layout) place(c cut) placement {
 	for _, group := range groups {
 		for _, replica := range l.members[group][1:] {
 			if l.fits(c, l.nodes[replica]) {
-				return placement{
-					move: l.members[group][0], problem: "no master is on a node that can be cut, only a replica",
-				}
+				return placement{promote: replica, problem: "no master is on a node that can be cut, only a replica"}
 			}
 		}
 	}
-	if c == cutProxy {
+	if c.proxy() {
 		return placement{move: l.spare(), problem: "no member is on a node with a proxy that can be cut"}
 	}
-	return placement{problem: "no member is on a node that can be cut: proxies, the dashboard or clients are on all"}
+	return placement{problem: "no member is on a node that can be cut: others or clients are on all"}
 }
 
-// fits tells whether a node may be cut, and has proxies if it shall.
+// fits tells whether a node may be cut, and has proxies and the dashboard if it shall.
 func (l layout) fits(c cut, node string) bool {
-	if node == "" || node == l.home || node == l.nodes[l.dashboard] {
-		return false
-	}
-	return l.proxiesOn(node) > 0 == (c == cutProxy)
+	return node != "" && node != l.home &&
+		c.proxy() == (l.proxiesOn(node) > 0) && c.dashboard() == (node == l.nodes[l.dashboard])
 }
 
 func (l layout) proxiesOn(node string) int {

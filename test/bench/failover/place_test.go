@@ -41,7 +41,7 @@ func TestPlace(t *testing.T) {
 		},
 		"only replicas are alone": {
 			lay(map[string]string{"m1": "B", "r1": "C", "m2": "A", "r2": "B"}), cutServers,
-			placement{move: "m1", problem: "only a replica"},
+			placement{promote: "r1", problem: "only a replica"},
 		},
 		"nobody is alone": {
 			lay(map[string]string{"m1": "B", "r1": "A", "m2": "A", "r2": "B"}), cutServers, placement{problem: "are on all"},
@@ -56,6 +56,18 @@ func TestPlace(t *testing.T) {
 		"the dashboard is with the proxy": {
 			lay(map[string]string{"d": "B", "m1": "B", "r1": "C", "m2": "B", "r2": "C"}), cutProxy,
 			placement{problem: "no member is on a node with a proxy"},
+		},
+		"with the dashboard": {
+			lay(map[string]string{"d": "C", "m1": "B", "r1": "C", "m2": "C", "r2": "B"}), cutDashboard,
+			placement{group: 2, node: "C"},
+		},
+		"the dashboard is at home": {
+			lay(map[string]string{"m1": "C", "r1": "B", "m2": "C", "r2": "B"}), cutDashboard,
+			placement{problem: "clients are on all"},
+		},
+		"with both": {
+			lay(map[string]string{"d": "B", "m1": "B", "r1": "C", "m2": "C", "r2": "B"}), cutBoth,
+			placement{group: 1, node: "B"},
 		},
 		"no group": {layout{}, cutNothing, placement{problem: "no group"}},
 	}
@@ -118,6 +130,12 @@ func TestManifestLeavesMastersANodeOfTheirOwn(t *testing.T) {
 	} {
 		if err := json.Unmarshal([]byte(want.raw), &corev1.Affinity{}); err != nil || !strings.Contains(want.raw, want.nodes) {
 			t.Errorf("affinity of %s: %s, %v", part, want.raw, err)
+		}
+	}
+	for c, node := range map[cut]string{cutProxy: "n1", cutDashboard: "n3", cutBoth: "n2"} {
+		b.faults = []fault{{}, {cuts: c}}
+		if raw := string(b.manifest([]string{"n1", "n2", "n3"}).Spec.Dashboard.Pod.Affinity.Raw); !strings.Contains(raw, `["`+node+`"]`) {
+			t.Errorf("affinity of the dashboard for %d: %s", c, raw)
 		}
 	}
 	b.replicas = 3

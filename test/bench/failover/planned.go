@@ -34,22 +34,29 @@ const (
 
 // switchOver asks for another master of the group.
 func switchOver(ctx context.Context, b *bench, s *scene) (time.Time, error) {
-	at := time.Now()
-	group := &v1alpha1.CodisGroup{}
-	group.Namespace, group.Name = b.namespace, naming.ClusterGroup(product, int32(s.group))
-	if err := b.cluster.Get(ctx, client.ObjectKeyFromObject(group), group); err != nil {
-		return at, err
+	at, replica := time.Now(), s.pods[roleReplica]
+	return at, b.switchTo(ctx, replica.Name)
+}
+
+// switchTo makes a replica the master of its group.
+func (b *bench) switchTo(ctx context.Context, replica string) error {
+	pod, group := &corev1.Pod{}, &v1alpha1.CodisGroup{}
+	if err := b.cluster.Get(ctx, client.ObjectKey{Namespace: b.namespace, Name: replica}, pod); err != nil {
+		return err
+	}
+	key := client.ObjectKey{Namespace: b.namespace, Name: pod.Labels[v1alpha1.LabelInstance]}
+	if err := b.cluster.Get(ctx, key, group); err != nil {
+		return err
 	}
 	before := group.DeepCopy()
 	if group.Annotations == nil {
 		group.Annotations = map[string]string{}
 	}
-	replica := s.pods[roleReplica]
-	group.Annotations[v1alpha1.AnnotationSwitchOverTo] = replica.Name
+	group.Annotations[v1alpha1.AnnotationSwitchOverTo] = replica
 	if err := b.cluster.Patch(ctx, group, client.MergeFrom(before)); err != nil {
-		return at, err
+		return err
 	}
-	return at, b.await(ctx, "the switchover", func(ctx context.Context) string {
+	return b.await(ctx, "the switchover", func(ctx context.Context) string {
 		if err := b.cluster.Get(ctx, client.ObjectKeyFromObject(group), group); err != nil {
 			return err.Error()
 		}

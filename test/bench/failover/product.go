@@ -137,8 +137,9 @@ func (b *bench) nodes(ctx context.Context) ([]string, error) {
 }
 
 // manifest is the CodisCluster. Where there are nodes enough, the dashboard is
-// on the first, proxies on the first two, and members, if others can hold them
-// all, not on the first: so there are masters whose node can be cut.
+// on the first, unless a fault cuts it off, proxies on the first two, and members,
+// if others can hold them all, not on the first: so there are masters whose node
+// can be cut.
 func (b *bench) manifest(nodes []string) *v1alpha1.CodisCluster {
 	c := &v1alpha1.CodisCluster{ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: product}}
 	c.Spec.Groups.Count, c.Spec.Groups.Replicas = new(int32(groupCount)), new(int32(b.replicas))
@@ -151,11 +152,27 @@ func (b *bench) manifest(nodes []string) *v1alpha1.CodisCluster {
 	if len(nodes) < 3 {
 		return c
 	}
-	c.Spec.Dashboard.Pod, c.Spec.Proxy.Pod = onNodes(nodes[:1]), onNodes(nodes[:2])
+	at := b.dashboardNode()
+	c.Spec.Dashboard.Pod, c.Spec.Proxy.Pod = onNodes(nodes[at:at+1]), onNodes(nodes[:2])
 	if b.replicas < len(nodes) {
 		c.Spec.Groups.Pod = onNodes(nodes[1:])
 	}
 	return c
+}
+
+// dashboardNode is which of the nodes the dashboard is on: the second has a proxy
+// and can be cut off, the third has none.
+func (b *bench) dashboardNode() int {
+	for _, f := range b.faults {
+		switch f.cuts {
+		case cutDashboard:
+			return 2
+		case cutBoth:
+			return 1
+		default:
+		}
+	}
+	return 0
 }
 
 func onNodes(names []string) *v1alpha1.PodSettings {

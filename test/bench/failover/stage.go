@@ -92,7 +92,8 @@ func (b *bench) stage(ctx context.Context, f fault) (*scene, error) {
 	if f.cuts != cutNothing && !canCut() {
 		return &scene{placement: placement{problem: "only localkube can do that"}}, nil
 	}
-	if _, err := b.waitWell(ctx); err != nil {
+	// It was well for a while after the trial before this one.
+	if err := b.await(ctx, "all to be well", b.unwell); err != nil {
 		return nil, err
 	}
 	for tries := 0; ; tries++ {
@@ -100,13 +101,25 @@ func (b *bench) stage(ctx context.Context, f fault) (*scene, error) {
 			return nil, err
 		}
 		s, err := b.scene(ctx, f)
-		if err != nil || s.group != 0 || s.move == "" || tries == moves {
+		if err != nil || s.group != 0 || s.move+s.promote == "" || tries == moves {
 			return s, err
 		}
-		if err := b.replace(ctx, b.namespace, s.move); err != nil {
+		if err := b.rearrange(ctx, s.placement); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// rearrange promotes or moves what a fault wants elsewhere.
+func (b *bench) rearrange(ctx context.Context, p placement) error {
+	if p.promote == "" {
+		return b.replace(ctx, b.namespace, p.move)
+	}
+	if err := b.switchTo(ctx, p.promote); err != nil {
+		return err
+	}
+	_, err := b.waitWell(ctx)
+	return err
 }
 
 // refresh replaces every pod that had to start a process again, one by one: the

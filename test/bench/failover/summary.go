@@ -45,6 +45,11 @@ type trial struct {
 	texts                map[string]string
 
 	acknowledged, lostLag, lostReal int64
+
+	// besideUntil is how long the old master took writes from clients that were
+	// cut off with it, besideLost how many of those are lost.
+	besideUntil time.Duration
+	besideLost  int64
 }
 
 func (t trial) failed() bool { return t.notRun == "" && t.failure != "" }
@@ -77,6 +82,10 @@ func (t trial) String() string {
 	}
 	if t.well > 0 {
 		parts = append(parts, "well after "+seconds(t.well))
+	}
+	if t.besideUntil > 0 {
+		parts = append(parts, fmt.Sprintf("writes beside it went on for %s, of which %d are lost",
+			seconds(t.besideUntil), t.besideLost))
 	}
 	parts = append(parts, errorsOf(t.errors, t.struckErrors, t.texts), writesOf(t.acknowledged, t.lostLag, t.lostReal))
 	if t.failed() {
@@ -113,7 +122,7 @@ func (t trial) takeover() string {
 
 // summary is the line of a fault.
 func summary(name string, trials []trial) string {
-	var stalls, struck, back []time.Duration
+	var stalls, struck, back, beside []time.Duration
 	sum, failed, notRun := trial{errors: map[string]int64{}, struckErrors: map[string]int64{}}, 0, 0
 	for _, t := range trials {
 		if t.notRun != "" {
@@ -133,11 +142,18 @@ func summary(name string, trials []trial) string {
 		if t.back > 0 {
 			back = append(back, t.back)
 		}
+		if t.besideUntil > 0 {
+			beside = append(beside, t.besideUntil)
+		}
 	}
 	parts := []string{fmt.Sprintf("%s: %d trials run, %d not run, %d failed", name, len(trials)-notRun, notRun, failed)}
 	parts = append(parts, "longest stall "+percentiles(stalls))
 	if len(struck) > 0 {
 		parts = append(parts, "through a proxy struck "+percentiles(struck))
+	}
+	if len(beside) > 0 {
+		parts = append(parts, fmt.Sprintf("writes beside the old master went on for %s, %d of them lost",
+			percentiles(beside), sum.besideLost))
 	}
 	parts = append(parts,
 		"new master took writes after "+percentiles(back),
@@ -154,6 +170,7 @@ func (t *trial) add(other trial) {
 	t.acknowledged += other.acknowledged
 	t.lostLag += other.lostLag
 	t.lostReal += other.lostReal
+	t.besideLost += other.besideLost
 	for kind, count := range other.errors {
 		t.errors[kind] += count
 	}

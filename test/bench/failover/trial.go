@@ -39,7 +39,7 @@ func (b *bench) run(ctx context.Context, f fault, t *trial) {
 		t.notRun = s.problem
 		return
 	}
-	load, err := b.startLoad(ctx, f, s)
+	clients, err := b.startClients(ctx, f, s)
 	if err != nil {
 		t.fail("nothing was struck: " + err.Error())
 		return
@@ -50,26 +50,51 @@ func (b *bench) run(ctx context.Context, f fault, t *trial) {
 	well, wellErr := b.waitWell(ctx)
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), readBack)
 	defer cancel()
-	outcome, stopErr := load.Stop(stopping)
+	outcome, beside, stopErr := clients.stop(stopping)
 	seen, seenErr := b.witness.Since(at)
 	if err := errors.Join(strikeErr, wellErr, stopErr, seenErr); err != nil {
 		t.fail(err.Error())
 	}
 	t.judge(evidence{
 		at: at, well: well, group: s.group, promotes: f.promotes, either: f.either, exposed: s.exposed,
-		masters: s.masters, struck: s.struck, seen: seen, outcome: outcome,
+		masters: s.masters, struck: s.struck, seen: seen, outcome: outcome, beside: beside,
 	})
 }
 
-// startLoad starts clients of every proxy that write to the group.
-func (b *bench) startLoad(ctx context.Context, f fault, s *scene) (*framework.Load, error) {
+// clients write to the group that is struck.
+type clients struct {
+	// load is through every proxy, beside through those of the node that is cut
+	// off, from there; it is nil where nobody is there.
+	load, beside *framework.Load
+}
+
+// startClients starts them.
+func (b *bench) startClients(ctx context.Context, f fault, s *scene) (c clients, err error) {
 	ctx, cancel := context.WithTimeout(ctx, b.patience)
 	defer cancel()
+	if c.load, err = b.startLoad(ctx, f, s.slots, b.home, s.proxies); err != nil || !f.beside {
+		return c, err
+	}
+	c.beside, err = b.startLoad(ctx, f, s.slots, s.node, s.struck)
+	return c, err
+}
+
+func (b *bench) startLoad(ctx context.Context, f fault, slots, node string, proxies []string) (*framework.Load, error) {
 	b.loads++
 	return b.cluster.StartPinnedLoad(ctx, b.namespace, product, framework.Pinned{
-		Node: b.home, Proxies: s.proxies, Connections: connections * len(s.proxies), Rate: b.rate,
-		Slots: s.slots, Prefix: fmt.Sprintf("%s-%d", f.name, b.loads),
+		Node: node, Proxies: proxies, Connections: connections * len(proxies), Rate: b.rate,
+		Slots: slots, Prefix: fmt.Sprintf("%s-%d", f.name, b.loads),
 	})
+}
+
+// stop tells what became of all that was written.
+func (c clients) stop(ctx context.Context) (outcome framework.Outcome, beside *framework.Outcome, err error) {
+	outcome, err = c.load.Stop(ctx)
+	if c.beside == nil {
+		return outcome, nil, err
+	}
+	there, besideErr := c.beside.Stop(ctx)
+	return outcome, &there, errors.Join(err, besideErr)
 }
 
 // note keeps what makes a trial different from others of its fault.

@@ -107,6 +107,20 @@ func (o Observation) Hostnames() []string {
 	return names
 }
 
+// Outlived is for how long the entry of a proxy was there after its process was seen
+// for the last time, and whether it is gone.
+func Outlived(seen []Observation, hostname string, process time.Time) (length time.Duration, gone bool) {
+	there := false
+	for _, o := range seen {
+		had := there
+		there = slices.Contains(o.Hostnames(), hostname)
+		if had && !there && o.Time.After(process) {
+			return o.Time.Sub(process), true
+		}
+	}
+	return 0, !there
+}
+
 // HasToken tells whether the dashboard has the entry with a token.
 func (o Observation) HasToken(token string) bool {
 	return slices.ContainsFunc(o.Proxies, func(p Proxy) bool { return p.Token == token })

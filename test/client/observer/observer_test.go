@@ -55,6 +55,44 @@ func TestRanges(t *testing.T) {
 	}
 }
 
+func TestOutlived(t *testing.T) {
+	t.Parallel()
+	start := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	seen := func(entries ...[]string) []Observation {
+		var all []Observation
+		for second, hostnames := range entries {
+			o := Observation{Time: start.Add(time.Duration(second) * time.Second)}
+			for _, name := range hostnames {
+				o.Proxies = append(o.Proxies, Proxy{Hostname: name})
+			}
+			all = append(all, o)
+		}
+		return all
+	}
+	a, b, ab := []string{"a"}, []string{"b"}, []string{"a", "b"}
+	tests := map[string]struct {
+		seen    []Observation
+		process time.Duration
+		want    time.Duration
+		gone    bool
+	}{
+		"it goes before its process":      {seen(ab, b, b), 1500 * time.Millisecond, 0, true},
+		"it goes two seconds later":       {seen(ab, ab, ab, b, b), time.Second, 2 * time.Second, true},
+		"it stays":                        {seen(ab, ab, a), time.Second, 0, false},
+		"it was never there":              {seen(b, b), 0, 0, true},
+		"a proxy of its name comes again": {seen(a, b, a, b), 2500 * time.Millisecond, 500 * time.Millisecond, true},
+		"nobody looked":                   {nil, 0, 0, true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			length, gone := Outlived(tt.seen, "a", start.Add(tt.process))
+			if length != tt.want || gone != tt.gone {
+				t.Errorf("%s, gone: %v; want %s, %v", length, gone, tt.want, tt.gone)
+			}
+		})
+	}
+}
+
 func TestEmptyMasters(t *testing.T) {
 	t.Parallel()
 	empty, full := Member{Role: "master"}, Member{Role: "slave", Keys: 9}

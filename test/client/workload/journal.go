@@ -16,6 +16,8 @@ type Report struct {
 	// Acknowledged and Failed writes since the start.
 	Acknowledged int64 `json:"acknowledged"`
 	Failed       int64 `json:"failed"`
+	// Repeated writes since the start, on another connection than at first.
+	Repeated int64 `json:"repeated,omitempty"`
 	// Errors since the start, by kind, and the text of the last of each kind.
 	Errors map[string]int64  `json:"errors,omitempty"`
 	Texts  map[string]string `json:"texts,omitempty"`
@@ -36,6 +38,7 @@ type Summary struct {
 	Writers        []WriterSummary  `json:"writers"`
 	Acknowledged   int64            `json:"acknowledged"`
 	Failed         int64            `json:"failed"`
+	Repeated       int64            `json:"repeated,omitempty"`
 	Errors         map[string]int64 `json:"errors,omitempty"`
 	LongestStallMS int64            `json:"longestStallMS"`
 	// LongestStallAt is when the longest stall began.
@@ -83,6 +86,7 @@ type journal struct {
 	writers      []writerJournal
 	acknowledged int64
 	failed       int64
+	repeated     int64
 	errors       map[string]int64
 	texts        map[string]string
 	longest      time.Duration
@@ -109,10 +113,13 @@ func newJournal(l Load) *journal {
 }
 
 // record books one write, in the order of the writer's numbers.
-func (j *journal) record(writer, number int, started, ended time.Time, err error) {
+func (j *journal) record(writer, number int, started, ended time.Time, repeated bool, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	w := &j.writers[writer]
+	if repeated {
+		j.repeated++
+	}
 	w.Next = number + 1
 	if err != nil {
 		w.Unacknowledged = append(w.Unacknowledged, number)
@@ -166,7 +173,8 @@ func (j *journal) report(now time.Time) Report {
 	defer j.mu.Unlock()
 	j.goingOn(now)
 	r := Report{
-		Time: now, Acknowledged: j.acknowledged, Failed: j.failed, Errors: maps.Clone(j.errors), Texts: maps.Clone(j.texts),
+		Time: now, Acknowledged: j.acknowledged, Failed: j.failed, Repeated: j.repeated,
+		Errors: maps.Clone(j.errors), Texts: maps.Clone(j.texts),
 		LongestStallMS: j.longest.Milliseconds(), StallMS: j.recent.Milliseconds(),
 	}
 	j.recent = 0
@@ -187,7 +195,7 @@ func (j *journal) summary(now time.Time) Summary {
 	defer j.mu.Unlock()
 	s := Summary{
 		Prefix: j.load.Prefix, Size: j.load.Size, Slots: j.load.Slots,
-		Acknowledged: j.acknowledged, Failed: j.failed, Errors: maps.Clone(j.errors),
+		Acknowledged: j.acknowledged, Failed: j.failed, Repeated: j.repeated, Errors: maps.Clone(j.errors),
 		LongestStallMS: j.longest.Milliseconds(), LongestStallAt: j.longestAt,
 	}
 	for _, w := range j.writers {

@@ -33,6 +33,12 @@ type Load struct {
 	Size int
 	// Report receives a report this often, and one at the end.
 	Report time.Duration
+	// Lifetime of a connection, which is then replaced between two writes, as the
+	// pools of clients do. 0: it is never replaced.
+	Lifetime time.Duration
+	// Reconnect tells that a write whose connection was closed without an answer is
+	// repeated once on another, and counted as repeated; it fails if that fails.
+	Reconnect bool
 }
 
 // address that a writer connects to.
@@ -44,8 +50,8 @@ func (l Load) address(writer int) string {
 }
 
 // Run writes until the context ends and returns what became of every write.
-// A write that fails is counted and never repeated: the writer reconnects and
-// goes on with the next number.
+// A write that fails is counted and, but for Reconnect, never repeated: the writer
+// reconnects and goes on with the next number.
 func (l Load) Run(ctx context.Context, report func(Report)) (Summary, error) {
 	slots, err := ParseSlots(l.Slots)
 	if err != nil {
@@ -77,10 +83,9 @@ func (l Load) Run(ctx context.Context, report func(Report)) (Summary, error) {
 // write is one writer: at each tick of its pace it writes the next number. A
 // writer that had to wait does not make up for what it missed.
 func (l Load) write(ctx context.Context, j *journal, slots Slots, writer int) {
-	target := l.Target
-	target.Address = l.address(writer)
-	var conn *Conn
-	defer func() { drop(conn) }()
+	line := line{load: l, target: l.Target}
+	line.target.Address = l.address(writer)
+	defer line.drop()
 	pace := time.NewTicker(max(time.Duration(float64(time.Second)*float64(l.Writers)/l.Rate), time.Microsecond))
 	defer pace.Stop()
 	for number := 0; ; number++ {
@@ -88,19 +93,12 @@ func (l Load) write(ctx context.Context, j *journal, slots Slots, writer int) {
 			number++
 		}
 		started := time.Now()
-		var err error
-		if conn == nil {
-			// A write under way is finished, so that what became of it is known.
-			conn, err = target.Dial(context.WithoutCancel(ctx))
-		}
-		if err == nil {
-			_, err = conn.Do("SET", Key(l.Prefix, writer, number), Value(l.Prefix, writer, number, l.Size))
-		}
-		j.record(writer, number, started, time.Now(), err)
+		// A write under way is finished, so that what became of it is known.
+		key, value := Key(l.Prefix, writer, number), Value(l.Prefix, writer, number, l.Size)
+		repeated, err := line.set(context.WithoutCancel(ctx), key, value)
+		j.record(writer, number, started, time.Now(), repeated, err)
 		wait := pace.C
 		if err != nil {
-			drop(conn)
-			conn = nil
 			wait = time.After(pause)
 		}
 		select {
@@ -109,6 +107,52 @@ func (l Load) write(ctx context.Context, j *journal, slots Slots, writer int) {
 			return
 		}
 	}
+}
+
+// line is the connection of a writer, and what it takes to have another one.
+type line struct {
+	load   Load
+	target Target
+	conn   *Conn
+	opened time.Time
+}
+
+// set writes one value, and tells whether it did so again on another connection.
+func (l *line) set(ctx context.Context, key, value string) (repeated bool, err error) {
+	if l.load.Lifetime > 0 && time.Since(l.opened) > l.load.Lifetime {
+		l.drop()
+	}
+	err = l.try(ctx, key, value)
+	if l.load.Reconnect && isClosed(err) {
+		return true, l.try(ctx, key, value)
+	}
+	return false, err
+}
+
+// try writes one value on the connection, which ends with any error.
+func (l *line) try(ctx context.Context, key, value string) error {
+	if l.conn == nil {
+		conn, err := l.target.Dial(ctx)
+		if err != nil {
+			return err
+		}
+		l.conn, l.opened = conn, time.Now()
+	}
+	_, err := l.conn.Do("SET", key, value)
+	if err != nil {
+		l.drop()
+	}
+	return err
+}
+
+func (l *line) drop() {
+	drop(l.conn)
+	l.conn = nil
+}
+
+// isClosed tells whether the other side closed the connection instead of answering.
+func isClosed(err error) bool {
+	return err != nil && (kind(err) == "closed" || kind(err) == "reset")
 }
 
 // kind puts an error into one word, so that reports can count alike errors.

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -24,6 +25,8 @@ type server struct {
 	// answer, where it is set and returns a text, replaces the proper answer;
 	// "close" ends the connection instead.
 	answer func(args []string) string
+	// accepted connections.
+	accepted atomic.Int64
 }
 
 func newServer(t *testing.T) *server {
@@ -40,6 +43,7 @@ func newServer(t *testing.T) *server {
 			if err != nil {
 				return
 			}
+			s.accepted.Add(1)
 			connections.Go(func() { s.serve(conn) })
 		}
 	})
@@ -228,6 +232,89 @@ func TestLoadKeepsBooksThatVerifyReads(t *testing.T) {
 	}
 }
 
+// Half of the connections end without an answer: a client that opens another one
+// notices no more than that. An answer is an answer, also when it is an error.
+func TestLoadReconnectsWhereItsConnectionIsClosed(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	seen := 0
+	s.answer = func([]string) string {
+		seen++
+		switch {
+		case seen >= 40:
+			cancel()
+		case seen == 20:
+			return "-ERR handle request, use of closed router\r\n"
+		case seen%4 == 0:
+			return "close"
+		}
+		return ""
+	}
+	load := Load{Target: s.target(), Prefix: "p", Writers: 1, Rate: 1000, Report: time.Hour, Reconnect: true}
+	var last Report
+	summary, err := load.Run(ctx, func(r Report) { last = r })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if summary.Failed != 1 || summary.Errors["reply ERR"] != 1 || summary.Repeated != 8 || last.Repeated != 8 {
+		t.Errorf("%d failed %v, %d repeated, %d reported", summary.Failed, summary.Errors, summary.Repeated, last.Repeated)
+	}
+	if summary.Acknowledged != int64(len(s.values)) {
+		t.Errorf("acknowledged %d, stored %d", summary.Acknowledged, len(s.values))
+	}
+}
+
+// A server that only closes is not asked for ever.
+func TestLoadRepeatsOnce(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	asked := 0
+	s.answer = func([]string) string {
+		if asked++; asked == 4 {
+			cancel()
+		}
+		return "close"
+	}
+	load := Load{Target: s.target(), Prefix: "p", Writers: 1, Rate: 1000, Report: time.Hour, Reconnect: true}
+	summary, err := load.Run(ctx, func(Report) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if asked != 4 || summary.Failed != 2 || summary.Repeated != 2 {
+		t.Errorf("asked %d times, %d failed, %d repeated", asked, summary.Failed, summary.Repeated)
+	}
+}
+
+func TestLoadRenewsItsConnections(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		lifetime time.Duration
+		renewed  bool
+	}{"never": {0, false}, "before each write": {time.Nanosecond, true}} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t)
+			ctx, cancel := context.WithCancel(t.Context())
+			written := 0
+			s.answer = func([]string) string {
+				if written++; written == 10 {
+					cancel()
+				}
+				return ""
+			}
+			load := Load{Target: s.target(), Prefix: "p", Writers: 1, Rate: 1000, Report: time.Hour, Lifetime: tt.lifetime}
+			summary, err := load.Run(ctx, func(Report) {})
+			if err != nil || summary.Failed != 0 {
+				t.Fatalf("%d failed %v, %v", summary.Failed, summary.Errors, err)
+			}
+			if want := map[bool]int64{false: 1, true: summary.Acknowledged}[tt.renewed]; s.accepted.Load() != want {
+				t.Errorf("%d connections for %d writes, want %d", s.accepted.Load(), summary.Acknowledged, want)
+			}
+		})
+	}
+}
+
 func TestLoadIsPinnedAndKeepsToItsSlots(t *testing.T) {
 	t.Parallel()
 	proxies := []*server{newServer(t), newServer(t)}
@@ -273,11 +360,11 @@ func TestGaps(t *testing.T) {
 	at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
 	acknowledged := []int{100, 110, 160, 170, 170 + int(MinGap.Milliseconds())}
 	j := newJournal(Load{Writers: 1})
-	j.record(0, 0, at(0), at(90), errors.New("failed"))
+	j.record(0, 0, at(0), at(90), false, errors.New("failed"))
 	for i, ms := range acknowledged {
-		j.record(0, i+1, at(ms-5), at(ms), nil)
+		j.record(0, i+1, at(ms-5), at(ms), false, nil)
 	}
-	j.record(0, 9, at(400), at(410), errors.New("failed"))
+	j.record(0, 9, at(400), at(410), false, errors.New("failed"))
 	got := j.summary(at(500)).Writers[0]
 	last := at(acknowledged[4])
 	want := []Gap{{at(110), at(160)}, {at(170), last}, {last, at(500)}}
@@ -324,7 +411,7 @@ func TestStalls(t *testing.T) {
 			t.Parallel()
 			j := newJournal(Load{Prefix: "p", Writers: 2})
 			for _, w := range tt.writes {
-				j.record(w.writer, w.number, at(w.from), at(w.to), w.err)
+				j.record(w.writer, w.number, at(w.from), at(w.to), false, w.err)
 			}
 			if got := j.report(at(tt.now)); got.LongestStallMS != tt.want || got.StallMS != tt.want {
 				t.Errorf("longest stall %d ms, recent %d ms, want %d ms", got.LongestStallMS, got.StallMS, tt.want)

@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/codis-io/codis-operator/test/client/workload"
 )
@@ -66,6 +68,24 @@ func (c *Cluster) StartPinnedLoad(ctx context.Context, namespace, proxy string, 
 	return c.startLoad(ctx, pod)
 }
 
+// Pooled tells how a client of the Service uses connections. One that was closed
+// without an answer is replaced, and the write repeated.
+type Pooled struct {
+	// Connections of the client, and what it writes a second on all of them.
+	Connections, Rate int
+	// Lifetime after which each connection is replaced; 0 keeps it.
+	Lifetime time.Duration
+	// Prefix of the keys, which no other load shares.
+	Prefix string
+}
+
+// StartPooledLoad starts a client that opens connections as often as it has to.
+func (c *Cluster) StartPooledLoad(ctx context.Context, namespace, proxy string, p Pooled) (*Load, error) {
+	return c.startLoad(ctx, clientPod(namespace, "load", proxy, loadArgs(proxy, "-reconnect",
+		"-writers", strconv.Itoa(p.Connections), "-rate", strconv.Itoa(p.Rate),
+		"-lifetime", p.Lifetime.String(), "-prefix", p.Prefix)...))
+}
+
 func loadArgs(proxy string, more ...string) []string {
 	return append([]string{
 		"load", "-addr", proxy + "-proxy:19000", "-report", "200ms", "-verify", "-patience", "5m",
@@ -91,6 +111,22 @@ func (l *Load) Report() (workload.Report, error) {
 		return workload.Report{}, err
 	}
 	return *lines[len(lines)-1].Report, err
+}
+
+// FirstFailure is when the first failed write was reported, and zero if none was.
+func (l *Load) FirstFailure() (time.Time, error) {
+	lines, err := l.follower.all()
+	for _, line := range lines {
+		if line.Report != nil && line.Report.Failed > 0 {
+			return line.Report.Time, err
+		}
+	}
+	return time.Time{}, err
+}
+
+// Abandon ends the client at once; nobody asks what became of its writes.
+func (l *Load) Abandon(ctx context.Context) error {
+	return l.follower.stop(ctx, l.cluster, client.GracePeriodSeconds(0))
 }
 
 // Stop ends the writes, reads back what was acknowledged, and tells; after an

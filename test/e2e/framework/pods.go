@@ -169,11 +169,11 @@ func (f *follower[T]) all() ([]T, error) {
 }
 
 // stop ends the client as kubectl delete does, and waits for its last word.
-func (f *follower[T]) stop(ctx context.Context, c *Cluster) error {
+func (f *follower[T]) stop(ctx context.Context, c *Cluster, how ...client.DeleteOption) error {
 	f.mu.Lock()
 	f.stopping = true
 	f.mu.Unlock()
-	if err := c.Delete(ctx, f.pod); err != nil {
+	if err := c.Delete(ctx, f.pod, how...); err != nil {
 		return fmt.Errorf("stop pod %s: %w", f.pod.Name, err)
 	}
 	select {
