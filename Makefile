@@ -109,7 +109,7 @@ test: deps $(TESTSUM) ## Run all checks and tests and sum them up; sets up all i
 .PHONY: unit
 unit: $(TESTSUM) ## Run the tests that need nothing but Go (and gcc for the race detector)
 	packages=$$($(list_tests) | grep -vE '$(ENVTEST)' | cut -d' ' -f1 | grep -vE '$(SUITES)'); \
-	$(TESTSUM) run unit -- go test -json -race -timeout 20m $$packages
+	$(TESTSUM) run unit -- go test -json -race -timeout 40m $$packages
 
 .PHONY: simulate
 simulate: $(TESTSUM) ## Run the simulator of failovers without the race detector (SIMULATE=-sim.count=1000000 for more)

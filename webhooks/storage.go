@@ -4,6 +4,7 @@
 package webhooks
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -118,6 +119,8 @@ func (v sizes) class(ctx context.Context, name string) (*storagev1.StorageClass,
 	return class, err
 }
 
+// claimsOf lists the volumes of groups, by group and name: a cache has no order, and the
+// same mistake shall get the same answer.
 func (v sizes) claimsOf(
 	ctx context.Context, namespace string, groups []string,
 ) ([]corev1.PersistentVolumeClaim, error) {
@@ -128,6 +131,7 @@ func (v sizes) claimsOf(
 		if err := v.claims.List(ctx, list, client.InNamespace(namespace), selector); err != nil {
 			return nil, fmt.Errorf("list claims: %w", err)
 		}
+		slices.SortFunc(list.Items, func(a, b corev1.PersistentVolumeClaim) int { return cmp.Compare(a.Name, b.Name) })
 		found = append(found, list.Items...)
 	}
 	return found, nil

@@ -6,6 +6,8 @@ package webhooks
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -184,5 +186,36 @@ func TestUpdatesAreCompared(t *testing.T) {
 	}
 	if warned, err := v.ValidateCreate(t.Context(), small); len(warned) != 0 || err != nil {
 		t.Errorf("%v, %v", warned, err)
+	}
+}
+
+// shuffled answers lists in another order each time, as a cache may.
+type shuffled struct{ client.Reader }
+
+func (s shuffled) List(ctx context.Context, list client.ObjectList, options ...client.ListOption) error {
+	err := s.Reader.List(ctx, list, options...)
+	if claims, ok := list.(*corev1.PersistentVolumeClaimList); ok {
+		rand.Shuffle(len(claims.Items), func(i, j int) {
+			claims.Items[i], claims.Items[j] = claims.Items[j], claims.Items[i]
+		})
+	}
+	return err
+}
+
+func TestTheSameMistakeGetsTheSameAnswer(t *testing.T) {
+	var objects []client.Object
+	for ordinal := range 5 {
+		c := claim("g", "ssd", "2Gi", "2Gi")
+		c.Name = fmt.Sprintf("data-g-%d", ordinal)
+		objects = append(objects, c)
+	}
+	v := sizes{claims: shuffled{reader(t, false, objects...)}, classes: reader(t, true)}
+	before, after := group("ns", "g", "d", 1), group("ns", "g", "d", 1)
+	before.Spec.Storage, after.Spec.Storage = storage("2Gi"), storage("1Gi")
+	for range 20 {
+		_, list, err := v.ofGroup(t.Context(), before, after)
+		if err != nil || len(list) != 1 || !strings.Contains(list[0].Error(), "data-g-0 asks for 2Gi") {
+			t.Fatalf("%v, %v", list, err)
+		}
 	}
 }

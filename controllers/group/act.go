@@ -91,6 +91,9 @@ func (r *Reconciler) fence(ctx context.Context, s *state) (time.Duration, error)
 	if err := r.intend(ctx, s, *s.decision.heir, m.name, v1alpha1.CauseMasterSilent); err != nil {
 		return 0, err
 	}
+	if err := r.heldUp(s); err != nil {
+		return reconcile.Closely, err
+	}
 	pod := &corev1.Pod{}
 	pod.Namespace, pod.Name = s.group.Namespace, m.name
 	err := r.Client.Delete(ctx, pod, client.Preconditions{UID: &m.uid}, client.GracePeriodSeconds(1))
@@ -215,13 +218,22 @@ const passLimit = 3 * time.Second
 // errHeldUp tells that a pass went on for too long.
 var errHeldUp = errors.New("the operator was held up and looks again")
 
+// heldUp is asked after the last answer before each act that another operator, which
+// took over meanwhile, may have made wrong.
+func (r *Reconciler) heldUp(s *state) error {
+	if r.Clock.Since(s.looked) > passLimit {
+		return errHeldUp
+	}
+	return nil
+}
+
 // stillThere asks past the cache whether the address still belongs to the pod:
 // that of a pod that is gone may belong to another member of another group.
 func (r *Reconciler) stillThere(ctx context.Context, s *state, m member) error {
 	pod := &corev1.Pod{}
 	err := r.Reader.Get(ctx, client.ObjectKey{Namespace: s.group.Namespace, Name: m.name}, pod)
-	if r.Clock.Since(s.looked) > passLimit {
-		return errHeldUp
+	if late := r.heldUp(s); late != nil {
+		return late
 	}
 	if err == nil && pod.UID == m.uid && pod.Status.PodIP == m.ip {
 		return nil

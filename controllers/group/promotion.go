@@ -124,6 +124,9 @@ func (r *Reconciler) finishPromotion(ctx context.Context, s *state, known *codis
 	if !s.holdMoves(ctx) {
 		return reconcile.Closely, nil
 	}
+	if err := r.heldUp(s); err != nil {
+		return reconcile.Closely, err
+	}
 	if !s.try("finish the promotion", s.api.Promote(ctx, known.ID, known.Servers[known.Promoting.Index].Addr)) {
 		return reconcile.Later, nil
 	}
@@ -247,6 +250,9 @@ func (r *Reconciler) promote(ctx context.Context, s *state, m *member) (time.Dur
 	tell := func() error { return s.api.Promote(ctx, gid, m.addr) }
 	if s.world.order[0] == m.addr { // It calls that member the master still: it was not told of the last one.
 		tell = func() error { return s.api.ResyncGroup(ctx, gid) }
+	}
+	if err := r.heldUp(s); err != nil {
+		return reconcile.Closely, err
 	}
 	if !s.try("promote "+m.name, tell()) {
 		return reconcile.Soon, nil

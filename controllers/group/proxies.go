@@ -117,6 +117,9 @@ func (s *state) cutOff() bool {
 // another route. A slot that is locked for a move stays locked: the dashboard ends
 // the move. It is safe to repeat.
 func (r *Reconciler) route(ctx context.Context, s *state, master member) error {
+	if err := r.heldUp(s); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, routeTimeout)
 	defer cancel()
 	failed := make([]error, len(s.routers))

@@ -114,7 +114,7 @@ func (r *Reconciler) observe(ctx context.Context, s *state) (time.Duration, erro
 		return 0, err
 	}
 	r.look(ctx, s)
-	return 0, nil
+	return 0, r.observeClaims(ctx, s) // Last: roles need none of it.
 }
 
 // look asks the members and the dashboard.
@@ -214,7 +214,7 @@ func (r *Reconciler) observeObjects(ctx context.Context, s *state) error {
 			return fmt.Errorf("get pod: %w", err)
 		}
 	}
-	return r.observeClaims(ctx, s)
+	return nil
 }
 
 // observeDashboard resolves the dashboard and the product password.

@@ -287,8 +287,8 @@ func (r *Reconciler) catchUp(ctx context.Context, s *state, master, to member) e
 // a proxy that is starved may take the lock after the unlock, and another operator,
 // which took over from this one, may be about to make the member master.
 func (r *Reconciler) undoSwitchover(ctx context.Context, s *state) error {
-	if !r.ended(s) {
-		return nil
+	if err := r.heldUp(s); err != nil || !r.ended(s) {
+		return err
 	}
 	if s.stats == nil { // The slots are unlocked as for a promotion that the dashboard does not know of.
 		if err := errors.Join(r.recordBehind(ctx, s), r.observeProxies(ctx, s)); err != nil {

@@ -147,13 +147,8 @@ func tellOfMembers(manifest, name string) {
 	}, SpecTimeout(6*time.Minute))
 
 	It("lost no write and returned no error", func(ctx SpecContext) {
-		outcome, err := load.Stop(ctx)
-		Expect(err).NotTo(HaveOccurred())
-		figure("writes", "%d acknowledged, %d failed %v, %d lost, longest stall %d ms",
-			outcome.Acknowledged, outcome.Failed, outcome.Errors, outcome.Lost, outcome.LongestStallMS)
+		outcome := lostNothing(ctx, load)
 		Expect(outcome.Failed).To(BeZero(), "%v", outcome.Errors)
-		Expect(outcome.Checked).To(Equal(outcome.Acknowledged))
-		Expect(outcome.Lost).To(BeZero(), "%v", outcome.Examples)
 	}, SpecTimeout(5*time.Minute))
 }
 

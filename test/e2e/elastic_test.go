@@ -9,34 +9,21 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"github.com/codis-io/codis-operator/internal/layout"
 	"github.com/codis-io/codis-operator/test/e2e/framework"
 )
 
 // slotsOf counts the slots in ranges like "0-99,200"; a group without any has none.
 func slotsOf(ranges string) int {
 	GinkgoHelper()
-	count := 0
-	if ranges == "" {
-		return count
-	}
-	for part := range strings.SplitSeq(ranges, ",") {
-		low, high, isRange := strings.Cut(part, "-")
-		if !isRange {
-			high = low
-		}
-		first, err := strconv.Atoi(low)
-		Expect(err).NotTo(HaveOccurred())
-		last, err := strconv.Atoi(high)
-		Expect(err).NotTo(HaveOccurred())
-		count += last - first + 1
-	}
-	return count
+	slots, err := layout.Parse(ranges)
+	Expect(err).NotTo(HaveOccurred())
+	return len(slots)
 }
 
 // fill writes data that is there before slots move, 80,000 values of 4 KiB, and returns
@@ -133,13 +120,8 @@ var _ = Describe("A cluster that grows and shrinks under load", Ordered, Continu
 	}, SpecTimeout(9*time.Minute))
 
 	It("lost nothing", func(ctx SpecContext) {
-		outcome, err := load.Stop(ctx)
-		Expect(err).NotTo(HaveOccurred())
-		figure("writes", "%d acknowledged, %d failed %v, %d lost, longest stall %d ms",
-			outcome.Acknowledged, outcome.Failed, outcome.Errors, outcome.Lost, outcome.LongestStallMS)
+		outcome := lostNothing(ctx, load)
 		Expect(outcome.Failed).To(BeZero(), "%v", outcome.Errors)
-		Expect(outcome.Checked).To(Equal(outcome.Acknowledged))
-		Expect(outcome.Lost).To(BeZero(), "%v", outcome.Examples)
 		said, err := cluster.Verify(ctx, p.namespace, "sample", filled)
 		Expect(err).NotTo(HaveOccurred())
 		figure("what was there before", "%s", said)

@@ -69,12 +69,7 @@ var _ = Describe("The master of a group", Ordered, ContinueOnFailure, func() {
 	}, SpecTimeout(4*time.Minute))
 
 	It("has lost no acknowledged write to that", func(ctx SpecContext) {
-		outcome, err := load.Stop(ctx)
-		Expect(err).NotTo(HaveOccurred())
-		figure("writes", "%d acknowledged, %d failed %v, %d lost, longest stall %d ms",
-			outcome.Acknowledged, outcome.Failed, outcome.Errors, outcome.Lost, outcome.LongestStallMS)
-		Expect(outcome.Checked).To(Equal(outcome.Acknowledged))
-		Expect(outcome.Lost).To(BeZero(), "%v", outcome.Examples)
+		lostNothing(ctx, load)
 	}, SpecTimeout(3*time.Minute))
 
 	DescribeTable("is replaced by the replica that was in sync", func(ctx SpecContext, signal, cause string) {

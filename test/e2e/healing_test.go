@@ -83,12 +83,7 @@ var _ = Describe("Under write load", Ordered, ContinueOnFailure, func() {
 	)
 
 	It("loses no acknowledged write", func(ctx SpecContext) {
-		outcome, err := load.Stop(ctx)
-		Expect(err).NotTo(HaveOccurred())
-		figure("writes", "%d acknowledged, %d failed %v, %d lost, longest stall %d ms",
-			outcome.Acknowledged, outcome.Failed, outcome.Errors, outcome.Lost, outcome.LongestStallMS)
-		Expect(outcome.Checked).To(Equal(outcome.Acknowledged))
-		Expect(outcome.Lost).To(BeZero(), "%v", outcome.Examples)
+		lostNothing(ctx, load)
 	}, SpecTimeout(5*time.Minute))
 })
 

@@ -148,11 +148,7 @@ var _ = Describe("A cluster that grows and shrinks while everything is killed", 
 		waitOperator(ctx)
 		p.waitHealthy(ctx)
 		Expect(p.pods(ctx, "server")).To(HaveLen(6))
-		outcome, err := load.Stop(ctx)
-		Expect(err).NotTo(HaveOccurred())
-		figure("writes", "%d acknowledged, %d failed %v, %d lost, longest stall %d ms",
-			outcome.Acknowledged, outcome.Failed, outcome.Errors, outcome.Lost, outcome.LongestStallMS)
-		Expect(outcome.Lost).To(BeZero(), "%v", outcome.Examples)
+		lostNothing(ctx, load)
 		said, err := cluster.Verify(ctx, namespace, "sample", filled)
 		Expect(err).NotTo(HaveOccurred())
 		figure("what was there before", "%s", said)

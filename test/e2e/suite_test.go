@@ -101,6 +101,19 @@ func figure(name, format string, args ...any) {
 	AddReportEntry(name, fmt.Sprintf(format, args...), ReportEntryVisibilityAlways)
 }
 
+// lostNothing ends a load, and tells what became of its writes: all that were
+// acknowledged are there.
+func lostNothing(ctx context.Context, load *framework.Load) framework.Outcome {
+	GinkgoHelper()
+	outcome, err := load.Stop(ctx)
+	Expect(err).NotTo(HaveOccurred())
+	figure("writes", "%d acknowledged, %d failed %v, %d lost, longest stall %d ms",
+		outcome.Acknowledged, outcome.Failed, outcome.Errors, outcome.Lost, outcome.LongestStallMS)
+	Expect(outcome.Checked).To(Equal(outcome.Acknowledged))
+	Expect(outcome.Lost).To(BeZero(), "%v", outcome.Examples)
+	return outcome
+}
+
 // newNamespace makes a namespace for a story; it goes with the story.
 func newNamespace(ctx context.Context) string {
 	GinkgoHelper()

@@ -6,10 +6,9 @@ package main
 import (
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
+	"github.com/codis-io/codis-operator/internal/layout"
 	"github.com/codis-io/codis-operator/test/bench/figures"
 	"github.com/codis-io/codis-operator/test/client/observer"
 	"github.com/codis-io/codis-operator/test/e2e/framework"
@@ -66,9 +65,10 @@ func verdict(ratio, least float64, outcome framework.Outcome) error {
 // first moment after which nothing was on its way in any observation.
 func settled(seen []observer.Observation, least int) (at time.Time, slots int) {
 	for _, o := range seen {
-		slots = count(o.Slots[extraID])
+		owned, err := layout.Parse(o.Slots[extraID])
+		slots = len(owned)
 		switch {
-		case o.Problem != "":
+		case o.Problem != "" || err != nil:
 		case o.Moving > 0 || slots < least:
 			at = time.Time{}
 		case at.IsZero():
@@ -76,21 +76,4 @@ func settled(seen []observer.Observation, least int) (at time.Time, slots int) {
 		}
 	}
 	return at, slots
-}
-
-// count is how many slots there are in ranges such as "0-99,200".
-func count(ranges string) int {
-	n := 0
-	for part := range strings.SplitSeq(ranges, ",") {
-		low, high, isRange := strings.Cut(part, "-")
-		if !isRange {
-			high = low
-		}
-		first, err := strconv.Atoi(low)
-		last, err2 := strconv.Atoi(high)
-		if err == nil && err2 == nil {
-			n += last - first + 1
-		}
-	}
-	return n
 }
