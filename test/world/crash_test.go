@@ -171,6 +171,8 @@ func halfPromotion(state string) story {
 					reorder(g)
 				}
 			})
+		}, func(w *world) {
+			w.clock.Step(time.Minute) // What was given up is tried again a while later.
 		}},
 		after: func(w *world) {
 			w.halfPromoted = false
@@ -184,6 +186,7 @@ func halfPromotion(state string) story {
 			w.rest()
 			w.mustHold("small-1", "small-1-0", someData)
 		},
+		stride: 3, // There are three of them, and much is alike.
 	}
 }
 
