@@ -133,6 +133,8 @@ const (
 
 	// ReasonSlotsAssigned: the first layout of the slots was made.
 	ReasonSlotsAssigned = "SlotsAssigned"
+	// ReasonDashboardLost: the pod of a dashboard on a lost node was given up.
+	ReasonDashboardLost = "DashboardLost"
 	// ReasonLayoutRestored: an emptied store got its recorded layout back.
 	ReasonLayoutRestored = "LayoutRestored"
 	// ReasonWaitingForGroups: the first layout waits for groups to be in sync.

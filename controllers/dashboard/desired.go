@@ -117,6 +117,9 @@ func statefulSet(
 	if err != nil {
 		return nil, err
 	}
+	if kept.shared() {
+		leaveLostNodes(&template.Spec)
+	}
 	return &appsv1.StatefulSet{
 		ObjectMeta: dashboardMeta(d),
 		Spec: appsv1.StatefulSetSpec{

@@ -97,8 +97,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	step := func(f func(context.Context, *state) (time.Duration, error)) reconcile.Step {
 		return func(ctx context.Context) (time.Duration, error) { return f(ctx, s) }
 	}
-	result, err := reconcile.Run(ctx, step(r.observe), step(r.applyObjects), step(r.startAgain), step(r.assignSlots),
-		step(r.moveSlots))
+	result, err := reconcile.Run(ctx, step(r.observe), step(r.applyObjects), step(r.startAgain), step(r.replaceLost),
+		step(r.assignSlots), step(r.moveSlots))
 	if !s.observed {
 		return reconcile.Done(result, err) // What could not be looked at is not reported as absent.
 	}

@@ -265,8 +265,8 @@ func (w *world) mustHavePromoted(master string, proxies int) {
 func TestPromotionLeftHalfDoneInAGroupOfThree(t *testing.T) {
 	t.Parallel()
 	for _, state := range []string{models.ActionPreparing, models.ActionPrepared, models.ActionFinished} {
-		for name, lost := range map[string]string{"": "", " and the old master lost": "sample-1-0"} {
-			t.Run(state+name, func(t *testing.T) {
+		for name, lost := range map[string]string{"all there": "", "the old master lost": "sample-1-0"} {
+			t.Run(state+", "+name, func(t *testing.T) {
 				t.Parallel()
 				w := sample(t, func(c *v1alpha1.CodisCluster) { c.Spec.Groups.Replicas = new(int32(3)) })
 				w.killInPromotion("sample", 2, state, func(g *models.Group) {
