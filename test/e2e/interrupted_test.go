@@ -135,7 +135,7 @@ var _ = Describe("A cluster that grows and shrinks while everything is killed", 
 		began := p.count(ctx, 4)
 		Eventually(owns(3)).WithTimeout(3 * time.Minute).Should(BeNumerically(">", 50))
 		killDashboard()
-		p.waitShared(4, began)
+		p.waitShared(oneTo(4), began)
 		Expect(toll(load)).To(BeZero(), "neither the operator nor the dashboard serves clients")
 
 		By("shrinking to two, the dashboard and a proxy killed midway")
@@ -145,7 +145,7 @@ var _ = Describe("A cluster that grows and shrinks while everything is killed", 
 		Expect(toll(load)).To(BeZero())
 		ofProxy, _ := grieve(ctx, load, func(ctx context.Context) { p.kill(ctx, &p.pods(ctx, "proxy")[0], "") })
 		figure("a proxy was killed", "%d errors", ofProxy)
-		p.waitShared(2, began)
+		p.waitShared(oneTo(2), began)
 		Expect(toll(load)).To(Equal(ofProxy), "errors later than %s after the proxy was killed", grievance)
 
 		By("growing to three, the dashboard and a master killed midway")
@@ -154,7 +154,7 @@ var _ = Describe("A cluster that grows and shrinks while everything is killed", 
 		killDashboard()
 		ofMaster, killed := grieve(ctx, load, func(ctx context.Context) { p.kill(ctx, p.pod(ctx, p.topology().Groups[1][0]), "") })
 		figure("a master was killed", "%d errors", ofMaster)
-		p.waitShared(3, began)
+		p.waitShared(oneTo(3), began)
 		Expect(toll(load)).To(Equal(ofProxy+ofMaster), "errors later than %s after the master was killed", grievance)
 
 		By("letting the operator live")
