@@ -91,7 +91,7 @@ var _ = Describe("The operator", func() {
 // outlivesAPIServer has the API server not answer again and again, for longer than a
 // lease is held. An operator that ended each time would be started ever later.
 func outlivesAPIServer(ctx SpecContext) {
-	const times, silence = 4, 8 * time.Second
+	const times, silence = 3, 8 * time.Second
 	namespace := newNamespace(ctx)
 	kubectl(ctx, "create", "-n", namespace, "-f", sampleManifest)
 	p := watchProduct(ctx, namespace, "sample")
