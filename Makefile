@@ -35,6 +35,8 @@ IMAGE := $(BIN)/image
 TESTSUM := $(BIN)/testsum
 VERIFY := $(BIN)/verify
 
+comma := ,
+
 # Suites that need more than Go: a cluster, or the programs of Codis.
 SUITES := /test/(e2e|chaos|contract)(/|$$)
 # Tests that start a Kubernetes API server are those that import envtest.
@@ -182,6 +184,12 @@ bench-ready: deps ## Measure the time from creation to Ready of 2 groups of 2 wi
 bench-failover: export CLUSTER_NAME := bench-failover
 bench-failover: deps ## Measure what clients feel when FAULT strikes (crash, replica, ...; COUNT trials)
 	hack/e2e.sh go run ./test/bench/failover -fault $(or $(FAULT),crash) -count $(or $(COUNT),10) $(BENCH_FLAGS)
+
+.PHONY: bench-dashboard
+bench-dashboard: export CLUSTER_NAME := bench-dashboard
+bench-dashboard: deps ## Measure how long a dashboard is of no use that FAULT struck, kept by a COORDINATOR (COUNT trials of each)
+	hack/e2e.sh go run ./test/bench/failover -coordinator $(or $(COORDINATOR),Etcd) -count $(or $(COUNT),20) \
+		-fault $(or $(FAULT),dashboard$(comma)dashboard-hung$(comma)dashboard-pod$(comma)dashboard-cut) $(BENCH_FLAGS)
 
 .PHONY: bench-migration
 bench-migration: export CLUSTER_NAME := bench-migration

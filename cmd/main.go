@@ -33,11 +33,12 @@ import (
 var version = "dev"
 
 type options struct {
-	codisImage, etcdImage, configWriterImage string
-	domain                                   string
-	metricsAddr, probeAddr                   string
-	leaderElect                              bool
-	webhookCertDir                           string
+	codisImage, configWriterImage string
+	etcdImage, zooKeeperImage     string
+	domain                        string
+	metricsAddr, probeAddr        string
+	leaderElect                   bool
+	webhookCertDir                string
 }
 
 func main() {
@@ -45,6 +46,8 @@ func main() {
 	flag.StringVar(&o.codisImage, "codis-image", "", "Image with the Codis 3.2 binaries, for objects that name none.")
 	flag.StringVar(&o.etcdImage, "etcd-image", "quay.io/coreos/etcd:v3.5.21",
 		"Image with etcd 3.5, for coordinators that name none.")
+	flag.StringVar(&o.zooKeeperImage, "zookeeper-image", "zookeeper:3.8",
+		"Image with ZooKeeper 3.8 or newer, for coordinators that name none.")
 	flag.StringVar(&o.configWriterImage, "config-writer-image", "",
 		"Image with /config-writer and /member-gate: the operator's own.")
 	flag.StringVar(&o.domain, "cluster-domain", "cluster.local", "DNS domain of the Kubernetes cluster.")
@@ -109,7 +112,9 @@ func run(ctx context.Context, o options) error {
 		return fmt.Errorf("create manager: %w", err)
 	}
 	err = controllers.Setup(mgr, controllers.Options{
-		Images: podtemplate.Images{Codis: o.codisImage, Etcd: o.etcdImage, ConfigWriter: o.configWriterImage},
+		Images: podtemplate.Images{
+			Codis: o.codisImage, Etcd: o.etcdImage, ZooKeeper: o.zooKeeperImage, ConfigWriter: o.configWriterImage,
+		},
 		Domain: naming.Domain(o.domain), Namespace: os.Getenv("POD_NAMESPACE"),
 	})
 	if err != nil {

@@ -27,6 +27,9 @@ fi
 if [[ ! -e /usr/share/java/zookeeper.jar ]]; then
   missing+=(libzookeeper-java)
 fi
+if [[ ! -e /usr/share/java/slf4j-simple.jar ]]; then
+  missing+=(libslf4j-java)
+fi
 if [[ ${#missing[@]} -eq 0 ]]; then
   exit 0
 fi

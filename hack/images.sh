@@ -7,6 +7,7 @@
 #   codis-standin.tar      codis-standin:dev, what takes the place of Codis, or
 #                          the release in the directory CODIS_RELEASE
 #   codis-etcd.tar         codis-etcd:dev, the etcd that Codis can use
+#   codis-zookeeper.tar    codis-zookeeper:dev, Debian's ZooKeeper
 #   codis-testclient.tar   codis-testclient:dev, the client of test/client
 set -euo pipefail
 
@@ -23,6 +24,26 @@ operator() {
 etcd() {
   hack/etcd.sh bin
   bin/image -o "${out}/codis-etcd.tar" -name codis-etcd:dev -user 65532 bin/etcd:/usr/local/bin/etcd
+}
+
+# Debian's ZooKeeper with the Java that runs it, which has parts in /etc.
+zookeeper() {
+  local jar java files=(bin/zkServer.sh:/usr/local/bin/zkServer.sh)
+  go build -ldflags '-s -w' -o bin/zkServer.sh ./hack/zookeeper
+  java=$(dirname "$(dirname "$(readlink -f "$(command -v java)")")")
+  files+=("${java}:${java}")
+  while read -r jar; do
+    files+=("${jar}:${jar}")
+  done < <(find "${java}" -type l -exec readlink {} + | grep '^/etc/' | cut -d/ -f1-3 | sort -u)
+  for jar in zookeeper zookeeper-jute slf4j-api slf4j-simple metrics-core snappy-java commons-cli commons-io \
+    netty-buffer netty-common netty-handler netty-transport netty-transport-native-epoll; do
+    if [[ -e /usr/share/java/${jar}.jar ]]; then
+      files+=("$(readlink -f "/usr/share/java/${jar}.jar"):/usr/share/java/${jar}.jar")
+    fi
+  done
+  LD_LIBRARY_PATH=${java}/lib/server:${java}/lib \
+    bin/image -o "${out}/codis-zookeeper.tar" -name codis-zookeeper:dev -user 65532 -ldd \
+    -symlink "${java}/bin/java:/usr/local/bin/java" "${files[@]}"
 }
 
 client() {
@@ -61,6 +82,7 @@ make build bin/image
 go build -ldflags '-s -w' -o bin/client ./test/client
 operator
 etcd
+zookeeper
 client
 if [[ -n ${CODIS_RELEASE:-} ]]; then
   release "${CODIS_RELEASE}"

@@ -138,7 +138,7 @@ func validateExtra(extra podtemplate.Extra, pod *field.Path) field.ErrorList {
 		at := pod.Child("containers").Index(i)
 		if container.Name == "" || isComponent(container.Name) {
 			list = append(list, field.Invalid(at.Child("name"), container.Name,
-				"a name other than config, gate, etcd, dashboard, fe, server and proxy, "+
+				"a name other than config, gate, etcd, zookeeper, dashboard, fe, server and proxy, "+
 					"which the operator uses, is needed"))
 		}
 		if container.Image == "" {
@@ -148,7 +148,7 @@ func validateExtra(extra podtemplate.Extra, pod *field.Path) field.ErrorList {
 	for i := range extra.Volumes {
 		if name := extra.Volumes[i].Name; name == "" || isVolume(name) {
 			list = append(list, field.Invalid(pod.Child("volumes").Index(i).Child("name"), name,
-				"a name other than config, config-template, data, seats, topology, dashboards, secret-* and login-*, "+
+				"a name other than config, config-template, data, seats, probe, topology, dashboards, secret-* and login-*, "+
 					"which the operator uses, is needed"))
 		}
 	}
@@ -157,12 +157,12 @@ func validateExtra(extra podtemplate.Extra, pod *field.Path) field.ErrorList {
 
 func isVolume(name string) bool {
 	return strings.HasPrefix(name, "secret-") || strings.HasPrefix(name, "login-") ||
-		slices.Contains([]string{"config", "config-template", "data", "seats", "topology", "dashboards"}, name)
+		slices.Contains([]string{"config", "config-template", "data", "seats", "probe", "topology", "dashboards"}, name)
 }
 
 func isComponent(name string) bool {
 	return slices.Contains([]string{
-		"config", "gate", "etcd",
+		"config", "gate", "etcd", "zookeeper",
 		naming.ComponentDashboard, naming.ComponentFE, naming.ComponentServer, naming.ComponentProxy,
 	}, name)
 }

@@ -59,6 +59,8 @@ const (
 
 	// ReasonCoordinatorMissing: the coordinator that is referred to does not exist or is not ready.
 	ReasonCoordinatorMissing = "CoordinatorMissing"
+	// ReasonLockHeld: another dashboard has the lock of the product.
+	ReasonLockHeld = "LockHeld"
 	// ReasonQuorumLost: too few members of the coordinator answer for it to store anything.
 	ReasonQuorumLost = "QuorumLost"
 	// ReasonMemberUnhealthy: a member of the coordinator does not answer or lags behind.

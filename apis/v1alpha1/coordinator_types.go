@@ -9,7 +9,7 @@ import (
 )
 
 // CoordinatorType tells where a dashboard keeps its topology.
-// +kubebuilder:validation:Enum=Filesystem;Etcd;External
+// +kubebuilder:validation:Enum=Filesystem;Etcd;ZooKeeper;External
 type CoordinatorType string
 
 // Types of coordinators.
@@ -18,6 +18,8 @@ const (
 	CoordinatorFilesystem CoordinatorType = "Filesystem"
 	// CoordinatorEtcd keeps it in an etcd that the operator runs.
 	CoordinatorEtcd CoordinatorType = "Etcd"
+	// CoordinatorZooKeeper keeps it in a ZooKeeper that the operator runs.
+	CoordinatorZooKeeper CoordinatorType = "ZooKeeper"
 	// CoordinatorExternal keeps it in an etcd or ZooKeeper that somebody else runs.
 	CoordinatorExternal CoordinatorType = "External"
 )
@@ -57,22 +59,22 @@ type ExternalStore struct {
 // CodisCoordinatorTemplate is what a user chooses about a coordinator.
 // +kubebuilder:validation:XValidation:rule="has(self.storage) == has(oldSelf.storage)",message="storage cannot be added or removed later: create a new coordinator and cluster"
 // +kubebuilder:validation:XValidation:rule="has(self.authSecretRef) == has(oldSelf.authSecretRef)",message="authSecretRef cannot be added or removed later: create a new coordinator and cluster"
-// +kubebuilder:validation:XValidation:rule="!has(self.type) || self.type != 'Etcd' || has(self.storage)",message="type Etcd needs storage, for example {size: 1Gi}: members without volumes forget the topology with their pods"
+// +kubebuilder:validation:XValidation:rule="!has(self.type) || !(self.type in ['Etcd', 'ZooKeeper']) || has(self.storage)",message="types Etcd and ZooKeeper need storage, for example {size: 1Gi}: members without volumes forget the topology with their pods"
 // +kubebuilder:validation:XValidation:rule="(has(self.type) && self.type == 'External') == has(self.external)",message="external belongs to type External, which needs it: set type to External and external.kind and external.endpoints, or leave both out"
-// +kubebuilder:validation:XValidation:rule="has(self.type) && self.type == 'Etcd' || !has(self.replicas)",message="replicas belongs to type Etcd: leave it out, or set type to Etcd"
-// +kubebuilder:validation:XValidation:rule="!has(self.type) || self.type != 'External' || !has(self.storage)",message="storage belongs to types Filesystem and Etcd: the operator runs nothing for type External"
+// +kubebuilder:validation:XValidation:rule="has(self.type) && self.type in ['Etcd', 'ZooKeeper'] || !has(self.replicas)",message="replicas belongs to types Etcd and ZooKeeper: leave it out, or set type to one of them"
+// +kubebuilder:validation:XValidation:rule="!has(self.type) || self.type != 'External' || !has(self.storage)",message="storage belongs to types Filesystem, Etcd and ZooKeeper: the operator runs nothing for type External"
 // +kubebuilder:validation:XValidation:rule="has(self.type) && self.type == 'External' || !has(self.authSecretRef)",message="authSecretRef belongs to type External: leave it out; what the operator runs is guarded by a NetworkPolicy"
 type CodisCoordinatorTemplate struct {
 	// type of the coordinator. Filesystem keeps the topology on the volume of
-	// the dashboard and needs no other service; it is the default. Etcd keeps it
-	// in an etcd that the operator runs, which outlives the loss of a node.
+	// the dashboard and needs no other service; it is the default. Etcd and
+	// ZooKeeper keep it in one that the operator runs, which outlives the loss of a node.
 	// External keeps it in an etcd or ZooKeeper that somebody else runs.
 	// +optional
 	// +kubebuilder:default=Filesystem
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="type is immutable, since the topology would be left behind: create a new coordinator instead"
 	Type CoordinatorType `json:"type,omitempty"`
 
-	// replicas is the number of members of an Etcd: 1, 3 or 5. With 3 it bears the
+	// replicas is the number of members of an Etcd or ZooKeeper: 1, 3 or 5. With 3 it bears the
 	// loss of one member, with 5 of two, with 1 of none. It is changed by one
 	// member at a time. Default: 3.
 	// +optional
@@ -80,7 +82,7 @@ type CodisCoordinatorTemplate struct {
 	Replicas *int32 `json:"replicas,omitempty"`
 
 	// storage of the topology, a few MiB in use; an Etcd, which needs it, uses up
-	// to 500 MiB for its log. Default: none; the topology of a Filesystem is
+	// to 500 MiB for its log, and so does a ZooKeeper. Default: none; the topology of a Filesystem is
 	// then kept in the dashboard's pod and put back from the status of the
 	// CodisDashboard when that pod is replaced.
 	// +optional
@@ -99,8 +101,8 @@ type CodisCoordinatorTemplate struct {
 	// +optional
 	External *ExternalStore `json:"external,omitempty"`
 
-	// image of the members of an Etcd, with etcd 3.4 or 3.5 on its PATH. Default:
-	// the one that the operator was installed with.
+	// image of the members, with etcd 3.4 or 3.5 or the zkServer.sh of a ZooKeeper
+	// from 3.8 on its PATH. Default: the one that the operator was installed with.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
@@ -150,13 +152,13 @@ type CodisCoordinatorStatus struct {
 	// +optional
 	Leader string `json:"leader,omitempty"`
 
-	// members of an Etcd.
+	// members of an Etcd or ZooKeeper.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
 	Members []CoordinatorMember `json:"members,omitempty"`
 
-	// clusterID is the identity of the ensemble, once it was founded.
+	// clusterID is the identity of an Etcd, once it was founded.
 	// +optional
 	ClusterID string `json:"clusterID,omitempty"`
 }

@@ -4,17 +4,22 @@
 // Command config-writer runs as an init container: it joins the template of a
 // configuration with passwords from mounted Secrets into the file that a Codis
 // process reads, so that no password is in a ConfigMap, a flag or the environment.
+// For a dashboard whose store others can reach it also looks who holds the lock:
+// a dashboard that starts takes it from whoever has it.
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/codis-io/codis-operator/internal/config"
+	"github.com/codis-io/codis-operator/internal/lock"
 	"github.com/codis-io/codis-operator/internal/naming"
 )
 
@@ -42,10 +47,59 @@ func main() {
 	flag.Var(files, "secret", "setting=file whose content is the value of the setting; may be repeated.")
 	flag.Var(logins, "login", "setting=directory whose files username (root if missing) and password are its value, "+
 		"as username:password; may be repeated.")
+	var wanted lock.Lock
+	flag.StringVar(&wanted.Store, "lock-store", "", "Store with the lock to look at: etcd or zookeeper; empty for none.")
+	flag.StringVar(&wanted.Addr, "lock-addr", "", "Comma list of the store's members.")
+	flag.StringVar(&wanted.Product, "lock-product", "", "Product that is locked.")
+	flag.StringVar(&wanted.Holder, "lock-holder", "", "Address of the dashboard that may have the lock.")
+	message := flag.String("message", "/dev/termination-log", "File that takes who holds the lock.")
 	flag.Parse()
-	if err := write(config.Format(*format), *template, *out, files, logins); err != nil {
+	err := write(config.Format(*format), *template, *out, files, logins)
+	if err == nil && wanted.Store != "" {
+		err = look(context.Background(), wanted, logins[coordinatorAuth], *message, retryPeriod)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "config-writer:", err)
 		os.Exit(1)
+	}
+}
+
+// coordinatorAuth is the setting with the login of the store.
+const coordinatorAuth = "coordinator_auth"
+
+// retryPeriod is how often a store that does not answer is asked again.
+const retryPeriod = 500 * time.Millisecond
+
+// look ends when the lock may be taken, or with an error when somebody else has
+// it. A store that does not answer is waited for: the dashboard could not start.
+func look(ctx context.Context, wanted lock.Lock, login, message string, retry time.Duration) error {
+	if login != "" {
+		auth, err := readLogin(login)
+		if err != nil {
+			return fmt.Errorf("%s: %w", coordinatorAuth, err)
+		}
+		wanted.Auth = auth
+	}
+	said := ""
+	for {
+		found, err := lock.Check(ctx, wanted)
+		switch {
+		case err == nil && !found.Present():
+			return nil
+		case err == nil:
+			if err := os.WriteFile(message, []byte(found.String()), 0o600); err != nil {
+				return err
+			}
+			return fmt.Errorf("the dashboard must not start: %s", found)
+		case err.Error() != said:
+			said = err.Error()
+			fmt.Fprintln(os.Stderr, "config-writer: waiting:", said)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(retry):
+		}
 	}
 }
 

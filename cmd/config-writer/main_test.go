@@ -5,14 +5,20 @@ package main
 
 import (
 	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/codis-io/codis-operator/internal/config"
+	"github.com/codis-io/codis-operator/internal/lock"
 )
 
 func file(t *testing.T, name, content string) string {
@@ -116,5 +122,55 @@ func TestALoginIsUserAndPassword(t *testing.T) {
 				t.Errorf("got %s", got)
 			}
 		})
+	}
+}
+
+// A store that is away is waited for; whose lock it then is decides.
+func TestLookAtTheLock(t *testing.T) {
+	tests := map[string]struct {
+		holder, message string
+		passes          bool
+	}{
+		"its own":       {"own:18080", "", true},
+		"somebody else": {"127.0.0.1:%d", "held 127.0.0.1:%d", false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			asked := 0
+			var port int
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				holder := strings.ReplaceAll(tt.holder, "%d", strconv.Itoa(port))
+				asked++
+				switch {
+				case r.URL.Path == "/topom/model":
+					_, _ = fmt.Fprint(w, `{"product_name":"p"}`)
+				case asked == 1:
+					w.WriteHeader(http.StatusServiceUnavailable)
+				default:
+					_, _ = fmt.Fprintf(w, `{"node":{"value":"{\"admin_addr\":\"%s\"}"}}`, holder)
+				}
+			}))
+			defer server.Close()
+			port = server.Listener.Addr().(*net.TCPAddr).Port
+			message := filepath.Join(t.TempDir(), "message")
+			wanted := lock.Lock{Store: "etcd", Addr: server.Listener.Addr().String(), Product: "p", Holder: "own:18080"}
+			if err := look(t.Context(), wanted, "", message, time.Millisecond); (err == nil) != tt.passes {
+				t.Errorf("passes: %v", err)
+			}
+			said, err := os.ReadFile(message)
+			if err != nil && !os.IsNotExist(err) {
+				t.Fatal(err)
+			}
+			if want := strings.ReplaceAll(tt.message, "%d", strconv.Itoa(port)); string(said) != want {
+				t.Errorf("it said %q, want %q", said, want)
+			}
+		})
+	}
+}
+
+func TestLookNeedsTheLoginThatItIsTold(t *testing.T) {
+	err := look(t.Context(), lock.Lock{Store: "etcd"}, filepath.Join(t.TempDir(), "none"), "", time.Millisecond)
+	if err == nil {
+		t.Error("a login that is missing is no error")
 	}
 }

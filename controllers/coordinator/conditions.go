@@ -41,8 +41,10 @@ func report(s *state, domain naming.Domain) {
 	reportMembers(s)
 	if s.ensemble.agreed != nil {
 		if leading := s.leading(); leading != nil {
-			status.ClusterID = leading.status.ClusterID.String()
 			status.Leader = leading.pod
+			if id := leading.status.ClusterID; id != 0 {
+				status.ClusterID = id.String()
+			}
 		}
 	} else {
 		status.Leader = ""
@@ -107,7 +109,7 @@ func reportEndpoints(s *state, domain naming.Domain) {
 	c.Status.Endpoints = nil
 	for ordinal := range e.wanted {
 		c.Status.Endpoints = append(c.Status.Endpoints,
-			domain.CoordinatorAddr(c.Namespace, c.Name, ordinal, naming.PortEtcd))
+			domain.CoordinatorAddr(c.Namespace, c.Name, ordinal, clientPort(s.keeper)))
 	}
 }
 

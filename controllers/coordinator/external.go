@@ -197,6 +197,8 @@ func externalConditions(
 			serves = conditions.True(v1alpha1.ConditionAvailable, v1alpha1.ReasonReady, "an endpoint serves")
 		case ready.Reason == v1alpha1.ReasonReady:
 			ready = conditions.False(t, problem.Reason, problem.Message)
+		default:
+			ready.Message += "; " + problem.Message
 		}
 	}
 	if serves.Reason == "" {

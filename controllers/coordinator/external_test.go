@@ -123,6 +123,12 @@ func TestExternalSaysWhatIsWrong(t *testing.T) {
 		"one of two answers": {
 			etcdKind, []string{nobody(t), etcdServer(t, "3.5.21", root)}, nil, "False EndpointUnreachable", "True Ready", "connection refused",
 		},
+		"two that are wrong in two ways": {
+			etcdKind,
+			[]string{nobody(t), etcdServer(t, "3.6.1", nil)},
+			nil,
+			"False EndpointUnreachable", "False EndpointUnreachable", "; etcd at 127.0.0.1:",
+		},
 		"no etcd at all": {etcdKind, []string{talker(t, "hello")}, nil, "False EndpointUnreachable", "False EndpointUnreachable", ""},
 		"a ZooKeeper": {
 			zkKind, []string{talker(t, "Zookeeper version: 3.8.0--1, built on x\nMode: leader\n")}, nil, "True Ready", "True Ready", "serves",

@@ -6,7 +6,7 @@ package coordinator
 import (
 	"slices"
 
-	"github.com/codis-io/codis-operator/internal/etcd"
+	"github.com/codis-io/codis-operator/internal/roster"
 	"github.com/codis-io/codis-operator/internal/seat"
 )
 
@@ -32,10 +32,12 @@ type place struct {
 	seat *seat.Seat
 	// status of the member that answers; nil if none does, which says nothing
 	// about whether one runs.
-	status *etcd.Status
+	status *roster.Status
 	// heard is the ensemble as the member last heard of it; it tells also while it
 	// waits for a quorum, which is before it has a status.
-	heard []etcd.Member
+	heard []roster.Member
+	// said is what the gate of the pod said when it let the pod start.
+	said string
 }
 
 // ensemble is everything that a decision about membership is based on.
@@ -48,8 +50,12 @@ type ensemble struct {
 	places  []place
 	// agreed is the list of members that a quorum stands for; nil while nobody
 	// can give it. What follows from silence alone is decided without it: nothing.
-	agreed []etcd.Member
-	alarms []etcd.Alarm
+	agreed []roster.Member
+	alarms []roster.Alarm
+	// elects tells that leadership cannot be handed over: those who stay choose.
+	elects bool
+	// lastID is the identity that was given last, where the operator gives them.
+	lastID roster.ID
 }
 
 // verb is an act on the ensemble.
@@ -82,7 +88,7 @@ type decision struct {
 	// place that the act is about; nil if it is about none.
 	place *place
 	// id of the member that is removed, promoted or to lead.
-	id etcd.ID
+	id roster.ID
 	// from is the place of the leader that hands over.
 	from *place
 	// reason and message say why, for a condition.
@@ -102,15 +108,15 @@ func decide(e *ensemble) decision {
 }
 
 // voters are the members that count for a quorum.
-func (e *ensemble) voters() []etcd.Member {
-	return slices.DeleteFunc(slices.Clone(e.agreed), func(m etcd.Member) bool { return m.Learner })
+func (e *ensemble) voters() []roster.Member {
+	return slices.DeleteFunc(slices.Clone(e.agreed), func(m roster.Member) bool { return m.Learner })
 }
 
 // majority of n votes.
 func majority(n int) int { return n/2 + 1 }
 
 // placeOf finds the place of a member by the address that it was added with.
-func (e *ensemble) placeOf(m etcd.Member) *place {
+func (e *ensemble) placeOf(m roster.Member) *place {
 	for i := range e.places {
 		if slices.Contains(m.PeerURLs, e.places[i].peerURL) {
 			return &e.places[i]
@@ -120,14 +126,14 @@ func (e *ensemble) placeOf(m etcd.Member) *place {
 }
 
 // leader that most of those who answer follow; 0 for none.
-func (e *ensemble) leader() etcd.ID {
-	votes := map[etcd.ID]int{}
+func (e *ensemble) leader() roster.ID {
+	votes := map[roster.ID]int{}
 	for _, p := range e.places {
 		if p.status != nil && p.status.Leader != 0 {
 			votes[p.status.Leader]++
 		}
 	}
-	best := etcd.ID(0)
+	best := roster.ID(0)
 	for id, n := range votes {
 		if best == 0 || n > votes[best] || n == votes[best] && id < best {
 			best = id
@@ -138,7 +144,7 @@ func (e *ensemble) leader() etcd.ID {
 
 // healthy tells whether a member answers in its own name, follows the leader of
 // the others and is not behind.
-func (e *ensemble) healthy(m etcd.Member) bool {
+func (e *ensemble) healthy(m roster.Member) bool {
 	p := e.placeOf(m)
 	if p == nil || p.status == nil || p.status.MemberID != m.ID {
 		return false
@@ -153,7 +159,7 @@ func (e *ensemble) healthy(m etcd.Member) bool {
 }
 
 // healthyVoters counts the voters that are healthy, without the given one.
-func (e *ensemble) healthyVoters(without etcd.ID) int {
+func (e *ensemble) healthyVoters(without roster.ID) int {
 	count := 0
 	for _, m := range e.voters() {
 		if m.ID != without && e.healthy(m) {

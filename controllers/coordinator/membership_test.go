@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
-	"github.com/codis-io/codis-operator/internal/etcd"
+	"github.com/codis-io/codis-operator/internal/roster"
 	"github.com/codis-io/codis-operator/internal/seat"
 )
 
@@ -19,12 +19,12 @@ import (
 type option func(*ensemble)
 
 // idOf is the id of the member at an ordinal.
-func idOf(ordinal int) etcd.ID { return etcd.ID(0xa0 + ordinal) }
+func idOf(ordinal int) roster.ID { return roster.ID(0xa0 + ordinal) }
 
 func peer(ordinal int) string { return fmt.Sprintf("http://m-%d:2380", ordinal) }
 
-func memberAt(ordinal int) etcd.Member {
-	return etcd.Member{ID: idOf(ordinal), Name: fmt.Sprintf("m-%d", ordinal), PeerURLs: []string{peer(ordinal)}}
+func memberAt(ordinal int) roster.Member {
+	return roster.Member{ID: idOf(ordinal), Name: fmt.Sprintf("m-%d", ordinal), PeerURLs: []string{peer(ordinal)}}
 }
 
 // ensembleOf has n members, all healthy, led by the first; everything is as wanted.
@@ -46,11 +46,11 @@ func emptyPlace(ordinal int) place {
 	return place{ordinal: ordinal, pod: fmt.Sprintf("m-%d", ordinal), peerURL: peer(ordinal)}
 }
 
-func healthyPlace(ordinal int, heard []etcd.Member) place {
+func healthyPlace(ordinal int, heard []roster.Member) place {
 	p := emptyPlace(ordinal)
 	p.running, p.ready, p.heard = true, true, heard
 	p.seat = &seat.Seat{ID: idOf(ordinal).String()}
-	p.status = &etcd.Status{ClusterID: 1, MemberID: idOf(ordinal), Leader: idOf(0), Index: 100, Applied: 100}
+	p.status = &roster.Status{ClusterID: 1, MemberID: idOf(ordinal), Leader: idOf(0), Index: 100, Applied: 100}
 	return p
 }
 
@@ -156,14 +156,14 @@ func learner(ordinal int, answers bool) option {
 // stranger is a member that somebody else added.
 func stranger() option {
 	return func(e *ensemble) {
-		e.agreed = append(e.agreed, etcd.Member{ID: 0xff, Name: "x", PeerURLs: []string{"http://x:2380"}})
+		e.agreed = append(e.agreed, roster.Member{ID: 0xff, Name: "x", PeerURLs: []string{"http://x:2380"}})
 	}
 }
 
 // unlisted takes the member at an ordinal out of the list.
 func unlisted(ordinal int) option {
 	return func(e *ensemble) {
-		var stay []etcd.Member
+		var stay []roster.Member
 		for _, m := range e.agreed {
 			if m.ID != idOf(ordinal) {
 				stay = append(stay, m)
@@ -174,7 +174,7 @@ func unlisted(ordinal int) option {
 	}
 }
 
-func freshSeat(ordinal int, id etcd.ID) option {
+func freshSeat(ordinal int, id roster.ID) option {
 	return func(e *ensemble) { e.places[ordinal].seat = &seat.Seat{ID: id.String(), Fresh: true} }
 }
 
@@ -186,7 +186,7 @@ func found(ordinal int, f seat.Finding) option {
 }
 
 func alarm(kind string) option {
-	return func(e *ensemble) { e.alarms = append(e.alarms, etcd.Alarm{MemberID: idOf(0), Kind: kind}) }
+	return func(e *ensemble) { e.alarms = append(e.alarms, roster.Alarm{MemberID: idOf(0), Kind: kind}) }
 }
 
 func unfounded(e *ensemble) {
@@ -283,11 +283,11 @@ func TestDecide(t *testing.T) {
 				func(e *ensemble) { e.places[0].running = true }), "replace m-0",
 		},
 
-		"an alarm about space": {ensembleOf(3, alarm(etcd.AlarmNoSpace)), "relieve"},
+		"an alarm about space": {ensembleOf(3, alarm(roster.AlarmNoSpace)), "relieve"},
 		"an alarm about space makes pods unready": {
-			ensembleOf(3, alarm(etcd.AlarmNoSpace), notReady(0), notReady(1), notReady(2)), "relieve",
+			ensembleOf(3, alarm(roster.AlarmNoSpace), notReady(0), notReady(1), notReady(2)), "relieve",
 		},
-		"an alarm about damage": {ensembleOf(3, alarm(etcd.AlarmCorrupt)), "hold " + unhealthy},
+		"an alarm about damage": {ensembleOf(3, alarm(roster.AlarmCorrupt)), "hold " + unhealthy},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -370,7 +370,7 @@ func requireOthersHealthy(t *testing.T, e *ensemble, d decision) {
 
 func TestSeats(t *testing.T) {
 	fresh := func(e *ensemble) {
-		e.agreed = append(e.agreed, etcd.Member{ID: 0xbb, PeerURLs: []string{peer(1)}, Learner: true})
+		e.agreed = append(e.agreed, roster.Member{ID: 0xbb, PeerURLs: []string{peer(1)}, Learner: true})
 	}
 	tests := map[string]struct {
 		ensemble *ensemble

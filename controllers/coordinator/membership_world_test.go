@@ -10,8 +10,9 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/codis-io/codis-operator/internal/etcd"
+	"github.com/codis-io/codis-operator/internal/roster"
 	"github.com/codis-io/codis-operator/internal/seat"
+	"github.com/codis-io/codis-operator/internal/zookeeper"
 )
 
 // realm is a model of an ensemble with its pods and volumes, and of an operator
@@ -23,13 +24,19 @@ type realm struct {
 	// url is the peer URL of a place.
 	url func(ordinal int) string
 
+	// counts tells that it is a ZooKeeper, whose members without a vote are in
+	// the seats only, and whose identities the operator counts.
+	counts bool
+	// version of the list of members.
+	version int64
+
 	wanted, scale int
 	founded       bool
-	members       []etcd.Member
-	led           etcd.ID
+	members       []roster.Member
+	led           roster.ID
 	// lived are the identities that ever ran, voted those that ever had a vote.
 	lived, voted map[string]bool
-	nextID       etcd.ID
+	nextID       roster.ID
 
 	pods [maxPlaces]realmPod
 	// seats as written last, and as pods that start now may still see them.
@@ -68,7 +75,7 @@ func (r *realm) fail(format string, args ...any) {
 	r.t.Fatalf(format, args...)
 }
 
-func (r *realm) ordinalOf(m etcd.Member) int {
+func (r *realm) ordinalOf(m roster.Member) int {
 	for i := range maxPlaces {
 		if m.PeerURLs[0] == r.url(i) {
 			return i
@@ -77,10 +84,10 @@ func (r *realm) ordinalOf(m etcd.Member) int {
 	return -1
 }
 
-func (r *realm) runs(m etcd.Member) bool { return r.pods[r.ordinalOf(m)].runs == m.ID.String() }
+func (r *realm) runs(m roster.Member) bool { return r.pods[r.ordinalOf(m)].runs == m.ID.String() }
 
 // quorum tells whether a majority of the given voters runs.
-func (r *realm) quorum(members []etcd.Member) bool {
+func (r *realm) quorum(members []roster.Member) bool {
 	voters, running := 0, 0
 	for _, m := range members {
 		if !m.Learner {
@@ -93,12 +100,12 @@ func (r *realm) quorum(members []etcd.Member) bool {
 	return running >= majority(voters)
 }
 
-func (r *realm) leader() etcd.ID {
+func (r *realm) leader() roster.ID {
 	if !r.quorum(r.members) {
 		return 0
 	}
-	running := func(m etcd.Member) bool { return !m.Learner && r.runs(m) }
-	if !slices.ContainsFunc(r.members, func(m etcd.Member) bool { return m.ID == r.led && running(m) }) {
+	running := func(m roster.Member) bool { return !m.Learner && r.runs(m) }
+	if !slices.ContainsFunc(r.members, func(m roster.Member) bool { return m.ID == r.led && running(m) }) {
 		r.led = r.members[slices.IndexFunc(r.members, running)].ID
 	}
 	return r.led
@@ -115,7 +122,7 @@ func (r *realm) observation() *ensemble {
 			p.seat = &s
 			e.founded = e.founded || !s.Fresh
 		}
-		if pod.runs != "" && !pod.cut {
+		if pod.runs != "" && !pod.cut && !r.counts {
 			p.heard = slices.Clone(r.members)
 		}
 		// Without a quorum a member that was started anew does not open its port.
@@ -125,7 +132,7 @@ func (r *realm) observation() *ensemble {
 				r.fail("%v", err)
 			}
 			p.ready = r.leader() != 0
-			p.status = &etcd.Status{MemberID: id, Leader: r.leader(), Applied: 10}
+			p.status = &roster.Status{MemberID: id, Leader: r.leader(), Applied: 10}
 			for _, m := range r.members {
 				p.status.Learner = p.status.Learner || m.ID == id && m.Learner
 			}
@@ -135,20 +142,45 @@ func (r *realm) observation() *ensemble {
 		}
 		e.places = append(e.places, p)
 	}
+	if r.counts {
+		r.view(e)
+	}
 	return e
 }
 
-func parseID(text string) (etcd.ID, error) {
+// view is what members of a ZooKeeper say, which they do with a quorum only.
+func (r *realm) view(e *ensemble) {
+	e.elects, e.lastID = true, r.nextID
+	views := make([]*zookeeper.View, maxPlaces)
+	for i := range r.pods {
+		pod := &r.pods[i]
+		if pod.runs == "" || pod.cut || r.leader() == 0 {
+			continue
+		}
+		id, err := roster.ParseID(pod.runs)
+		if err != nil {
+			r.fail("%v", err)
+		}
+		views[i] = &zookeeper.View{ID: id, Leads: id == r.leader(), Config: zookeeper.Config{Version: r.version}}
+		for _, m := range r.members {
+			views[i].Config.Members = append(views[i].Config.Members, roster.Member{ID: m.ID, PeerURLs: m.PeerURLs})
+		}
+		e.places[i].ready = true
+	}
+	e.compose(views)
+}
+
+func parseID(text string) (roster.ID, error) {
 	var id uint64
 	_, err := fmt.Sscanf(text, "%x", &id)
-	return etcd.ID(id), err
+	return roster.ID(id), err
 }
 
 // pass is one pass of the operator, which may end anywhere.
 func (r *realm) pass() {
 	e := r.observation()
 	r.seen = r.seats
-	given := seats(e, 0xf0)
+	given := seats(e, r.founderID())
 	if r.random.IntN(20) == 0 {
 		return
 	}
@@ -167,6 +199,54 @@ func (r *realm) pass() {
 	r.founded = e.founded
 }
 
+func (r *realm) founderID() roster.ID {
+	if r.counts {
+		return 1
+	}
+	return 0xf0
+}
+
+// actCounting is what a ZooKeeper makes of a decision, which the operator may not
+// live to write down.
+func (r *realm) actCounting(e *ensemble, d decision) {
+	r.version++
+	at := slices.IndexFunc(r.members, func(m roster.Member) bool { return m.ID == d.id })
+	switch d.verb {
+	case add:
+		id := e.nextID()
+		if r.lived[id.String()] {
+			r.fail("%s is given again", id)
+		}
+		r.nextID = id
+		r.seats = maps.Clone(r.seats)
+		r.seats[d.place.ordinal] = seat.Seat{ID: id.String(), Fresh: true}
+	case promote:
+		joined := append(slices.Clone(r.members), roster.Member{ID: d.id, PeerURLs: []string{d.place.peerURL}})
+		if r.seats[d.place.ordinal].Fresh {
+			r.fail("%s gets a vote and may still start empty", d.id)
+		}
+		if r.pods[d.place.ordinal].runs == d.id.String() && r.quorum(joined) {
+			r.members = joined
+			r.voted[d.id.String()] = true
+		}
+	case remove:
+		if at >= 0 {
+			r.remove(e, d)
+		}
+		if r.random.IntN(5) == 0 {
+			return
+		}
+		r.seats = maps.Clone(r.seats)
+		delete(r.seats, d.place.ordinal)
+		if pod := &r.pods[d.place.ordinal]; pod.runs == d.id.String() {
+			pod.runs = ""
+		}
+	case transfer:
+		r.fail("leadership cannot be handed over")
+	case keep, wait, hold, replace, relieve:
+	}
+}
+
 func (r *realm) act(e *ensemble, d decision) {
 	if d.verb != keep {
 		r.say("%s %s", words(d), d.message)
@@ -174,10 +254,14 @@ func (r *realm) act(e *ensemble, d decision) {
 	if d.verb != replace && !r.quorum(r.members) {
 		return // etcd does not answer.
 	}
+	if r.counts && d.verb != replace {
+		r.actCounting(e, d)
+		return
+	}
 	switch d.verb {
 	case add:
 		r.nextID++
-		r.members = append(r.members, etcd.Member{ID: r.nextID, PeerURLs: []string{d.place.peerURL}, Learner: true})
+		r.members = append(r.members, roster.Member{ID: r.nextID, PeerURLs: []string{d.place.peerURL}, Learner: true})
 	case promote:
 		for i, m := range r.members {
 			if m.ID == d.id {
@@ -196,7 +280,7 @@ func (r *realm) act(e *ensemble, d decision) {
 }
 
 func (r *realm) remove(e *ensemble, d decision) {
-	stay := slices.DeleteFunc(slices.Clone(r.members), func(m etcd.Member) bool { return m.ID == d.id })
+	stay := slices.DeleteFunc(slices.Clone(r.members), func(m roster.Member) bool { return m.ID == d.id })
 	if !r.quorum(stay) {
 		r.fail("%s lost the quorum", words(d))
 	}
@@ -253,10 +337,14 @@ func (r *realm) start(ordinal int, s seat.Seat) {
 		if err != nil {
 			r.fail("%v", err)
 		}
-		r.members = []etcd.Member{{ID: id, PeerURLs: []string{r.url(ordinal)}}}
+		r.members = []roster.Member{{ID: id, PeerURLs: []string{r.url(ordinal)}}}
 		r.voted[s.ID] = true
 	}
-	at := slices.IndexFunc(r.members, func(m etcd.Member) bool { return m.ID.String() == s.ID })
+	at := slices.IndexFunc(r.members, func(m roster.Member) bool { return m.ID.String() == s.ID })
+	if at < 0 && r.counts && r.leader() != 0 {
+		pod.runs, pod.data[s.ID], r.lived[s.ID] = s.ID, true, true // It follows without a vote.
+		return
+	}
 	if at < 0 || !pod.data[s.ID] && r.lived[s.ID] && r.leader() == 0 && !s.Founder {
 		return // It was taken out, or finds nobody to join.
 	}
@@ -300,10 +388,10 @@ func (r *realm) strike() {
 
 // settled tells whether all is as wanted.
 func (r *realm) settled() bool {
-	if len(r.members) != r.wanted || r.scale != r.wanted {
+	if len(r.members) != r.wanted || r.scale != r.wanted || len(r.seats) != r.wanted {
 		return false
 	}
-	return !slices.ContainsFunc(r.members, func(m etcd.Member) bool { return m.Learner || !r.runs(m) })
+	return !slices.ContainsFunc(r.members, func(m roster.Member) bool { return m.Learner || !r.runs(m) })
 }
 
 // hopeless tells whether too many voters lost their data for a quorum to come back.
@@ -324,9 +412,19 @@ func (r *realm) hopeless() bool {
 // an identity whose data is gone, nobody is taken out who is missed, and
 // everything ends as wanted once the harm does, unless most of the data is lost.
 func TestEnsembleSurvivesAnySchedule(t *testing.T) {
+	t.Run("of an etcd", func(t *testing.T) { survive(t, false) })
+	t.Run("of a ZooKeeper", func(t *testing.T) { survive(t, true) })
+}
+
+func survive(t *testing.T, counts bool) {
+	t.Helper()
 	lost, replaced := 0, 0
 	for seed := range uint64(400) {
 		r := newRealm(t, seed, []int{1, 3, 5}[seed%3])
+		if r.counts = counts; counts {
+			r.nextID = 0
+		}
+		begin := r.nextID
 		for range 200 {
 			switch {
 			case r.random.IntN(4) == 0 && r.founded:
@@ -351,7 +449,7 @@ func TestEnsembleSurvivesAnySchedule(t *testing.T) {
 			r.kubelet()
 			r.pass()
 		}
-		if r.nextID > 0x105 {
+		if r.nextID > begin+5 {
 			replaced++
 		}
 	}

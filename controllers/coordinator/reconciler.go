@@ -3,7 +3,7 @@
 
 // Package coordinator reconciles CodisCoordinator: where dashboards keep the
 // topology. A Filesystem is a choice, not a process: the dashboard has the
-// volume. The members of an Etcd are run here, and who of them votes is changed
+// volume. The members of an Etcd or a ZooKeeper are run here, and who of them votes is changed
 // one at a time. An External one is looked at, and never touched.
 package coordinator
 
@@ -22,7 +22,6 @@ import (
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/apply"
 	"github.com/codis-io/codis-operator/internal/conditions"
-	"github.com/codis-io/codis-operator/internal/etcd"
 	"github.com/codis-io/codis-operator/internal/naming"
 	"github.com/codis-io/codis-operator/internal/podtemplate"
 	"github.com/codis-io/codis-operator/internal/product"
@@ -78,13 +77,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if before.DeletionTimestamp != nil {
 		return ctrl.Result{}, nil // Everything it has is inside Kubernetes and goes with it.
 	}
-	s := &state{coordinator: before.DeepCopy()}
+	s := &state{coordinator: before.DeepCopy(), keeper: keeperOf(before)}
 	var result ctrl.Result
 	var err error
 	switch {
 	case reconcile.Paused(before):
 		set(s.coordinator, conditions.Paused())
-	case before.Spec.Type == v1alpha1.CoordinatorEtcd:
+	case before.Spec.Type == v1alpha1.CoordinatorEtcd || before.Spec.Type == v1alpha1.CoordinatorZooKeeper:
 		result, err = r.runEnsemble(ctx, s)
 	case before.Spec.Type == v1alpha1.CoordinatorExternal:
 		result, err = r.checkExternal(ctx, s.coordinator)
@@ -96,7 +95,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		before.Status.Conditions, s.coordinator.Status.Conditions))
 }
 
-// runEnsemble runs the members of an Etcd. A list of members that a quorum stands
+// runEnsemble runs the members of an Etcd or a ZooKeeper. A list of members that a quorum stands
 // for is written down for the pods before anything else changes it.
 func (r *Reconciler) runEnsemble(ctx context.Context, s *state) (ctrl.Result, error) {
 	step := func(f func(context.Context, *state) (time.Duration, error)) reconcile.Step {
@@ -114,14 +113,15 @@ func (r *Reconciler) applyObjects(ctx context.Context, s *state) (time.Duration,
 		return 0, nil
 	}
 	c := s.coordinator
-	given := seats(&s.ensemble, etcd.FounderID(peerURL(c, r.Domain, 0), token(c)))
-	set, err := statefulSet(c, s.ensemble.scaleFor(given), r.Images, s.live)
+	s.given = seats(&s.ensemble, s.keeper.founder(c, r.Domain))
+	set, err := statefulSet(c, s.keeper, s.ensemble.scaleFor(s.given), r.Images, s.live)
 	if err != nil {
 		s.blocked = product.InvalidSpec(err)
 		return 0, nil
 	}
 	s.applied = apply.Applier{Client: r.Client, Reader: r.Reader}.Objects(ctx, c,
-		service(c), configMap(c, r.Domain, given), disruptionBudget(c), networkPolicy(c, r.Namespace), set)
+		service(c, s.keeper), configMap(c, s.keeper, r.Domain, &s.ensemble, s.given), disruptionBudget(c),
+		networkPolicy(c, s.keeper, r.Namespace), set)
 	s.written = s.applied == nil
 	return 0, reconcile.Unexpected(s.applied)
 }

@@ -35,10 +35,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
-	"github.com/codis-io/codis-operator/internal/etcd"
 	"github.com/codis-io/codis-operator/internal/naming"
 	"github.com/codis-io/codis-operator/internal/podtemplate"
 	"github.com/codis-io/codis-operator/internal/reconcile"
+	"github.com/codis-io/codis-operator/internal/roster"
 	"github.com/codis-io/codis-operator/internal/seat"
 )
 
@@ -155,10 +155,10 @@ func (s *scene) answer(ordinal int, r *http.Request) (any, int) {
 		return s.realm.members, http.StatusOK
 	}
 	var asked struct {
-		Agreed   bool     `json:"linearizable"`
-		PeerURLs []string `json:"peerURLs"`
-		ID       etcd.ID  `json:"ID"`
-		Target   etcd.ID  `json:"targetID"`
+		Agreed   bool      `json:"linearizable"`
+		PeerURLs []string  `json:"peerURLs"`
+		ID       roster.ID `json:"ID"`
+		Target   roster.ID `json:"targetID"`
 	}
 	if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
 		s.t.Error(err)
@@ -167,10 +167,10 @@ func (s *scene) answer(ordinal int, r *http.Request) (any, int) {
 	if leader == 0 && (asked.Agreed || path != "maintenance/status" && path != "cluster/member/list") {
 		return nil, away
 	}
-	at := slices.IndexFunc(s.realm.members, func(m etcd.Member) bool { return m.ID == asked.ID })
+	at := slices.IndexFunc(s.realm.members, func(m roster.Member) bool { return m.ID == asked.ID })
 	switch path {
 	case "maintenance/status":
-		learner := slices.ContainsFunc(s.realm.members, func(m etcd.Member) bool { return m.ID == id && m.Learner })
+		learner := slices.ContainsFunc(s.realm.members, func(m roster.Member) bool { return m.ID == id && m.Learner })
 		return map[string]any{
 			"header": map[string]any{"cluster_id": "7", "member_id": id}, "leader": leader,
 			"raftIndex": "10", "raftAppliedIndex": "10", "isLearner": learner,
@@ -179,7 +179,7 @@ func (s *scene) answer(ordinal int, r *http.Request) (any, int) {
 		return map[string]any{"members": s.realm.members}, http.StatusOK
 	case "cluster/member/add":
 		s.realm.nextID++
-		m := etcd.Member{ID: s.realm.nextID, PeerURLs: asked.PeerURLs, Learner: true}
+		m := roster.Member{ID: s.realm.nextID, PeerURLs: asked.PeerURLs, Learner: true}
 		s.realm.members = append(s.realm.members, m)
 		return map[string]any{"member": m}, http.StatusOK
 	case "cluster/member/promote":

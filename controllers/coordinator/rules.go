@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
-	"github.com/codis-io/codis-operator/internal/etcd"
+	"github.com/codis-io/codis-operator/internal/roster"
 	"github.com/codis-io/codis-operator/internal/seat"
 )
 
@@ -107,11 +107,19 @@ func foreign(e *ensemble) decision {
 	for _, m := range e.agreed {
 		if e.placeOf(m) == nil {
 			return decision{verb: hold, reason: v1alpha1.ReasonMemberForeign, message: fmt.Sprintf(
-				"member %s (%s) was not added by the operator: take it out with etcdctl member remove %s",
-				m.ID, strings.Join(m.PeerURLs, ","), m.ID)}
+				"member %s (%s) was not added by the operator: take it out with %s",
+				m.ID, strings.Join(m.PeerURLs, ","), e.takeOut(m.ID))}
 		}
 	}
 	return decision{}
+}
+
+// takeOut is the command that takes a member out by hand.
+func (e *ensemble) takeOut(id roster.ID) string {
+	if e.elects {
+		return fmt.Sprintf("zkCli.sh reconfig -remove %d", uint64(id))
+	}
+	return "etcdctl member remove " + id.String()
 }
 
 // unwritten waits until every member that has joined is written down as one that
@@ -173,7 +181,7 @@ func surplus(e *ensemble) decision {
 	if len(voters) <= e.wanted {
 		return decision{}
 	}
-	last := slices.MaxFunc(voters, func(a, b etcd.Member) int {
+	last := slices.MaxFunc(voters, func(a, b roster.Member) int {
 		return cmp.Compare(e.placeOf(a).ordinal, e.placeOf(b).ordinal)
 	})
 	p := e.placeOf(last)
@@ -185,7 +193,7 @@ func surplus(e *ensemble) decision {
 			message: fmt.Sprintf("%s stays until every other member is healthy", p.pod),
 		}
 	}
-	if e.leader() == last.ID {
+	if e.leader() == last.ID && !e.elects {
 		return e.handOver(p)
 	}
 	return decision{verb: remove, place: p, id: last.ID}
@@ -194,7 +202,7 @@ func surplus(e *ensemble) decision {
 // handOver makes the healthy voter of the lowest ordinal lead instead.
 func (e *ensemble) handOver(from *place) decision {
 	var to *place
-	id := etcd.ID(0)
+	id := roster.ID(0)
 	for _, m := range e.voters() {
 		p := e.placeOf(m)
 		if p.ordinal != from.ordinal && e.healthy(m) && (to == nil || p.ordinal < to.ordinal) {
@@ -230,7 +238,7 @@ func lagging(e *ensemble) decision {
 func missing(e *ensemble) decision {
 	for i := range e.places {
 		p := &e.places[i]
-		if p.ordinal < e.wanted && !slices.ContainsFunc(e.agreed, func(m etcd.Member) bool { return e.placeOf(m) == p }) {
+		if p.ordinal < e.wanted && !slices.ContainsFunc(e.agreed, func(m roster.Member) bool { return e.placeOf(m) == p }) {
 			return decision{verb: add, place: p}
 		}
 	}
@@ -261,7 +269,7 @@ func outdated(e *ensemble) decision {
 	switch {
 	case chosen == nil:
 		return decision{}
-	case next == nil && len(e.agreed) > 1:
+	case next == nil && len(e.agreed) > 1 && !e.elects:
 		return e.handOver(leading)
 	}
 	return decision{verb: replace, place: chosen, message: chosen.pod + " runs an old template"}
@@ -270,7 +278,7 @@ func outdated(e *ensemble) decision {
 // alarmed makes room where members are out of space, and tells of damage.
 func alarmed(e *ensemble) decision {
 	for _, a := range e.alarms {
-		if a.Kind != etcd.AlarmNoSpace {
+		if a.Kind != roster.AlarmNoSpace {
 			return decision{verb: hold, reason: v1alpha1.ReasonMemberUnhealthy, message: fmt.Sprintf(
 				"member %s has raised the alarm %s: see its log", a.MemberID, a.Kind)}
 		}

@@ -6,7 +6,7 @@ package coordinator
 import (
 	"slices"
 
-	"github.com/codis-io/codis-operator/internal/etcd"
+	"github.com/codis-io/codis-operator/internal/roster"
 	"github.com/codis-io/codis-operator/internal/seat"
 )
 
@@ -14,7 +14,7 @@ import (
 // decides; without it everybody stays in the seat they have, and places that
 // every member who answers knows of are filled again: so an ensemble comes back
 // on volumes that outlived everything else.
-func seats(e *ensemble, founder etcd.ID) map[int]seat.Seat {
+func seats(e *ensemble, founder roster.ID) map[int]seat.Seat {
 	given := map[int]seat.Seat{}
 	if e.agreed != nil {
 		for _, m := range e.agreed {
@@ -42,7 +42,7 @@ func seats(e *ensemble, founder etcd.ID) map[int]seat.Seat {
 
 // founderSeat is that of the first place while there is no ensemble: to found
 // one, or to bring back the one whose data is there.
-func (e *ensemble) founderSeat(founder etcd.ID) seat.Seat {
+func (e *ensemble) founderSeat(founder roster.ID) seat.Seat {
 	if first := e.places[0]; first.finding.Kind == seat.Inherited {
 		return seat.Seat{ID: first.finding.ID}
 	}
@@ -50,8 +50,8 @@ func (e *ensemble) founderSeat(founder etcd.ID) seat.Seat {
 }
 
 // heardOfByAll lists the members that everybody who can be asked has heard of.
-func (e *ensemble) heardOfByAll() []etcd.Member {
-	var known []etcd.Member
+func (e *ensemble) heardOfByAll() []roster.Member {
+	var known []roster.Member
 	first := true
 	for _, p := range e.places {
 		if p.heard == nil {
@@ -61,8 +61,8 @@ func (e *ensemble) heardOfByAll() []etcd.Member {
 			known, first = slices.Clone(p.heard), false
 			continue
 		}
-		known = slices.DeleteFunc(known, func(m etcd.Member) bool {
-			return !slices.ContainsFunc(p.heard, func(o etcd.Member) bool { return o.ID == m.ID })
+		known = slices.DeleteFunc(known, func(m roster.Member) bool {
+			return !slices.ContainsFunc(p.heard, func(o roster.Member) bool { return o.ID == m.ID })
 		})
 	}
 	return known

@@ -6,10 +6,6 @@ package coordinator
 import (
 	"context"
 	"fmt"
-	"net"
-	"slices"
-	"strconv"
-	"sync"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -18,10 +14,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
-	"github.com/codis-io/codis-operator/internal/etcd"
 	"github.com/codis-io/codis-operator/internal/naming"
 	"github.com/codis-io/codis-operator/internal/podtemplate"
 	"github.com/codis-io/codis-operator/internal/product"
+	"github.com/codis-io/codis-operator/internal/roster"
 	"github.com/codis-io/codis-operator/internal/seat"
 )
 
@@ -34,10 +30,15 @@ const maxPlaces = 5
 // state is what one pass over an ensemble has found and decided.
 type state struct {
 	coordinator *v1alpha1.CodisCoordinator
+	keeper      keeper
 	live        *appsv1.StatefulSet
 	// pods by ordinal; nil for one that is not there.
 	pods     []*corev1.Pod
 	ensemble ensemble
+	// given is who gets which seat in this pass.
+	given map[int]seat.Seat
+	// version of the list of members that is agreed upon; only a ZooKeeper has one.
+	version int64
 	// observed tells that everything above was looked at.
 	observed bool
 
@@ -65,8 +66,7 @@ func (r *Reconciler) observe(ctx context.Context, s *state) (time.Duration, erro
 	if err := r.observePods(ctx, s, config); err != nil {
 		return 0, err
 	}
-	ask(ctx, s.ensemble.places, s.pods)
-	r.agree(ctx, s)
+	s.keeper.ask(ctx, s)
 	s.observed = true
 	return 0, nil
 }
@@ -84,9 +84,12 @@ func (r *Reconciler) observePods(ctx context.Context, s *state, config *corev1.C
 		e.scale = int(*s.live.Spec.Replicas)
 	}
 	e.founded = s.coordinator.Status.ClusterID != ""
+	if last, err := roster.ParseID(config.Data[lastIDFile]); err == nil {
+		e.lastID = last
+	}
 	for ordinal := range max(e.scale, maxPlaces) {
 		name := naming.CoordinatorPod(s.coordinator.Name, ordinal)
-		p := place{ordinal: ordinal, pod: name, peerURL: peerURL(s.coordinator, r.Domain, ordinal)}
+		p := place{ordinal: ordinal, pod: name, peerURL: s.keeper.peer(s.coordinator, r.Domain, ordinal)}
 		if given, err := seat.Decode(config.Data[seatFile(name)]); err == nil {
 			p.seat = &given
 			e.founded = e.founded || !given.Fresh
@@ -115,6 +118,7 @@ func (p *place) look(pod *corev1.Pod, live *appsv1.StatefulSet) {
 		live.Status.UpdateRevision != "" && podtemplate.Outdated(pod, live)
 	p.idle = !podtemplate.Started(pod) || podtemplate.Dead(pod)
 	p.finding = findingOf(pod)
+	p.said = passed(pod)
 }
 
 // findingOf is what the gate of a pod said last, if it keeps the pod from starting.
@@ -132,57 +136,15 @@ func findingOf(pod *corev1.Pod) seat.Finding {
 	return seat.Finding{}
 }
 
-// clientOf is a port of the member in a pod.
-func clientOf(pod *corev1.Pod, port int) etcd.Client {
-	return etcd.Client{Addr: net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(port)), Timeout: askTimeout}
-}
-
-// ask asks all members at once. One that does not answer is left without status.
-func ask(ctx context.Context, places []place, pods []*corev1.Pod) {
-	var asked sync.WaitGroup
-	for i, pod := range pods {
-		if pod == nil || pod.Status.PodIP == "" || podtemplate.Ended(pod) {
-			continue
+// passed is what the gate of a pod said when it let the pod start.
+func passed(pod *corev1.Pod) string {
+	for _, status := range pod.Status.InitContainerStatuses {
+		if ended := status.State.Terminated; status.Name == gateContainer && ended != nil && ended.ExitCode == 0 {
+			return ended.Message
 		}
-		asked.Go(func() {
-			if status, err := clientOf(pod, naming.PortEtcd).Status(ctx); err == nil {
-				places[i].status = &status
-			}
-		})
-		asked.Go(func() {
-			if heard, err := clientOf(pod, naming.PortEtcdPeer).Heard(ctx); err == nil {
-				places[i].heard = heard
-			}
-		})
 	}
-	asked.Wait()
+	return ""
 }
-
-// agree asks somebody who follows a leader for what a quorum stands for.
-func (r *Reconciler) agree(ctx context.Context, s *state) {
-	for i := range s.ensemble.places {
-		p := &s.ensemble.places[i]
-		if p.status == nil || p.status.Leader == 0 || p.status.Learner {
-			continue
-		}
-		c := s.client(p)
-		agreed, err := c.Members(ctx, true)
-		if err != nil || len(agreed) == 0 {
-			continue
-		}
-		slices.SortFunc(agreed, func(a, b etcd.Member) int {
-			return slices.Compare(a.PeerURLs, b.PeerURLs)
-		})
-		s.ensemble.agreed, s.ensemble.founded = agreed, true
-		if alarms, err := c.Alarms(ctx); err == nil {
-			s.ensemble.alarms = alarms
-		}
-		return
-	}
-}
-
-// client of the member at a place.
-func (s *state) client(p *place) etcd.Client { return clientOf(s.pods[p.ordinal], naming.PortEtcd) }
 
 // leading is the place of the leader; nil if none is known.
 func (s *state) leading() *place {

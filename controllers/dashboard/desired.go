@@ -71,6 +71,7 @@ func configMap(d *v1alpha1.CodisDashboard, kept store) *corev1.ConfigMap {
 // statefulSet runs the one dashboard. A StatefulSet never runs two pods of one
 // name, so the lock that a killed dashboard leaves behind is nobody's and is
 // removed at start; two dashboards at once would each believe to be the only one.
+// In a store that others reach, the config writer sees first that it is its own.
 func statefulSet(
 	d *v1alpha1.CodisDashboard, kept store, domain naming.Domain,
 	images podtemplate.Images, live *appsv1.StatefulSet,
@@ -99,6 +100,12 @@ func statefulSet(
 			Secrets: map[string]string{"product_auth": product.AuthSecret(d)},
 		},
 		GracePeriodSeconds: 10,
+	}
+	if kept.shared() { // Nobody else reaches a directory of its own.
+		pod.Config.Args = []string{
+			"--lock-store=" + kept.Name, "--lock-addr=" + kept.Addr, "--lock-product=" + product.Name(d),
+			"--lock-holder=" + domain.DashboardAddr(d.Namespace, d.Name),
+		}
 	}
 	if kept.login != "" {
 		pod.Config.Logins = map[string]string{"coordinator_auth": kept.login}

@@ -258,6 +258,9 @@ func workloadCondition(s *state) conditions.Condition {
 		return conditions.False(t, reason, s.applied.Error())
 	}
 	if s.pod != nil {
+		if held := lockProblem(s.pod, product.Name(s.dashboard)); held != nil {
+			return conditions.False(t, held.Reason, held.Message)
+		}
 		if reason, message := podtemplate.Trouble(s.pod); reason != "" {
 			return conditions.False(t, reason, message)
 		}

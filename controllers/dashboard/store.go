@@ -13,6 +13,7 @@ import (
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/config"
+	"github.com/codis-io/codis-operator/internal/lock"
 	"github.com/codis-io/codis-operator/internal/podtemplate"
 	"github.com/codis-io/codis-operator/internal/product"
 )
@@ -26,6 +27,29 @@ type store struct {
 	login string
 }
 
+// shared tells whether others than the dashboard can reach the store.
+func (s store) shared() bool { return s.Name != filesystem }
+
+// filesystem is what Codis calls a directory.
+const filesystem = "filesystem"
+
+// lockProblem is why the lock of the product is not taken; nil if nothing is
+// known to keep the dashboard from it.
+func lockProblem(pod *corev1.Pod, name string) *product.Problem {
+	found := lock.Parse(podtemplate.ConfigFinding(pod))
+	switch found.Kind {
+	case lock.Held:
+		return &product.Problem{Reason: v1alpha1.ReasonLockHeld, Message: fmt.Sprintf(
+			"another dashboard, at %s, serves product %q and is left alone: stop it, or choose another productName",
+			found.Addr, name)}
+	case lock.Silent:
+		return &product.Problem{Reason: v1alpha1.ReasonLockHeld, Message: fmt.Sprintf(
+			"the dashboard at %s has the lock of product %q and does not answer, which does not say that it ended: "+
+				"make sure of that, and take the lock away with codis-admin --remove-lock", found.Addr, name)}
+	}
+	return nil
+}
+
 // storeOf reads it from a coordinator. A new dashboard waits until its store
 // serves: it gives up after half a minute, and one that cannot read what it
 // needs goes on without its background work. One that runs is left alone: it
@@ -35,13 +59,15 @@ func storeOf(c *v1alpha1.CodisCoordinator, started bool) (store, *product.Proble
 	switch c.Spec.Type {
 	case v1alpha1.CoordinatorEtcd:
 		name = "etcd"
+	case v1alpha1.CoordinatorZooKeeper:
+		name = "zookeeper"
 	case v1alpha1.CoordinatorExternal:
 		name = "etcd"
 		if c.Spec.External != nil && c.Spec.External.Kind == v1alpha1.StoreZooKeeper {
 			name = "zookeeper"
 		}
 	default:
-		return store{Store: config.Store{Name: "filesystem", Addr: storeDir}, storage: c.Spec.Storage}, nil
+		return store{Store: config.Store{Name: filesystem, Addr: storeDir}, storage: c.Spec.Storage}, nil
 	}
 	serves := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionAvailable)
 	if len(c.Status.Endpoints) == 0 || !started && (serves == nil || serves.Status != metav1.ConditionTrue) {

@@ -154,3 +154,38 @@ func TestGaveUp(t *testing.T) {
 		})
 	}
 }
+
+func TestLockProblem(t *testing.T) {
+	tests := map[string]struct {
+		said string
+		code int32
+		want string
+	}{
+		"another dashboard lives": {"held d:18080", 1, `another dashboard, at d:18080, serves product "p" and is left alone: ` +
+			"stop it, or choose another productName"},
+		"another dashboard is silent": {"silent d:18080", 1, `the dashboard at d:18080 has the lock of product "p" and does not ` +
+			"answer, which does not say that it ended: make sure of that, and take the lock away with codis-admin --remove-lock"},
+		"the writer failed otherwise": {"", 1, ""},
+		"the writer is done":          {"held d:18080", 0, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			pod := &corev1.Pod{}
+			pod.Status.InitContainerStatuses = []corev1.ContainerStatus{{Name: "config", State: corev1.ContainerState{
+				Terminated: &corev1.ContainerStateTerminated{ExitCode: tt.code, Message: tt.said},
+			}}}
+			got := ""
+			if problem := lockProblem(pod, "p"); problem != nil {
+				got = problem.Message
+			}
+			if got != tt.want {
+				t.Errorf("got %q", got)
+			}
+			s := &state{dashboard: &v1alpha1.CodisDashboard{}, pod: pod}
+			s.dashboard.Spec.ProductName = "p"
+			if c := workloadCondition(s); (c.Reason == v1alpha1.ReasonLockHeld) != (tt.want != "") {
+				t.Errorf("the condition says %s: %s", c.Reason, c.Message)
+			}
+		})
+	}
+}

@@ -52,6 +52,9 @@ func (r *Reconciler) assignRoles(ctx context.Context, s *state) (time.Duration, 
 		s.decision = decideMaster(s.world)
 	}
 	if promoting && !s.cutOff() {
+		if to := s.handOverTaken(known); to != nil {
+			return r.finishHandOver(ctx, s, to)
+		}
 		return r.finishPromotion(ctx, s, known)
 	}
 	s.halfDone = promoting

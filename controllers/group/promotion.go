@@ -79,7 +79,23 @@ func (s *state) handOverLeft(known *codis.Group) *member {
 	if known.Promoting.State != "preparing" || known.Promoting.Index >= len(known.Servers) {
 		return nil
 	}
-	master, to := s.world.byAddr(known.Servers[0].Addr), s.world.byAddr(known.Servers[known.Promoting.Index].Addr)
+	return s.handOverFrom(s.world.byAddr(known.Servers[0].Addr), known)
+}
+
+// handOverTaken returns the candidate of a promotion while a third member is master:
+// the proxies were told so when the dashboard could not be asked. Nothing but that
+// promotion can be done to the group, and the candidate lacks what the master took.
+func (s *state) handOverTaken(known *codis.Group) *member {
+	if known.Promoting.Index >= len(known.Servers) {
+		return nil
+	}
+	return s.handOverFrom(s.world.routedTo(), known)
+}
+
+// handOverFrom decides that a master stays until the candidate of a promotion has
+// all of its writes, and returns the candidate; nil if that cannot be.
+func (s *state) handOverFrom(master *member, known *codis.Group) *member {
+	to := s.world.byAddr(known.Servers[known.Promoting.Index].Addr)
 	if master == nil || to == nil || to == master || !master.redis.IsMaster() || to.name == s.world.accepted {
 		return nil
 	}
@@ -88,9 +104,11 @@ func (s *state) handOverLeft(known *codis.Group) *member {
 	return to
 }
 
-// finishHandOver brings the candidate in sync and then switches over to it.
+// finishHandOver brings the candidate in sync and then switches over to it. Codis
+// moves no slot from or to a group that it promotes: to wait for those would be to
+// wait for ever, and none of them goes on before the promotion is finished.
 func (r *Reconciler) finishHandOver(ctx context.Context, s *state, to *member) (time.Duration, error) {
-	held := switchoverHeld(s.world, s.stats, int(s.group.Spec.ID), s.decision.master, to)
+	held := handOverHeld(s.world, s.decision.master, to)
 	if held == "" {
 		return r.switchOver(ctx, s, to)
 	}

@@ -49,6 +49,15 @@ var errProxiesChanged = errors.New("a proxy or a slot came or went meanwhile")
 // switchoverHeld says why the master cannot be switched to a member now, "" if
 // it can. It is pure. Everything has to be in order: there is no hurry.
 func switchoverHeld(w world, stats *codis.Stats, group int, master, to *member) string {
+	held := handOverHeld(w, master, to)
+	if held == "" && to.name != master.name && stats.Moving(group) {
+		return "slots of the group are on their way"
+	}
+	return held
+}
+
+// handOverHeld says the same where slots of the group may be on their way.
+func handOverHeld(w world, master, to *member) string {
 	switch {
 	case to == nil:
 		return "no such member"
@@ -62,8 +71,6 @@ func switchoverHeld(w world, stats *codis.Stats, group int, master, to *member) 
 		return "proxies may not find " + to.name + " yet, whose pod is less than 35 s old"
 	case len(w.deafProxies) > 0:
 		return "proxies do not answer the dashboard: " + fmt.Sprint(w.deafProxies)
-	case stats.Moving(group):
-		return "slots of the group are on their way"
 	}
 	return ""
 }
@@ -150,7 +157,7 @@ func (r *Reconciler) handOver(ctx context.Context, s *state, master, to member) 
 	if err != nil {
 		return err
 	}
-	routes = slices.DeleteFunc(routes, func(route codis.Route) bool { return route.Group != int(s.group.Spec.ID) })
+	routes = slices.DeleteFunc(routes, func(route codis.Route) bool { return !route.Concerns(int(s.group.Spec.ID)) })
 	for i := range routes {
 		routes[i].Locked = true
 	}
@@ -200,7 +207,7 @@ func (s *state) stopMoves(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if stats.Moving(int(s.group.Spec.ID)) {
+	if stats.Moving(int(s.group.Spec.ID)) && !s.halfDone {
 		return errProxiesChanged
 	}
 	s.stats = stats

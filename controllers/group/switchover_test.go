@@ -49,6 +49,48 @@ func TestSwitchoverWaitsUntilAllIsInOrder(t *testing.T) {
 			if (got == "") != (tt.held == "") || !strings.Contains(got, tt.held) {
 				t.Errorf("held %q, want %q", got, tt.held)
 			}
+			if tt.held == "on their way" { // They are until a promotion that was left half-done is finished.
+				got = ""
+			}
+			if held := handOverHeld(w, &w.members[0], w.byName(tt.to)); held != got {
+				t.Errorf("with slots on their way held %q, want %q", held, got)
+			}
+		})
+	}
+}
+
+func TestHandOverFromWhoeverTookOver(t *testing.T) {
+	tests := map[string]struct {
+		index  int
+		change func(s *state)
+		want   string
+	}{
+		"the third one is master":                {1, func(*state) {}, "g-1"},
+		"the candidate itself is master":         {2, func(*state) {}, ""},
+		"the dashboard is not behind":            {1, func(s *state) { s.world.behind = false }, ""},
+		"a person gives up what the master took": {1, func(s *state) { s.world.accepted = "g-1" }, ""},
+		"the dashboard names nobody":             {3, func(*state) {}, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := stateOfWorld(ended, syncedData, masterData)
+			s.world.behind, s.world.promoted, s.world.promotedRunID = true, "g-2", s.world.members[2].redis.RunID
+			tt.change(s)
+			known := &codis.Group{}
+			for _, m := range s.world.members {
+				known.Servers = append(known.Servers, codis.GroupServer{Addr: m.addr})
+			}
+			known.Promoting.State, known.Promoting.Index = "prepared", tt.index
+			got := ""
+			if to := s.handOverTaken(known); to != nil {
+				got = to.name
+			}
+			if got != tt.want || s.halfDone != (tt.want != "") {
+				t.Errorf("hands over to %q, want %q", got, tt.want)
+			}
+			if tt.want != "" && (s.decision.verb != keep || s.decision.master.name != "g-2") {
+				t.Errorf("decided %+v", s.decision)
+			}
 		})
 	}
 }

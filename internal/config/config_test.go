@@ -51,6 +51,7 @@ func TestFilesAsTheyAreRendered(t *testing.T) {
 		Name: "c-coordinator-1", Directory: "/var/lib/etcd/b2", Token: "ns/c",
 		PeerURL: "http://c-coordinator-1:2380", ClientURL: "http://c-coordinator-1:2379",
 	}))
+	golden(t, "zookeeper.golden.cfg", ZooKeeper("/var/lib/zookeeper/a"))
 	golden(t, "proxy.golden.toml", Proxy("ns.d", 11080, 19000, nil, nil))
 	golden(t, "server-memory.golden.conf", Server("/data", 6379, false, resource.Quantity{}, nil))
 	golden(t, "server-volume.golden.conf", Server("/data", 6379, true, resource.MustParse("4Gi"), nil))

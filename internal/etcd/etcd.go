@@ -15,8 +15,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"time"
+
+	"github.com/codis-io/codis-operator/internal/roster"
 )
 
 // DefaultTimeout bounds each call, dialling included.
@@ -24,58 +25,6 @@ const DefaultTimeout = 2 * time.Second
 
 // maxAnswer is more than any answer that is read here.
 const maxAnswer = 1 << 20
-
-// ID of a member or an ensemble.
-type ID uint64
-
-// String returns the hexadecimal form that etcd logs.
-func (id ID) String() string { return strconv.FormatUint(uint64(id), 16) }
-
-// MarshalJSON implements json.Marshaler: the gateway wants 64 bits as a string.
-func (id ID) MarshalJSON() ([]byte, error) {
-	return []byte(`"` + strconv.FormatUint(uint64(id), 10) + `"`), nil
-}
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (id *ID) UnmarshalJSON(text []byte) error {
-	number, err := strconv.ParseUint(string(bytes.Trim(text, `"`)), 10, 64)
-	*id = ID(number)
-	return err
-}
-
-// Member as the ensemble lists it.
-type Member struct {
-	ID       ID       `json:"ID"`
-	Name     string   `json:"name"`
-	PeerURLs []string `json:"peerURLs"`
-	Learner  bool     `json:"isLearner"`
-}
-
-// Started tells whether the member has ever joined: it tells its name then.
-func (m Member) Started() bool { return m.Name != "" }
-
-// Status of one member.
-type Status struct {
-	ClusterID, MemberID ID
-	// Leader that the member follows; 0 for none.
-	Leader ID
-	// Index of the log that the member has, and what of it is applied.
-	Index, Applied uint64
-	Learner        bool
-	Version        string
-}
-
-// Alarm that a member raised.
-type Alarm struct {
-	MemberID ID     `json:"memberID"`
-	Kind     string `json:"alarm"`
-}
-
-// Kinds of alarms.
-const (
-	AlarmNoSpace = "NOSPACE"
-	AlarmCorrupt = "CORRUPT"
-)
 
 // RefusedError is an answer that is not the wanted one.
 type RefusedError struct {
@@ -163,20 +112,20 @@ func (c Client) post(ctx context.Context, path string, body, answer any) error {
 }
 
 // Status asks the member how it sees itself.
-func (c Client) Status(ctx context.Context) (Status, error) {
+func (c Client) Status(ctx context.Context) (roster.Status, error) {
 	answer := struct {
 		Header struct {
-			ClusterID ID `json:"cluster_id"`
-			MemberID  ID `json:"member_id"`
+			ClusterID roster.ID `json:"cluster_id"`
+			MemberID  roster.ID `json:"member_id"`
 		} `json:"header"`
-		Leader  ID     `json:"leader"`
-		Index   ID     `json:"raftIndex"`
-		Applied ID     `json:"raftAppliedIndex"`
-		Learner bool   `json:"isLearner"`
-		Version string `json:"version"`
+		Leader  roster.ID `json:"leader"`
+		Index   roster.ID `json:"raftIndex"`
+		Applied roster.ID `json:"raftAppliedIndex"`
+		Learner bool      `json:"isLearner"`
+		Version string    `json:"version"`
 	}{}
 	err := c.post(ctx, "/v3/maintenance/status", struct{}{}, &answer)
-	return Status{
+	return roster.Status{
 		ClusterID: answer.Header.ClusterID, MemberID: answer.Header.MemberID, Leader: answer.Leader,
 		Index: uint64(answer.Index), Applied: uint64(answer.Applied), Learner: answer.Learner, Version: answer.Version,
 	}, err
@@ -184,9 +133,9 @@ func (c Client) Status(ctx context.Context) (Status, error) {
 
 // Members lists the ensemble: as the quorum has it if agreed, else as this
 // member last heard.
-func (c Client) Members(ctx context.Context, agreed bool) ([]Member, error) {
+func (c Client) Members(ctx context.Context, agreed bool) ([]roster.Member, error) {
 	answer := struct {
-		Members []Member `json:"members"`
+		Members []roster.Member `json:"members"`
 	}{}
 	err := c.post(ctx, "/v3/cluster/member/list", map[string]bool{"linearizable": agreed}, &answer)
 	return answer.Members, err
@@ -194,47 +143,47 @@ func (c Client) Members(ctx context.Context, agreed bool) ([]Member, error) {
 
 // Heard lists the ensemble as a member last heard of it. It is asked at its peer
 // port, which it opens at once: the client port waits for a quorum.
-func (c Client) Heard(ctx context.Context) ([]Member, error) {
-	var members []Member
+func (c Client) Heard(ctx context.Context) ([]roster.Member, error) {
+	var members []roster.Member
 	err := c.do(ctx, http.MethodGet, "/members", nil, &members)
 	return members, err
 }
 
 // AddLearner adds a member without a vote, and returns it.
-func (c Client) AddLearner(ctx context.Context, peerURL string) (Member, error) {
+func (c Client) AddLearner(ctx context.Context, peerURL string) (roster.Member, error) {
 	answer := struct {
-		Member Member `json:"member"`
+		Member roster.Member `json:"member"`
 	}{}
 	err := c.post(ctx, "/v3/cluster/member/add", map[string]any{"peerURLs": []string{peerURL}, "isLearner": true}, &answer)
 	return answer.Member, err
 }
 
 // Promote gives a learner its vote. A learner that lags behind is refused.
-func (c Client) Promote(ctx context.Context, id ID) error {
-	return c.post(ctx, "/v3/cluster/member/promote", map[string]ID{"ID": id}, nil)
+func (c Client) Promote(ctx context.Context, id roster.ID) error {
+	return c.post(ctx, "/v3/cluster/member/promote", map[string]roster.ID{"ID": id}, nil)
 }
 
 // Remove takes a member out for good.
-func (c Client) Remove(ctx context.Context, id ID) error {
-	return c.post(ctx, "/v3/cluster/member/remove", map[string]ID{"ID": id}, nil)
+func (c Client) Remove(ctx context.Context, id roster.ID) error {
+	return c.post(ctx, "/v3/cluster/member/remove", map[string]roster.ID{"ID": id}, nil)
 }
 
 // TransferLeadership makes another member lead; only the leader can be asked.
-func (c Client) TransferLeadership(ctx context.Context, to ID) error {
-	return c.post(ctx, "/v3/maintenance/transfer-leadership", map[string]ID{"targetID": to}, nil)
+func (c Client) TransferLeadership(ctx context.Context, to roster.ID) error {
+	return c.post(ctx, "/v3/maintenance/transfer-leadership", map[string]roster.ID{"targetID": to}, nil)
 }
 
 // Alarms lists the alarms of the ensemble.
-func (c Client) Alarms(ctx context.Context) ([]Alarm, error) {
+func (c Client) Alarms(ctx context.Context) ([]roster.Alarm, error) {
 	answer := struct {
-		Alarms []Alarm `json:"alarms"`
+		Alarms []roster.Alarm `json:"alarms"`
 	}{}
 	err := c.post(ctx, "/v3/maintenance/alarm", map[string]string{"action": "GET"}, &answer)
 	return answer.Alarms, err
 }
 
 // Disarm takes an alarm back.
-func (c Client) Disarm(ctx context.Context, alarm Alarm) error {
+func (c Client) Disarm(ctx context.Context, alarm roster.Alarm) error {
 	return c.post(ctx, "/v3/maintenance/alarm",
 		map[string]any{"action": "DEACTIVATE", "memberID": alarm.MemberID, "alarm": alarm.Kind}, nil)
 }
@@ -243,7 +192,7 @@ func (c Client) Disarm(ctx context.Context, alarm Alarm) error {
 func (c Client) Compact(ctx context.Context) error {
 	answer := struct {
 		Header struct {
-			Revision ID `json:"revision"`
+			Revision roster.ID `json:"revision"`
 		} `json:"header"`
 	}{}
 	// "AA==" is the key of one zero byte.

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/codis-io/codis-operator/internal/etcd"
+	"github.com/codis-io/codis-operator/internal/roster"
 )
 
 // What etcd 3.5.21 answered.
@@ -69,8 +70,8 @@ func TestWhatEtcdAnswersIsRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const only, second = etcd.ID(0x2e1259d415f2a040), etcd.ID(7457234913763700483)
-	want := etcd.Status{ClusterID: 324952591200643719, MemberID: only, Leader: only, Index: 20, Applied: 19, Version: "3.5.21"}
+	const only, second = roster.ID(0x2e1259d415f2a040), roster.ID(7457234913763700483)
+	want := roster.Status{ClusterID: 324952591200643719, MemberID: only, Leader: only, Index: 20, Applied: 19, Version: "3.5.21"}
 	if diff := cmp.Diff(want, status); diff != "" {
 		t.Error(diff)
 	}
@@ -78,7 +79,7 @@ func TestWhatEtcdAnswersIsRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantMembers := []etcd.Member{
+	wantMembers := []roster.Member{
 		{ID: only, Name: "only", PeerURLs: []string{"http://127.0.0.1:23800"}},
 		{ID: second, PeerURLs: []string{"http://127.0.0.1:23801"}, Learner: true},
 	}
@@ -92,7 +93,7 @@ func TestWhatEtcdAnswersIsRead(t *testing.T) {
 		t.Errorf("added %+v, %v", m, err)
 	}
 	alarms, err := c.Alarms(t.Context())
-	if diff := cmp.Diff([]etcd.Alarm{{MemberID: only, Kind: etcd.AlarmNoSpace}}, alarms); diff != "" || err != nil {
+	if diff := cmp.Diff([]roster.Alarm{{MemberID: only, Kind: roster.AlarmNoSpace}}, alarms); diff != "" || err != nil {
 		t.Errorf("%v\n%s", err, diff)
 	}
 }
@@ -103,7 +104,7 @@ func TestWhatAMemberHeardIsRead(t *testing.T) {
 		"GET /members": `[{"id":15644467487011137732,"peerURLs":["http://m-0:2380"],"name":"m-0","clientURLs":[]},` +
 			`{"id":960030337743261582,"peerURLs":["http://m-1:2380"],"isLearner":true}]`,
 	}})
-	want := []etcd.Member{
+	want := []roster.Member{
 		{ID: 0xd91c504a9f7268c4, Name: "m-0", PeerURLs: []string{"http://m-0:2380"}},
 		{ID: 0xd52b68176c90f8e, PeerURLs: []string{"http://m-1:2380"}, Learner: true},
 	}
@@ -158,11 +159,11 @@ func TestFounderIDIsTheOneThatEtcdTakes(t *testing.T) {
 }
 
 func TestIDs(t *testing.T) {
-	text, err := json.Marshal(etcd.ID(18446744073709551615))
+	text, err := json.Marshal(roster.ID(18446744073709551615))
 	if err != nil || string(text) != `"18446744073709551615"` {
 		t.Errorf("%s, %v", text, err)
 	}
-	var id etcd.ID
+	var id roster.ID
 	if err := json.Unmarshal(text, &id); err != nil || id.String() != "ffffffffffffffff" {
 		t.Errorf("%s, %v", id, err)
 	}

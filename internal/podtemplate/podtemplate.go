@@ -15,7 +15,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/apply"
@@ -41,6 +40,8 @@ type Images struct {
 	Codis string
 	// Etcd is the default image of the members of an etcd.
 	Etcd string
+	// ZooKeeper is the default image of the members of a ZooKeeper.
+	ZooKeeper string
 	// ConfigWriter holds /config-writer and /member-gate: the operator's own.
 	ConfigWriter string
 }
@@ -60,6 +61,24 @@ type ConfigFile struct {
 	// Logins maps a setting to the Secret that holds a login: a password and,
 	// unless it is root, a user name.
 	Logins map[string]string
+	// Args for the config writer beside those.
+	Args []string
+}
+
+// ConfigFinding is what the config writer said last, if it keeps the pod from
+// starting; empty if it does not.
+func ConfigFinding(pod *corev1.Pod) string {
+	if Started(pod) {
+		return ""
+	}
+	for _, status := range pod.Status.InitContainerStatuses {
+		for _, state := range []corev1.ContainerState{status.State, status.LastTerminationState} {
+			if status.Name == configWriter && state.Terminated != nil && state.Terminated.ExitCode != 0 {
+				return state.Terminated.Message
+			}
+		}
+	}
+	return ""
 }
 
 // Pod is what is particular to a pod.
@@ -246,6 +265,7 @@ func addConfig(template *corev1.PodTemplateSpec, p Pod) {
 			}},
 		}})
 	}
+	args = append(args, p.Config.Args...)
 	for _, setting := range sortedKeys(p.Config.Logins) {
 		volume := "login-" + strings.ReplaceAll(setting, "_", "-")
 		args = append(args, "--login="+setting+"="+secretsDir+"/"+setting)
@@ -314,32 +334,6 @@ func over(ours, user map[string]string) map[string]string {
 	maps.Copy(merged, user)
 	maps.Copy(merged, ours)
 	return merged
-}
-
-// HTTPProbe asks for a path of a port.
-func HTTPProbe(path string, port, periodSeconds, failureThreshold int32) *corev1.Probe {
-	return &corev1.Probe{
-		ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{
-			Path: path, Port: intstr.FromInt32(port), Scheme: corev1.URISchemeHTTP,
-		}},
-		PeriodSeconds: periodSeconds, FailureThreshold: failureThreshold, TimeoutSeconds: 2,
-	}
-}
-
-// HungProbe kills a process that answered nothing three times in a row, after some 6
-// seconds. One that hangs hears no SIGTERM, so that it is not waited for.
-func HungProbe(path string, port int32) *corev1.Probe {
-	probe := HTTPProbe(path, port, 2, 3)
-	probe.TerminationGracePeriodSeconds = new(int64(2))
-	return probe
-}
-
-// TCPProbe connects to a port.
-func TCPProbe(port, periodSeconds, failureThreshold int32) *corev1.Probe {
-	return &corev1.Probe{
-		ProbeHandler:  corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(port)}},
-		PeriodSeconds: periodSeconds, FailureThreshold: failureThreshold, TimeoutSeconds: 2,
-	}
 }
 
 // LiveOf returns the template of a live StatefulSet, nil for none.

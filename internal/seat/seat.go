@@ -94,11 +94,18 @@ func Parse(text string) Finding {
 	return Finding{}
 }
 
+// Traces that a member leaves in the directory of its identity as soon as it has
+// run, as patterns of file names.
+const (
+	TraceEtcd      = "member/wal/*.wal"
+	TraceZooKeeper = "version-2/currentEpoch"
+)
+
 // Check tells whether a pod may start in a seat on the volume at root, and
 // clears away the data of identities that were removed. It deletes nothing
 // unless the seat's own data is there, or has never been anywhere.
-func Check(root string, s Seat) (Finding, error) {
-	others, own, err := scan(root, s.ID)
+func Check(root string, s Seat, trace string) (Finding, error) {
+	others, own, err := scan(root, s.ID, trace)
 	switch {
 	case err != nil:
 		return Finding{}, err
@@ -117,7 +124,7 @@ func Check(root string, s Seat) (Finding, error) {
 }
 
 // scan lists the identities that have data under root.
-func scan(root, id string) (others []string, own bool, err error) {
+func scan(root, id, trace string) (others []string, own bool, err error) {
 	entries, err := os.ReadDir(root)
 	if err != nil {
 		return nil, false, err
@@ -126,13 +133,13 @@ func scan(root, id string) (others []string, own bool, err error) {
 		if !entry.IsDir() || !identity.MatchString(entry.Name()) {
 			continue
 		}
-		log, err := filepath.Glob(filepath.Join(root, entry.Name(), "member", "wal", "*.wal"))
+		traces, err := filepath.Glob(filepath.Join(root, entry.Name(), filepath.FromSlash(trace)))
 		switch {
 		case err != nil:
 			return nil, false, err
 		case entry.Name() == id:
-			own = len(log) > 0
-		case len(log) > 0:
+			own = len(traces) > 0
+		case len(traces) > 0:
 			others = append(others, entry.Name())
 		}
 	}

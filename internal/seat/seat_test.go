@@ -75,7 +75,7 @@ func TestCheck(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			root := volume(t, tt.volume...)
-			got, err := seat.Check(root, tt.seat)
+			got, err := seat.Check(root, tt.seat, seat.TraceEtcd)
 			if err != nil || got != tt.want {
 				t.Fatalf("got %v, %v; want %v", got, err, tt.want)
 			}
@@ -96,7 +96,7 @@ func TestCheck(t *testing.T) {
 
 func TestCheckOfTwoEarlierLivesIsAnError(t *testing.T) {
 	root := volume(t, "b2", "c3")
-	if got, err := seat.Check(root, seat.Seat{ID: "a1", Fresh: true, Founder: true}); err == nil {
+	if got, err := seat.Check(root, seat.Seat{ID: "a1", Fresh: true, Founder: true}, seat.TraceEtcd); err == nil {
 		t.Errorf("got %v", got)
 	}
 }
@@ -106,7 +106,7 @@ func TestADirectoryWithoutALogIsNoData(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(root, "a1", "member", "wal"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	got, err := seat.Check(root, seat.Seat{ID: "a1"})
+	got, err := seat.Check(root, seat.Seat{ID: "a1"}, seat.TraceEtcd)
 	if want := (seat.Finding{Kind: seat.Emptied, ID: "a1"}); err != nil || got != want {
 		t.Errorf("got %v, %v", got, err)
 	}
@@ -135,5 +135,32 @@ func TestSeatsAreReadBack(t *testing.T) {
 		if _, err := seat.Decode(text); err == nil {
 			t.Errorf("%q is a seat", text)
 		}
+	}
+}
+
+func TestEachStoreLeavesATraceOfItsOwn(t *testing.T) {
+	root := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(root, "1", "version-2"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	look := func(trace string) seat.Finding {
+		t.Helper()
+		got, err := seat.Check(root, seat.Seat{ID: "1"}, trace)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	if got := look(seat.TraceZooKeeper); got.Kind != seat.Emptied {
+		t.Errorf("a member that never ran: %v", got)
+	}
+	if err := os.WriteFile(filepath.Join(root, "1", "version-2", "currentEpoch"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := look(seat.TraceZooKeeper); got.Present() {
+		t.Errorf("a member that ran: %v", got)
+	}
+	if got := look(seat.TraceEtcd); got.Kind != seat.Emptied {
+		t.Errorf("the data of another store: %v", got)
 	}
 }

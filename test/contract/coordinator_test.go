@@ -8,13 +8,17 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"path"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/go-zookeeper/zk"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/codis-io/codis-operator/internal/lock"
 )
 
 const (
@@ -33,6 +37,8 @@ type keeper struct {
 	start func() *process
 	// read returns the value of a key, or "" if there is none.
 	read func(key string) string
+	// write changes a key that is there.
+	write func(key, value string)
 }
 
 // etcd starts a single etcd with the v2 API.
@@ -73,6 +79,12 @@ func (w *world) etcd() *keeper {
 		}
 		return answer.Node.Value
 	}
+	k.write = func(key, value string) {
+		r, err := request(http.MethodPut, client+"/v2/keys"+key+"?"+url.Values{"value": {value}}.Encode(), nil)
+		if err != nil || r.status != http.StatusOK {
+			w.t.Fatalf("PUT %s: %v %d %s", key, err, r.status, r.body)
+		}
+	}
 	k.proc = k.start()
 	return k
 }
@@ -94,11 +106,22 @@ func (w *world) zookeeper() *keeper {
 		})
 		return p
 	}
-	k.read = func(key string) string {
+	connect := func() *zk.Conn {
 		conn, _, err := zk.Connect([]string{k.addr}, 10*time.Second, zk.WithLogInfo(false))
 		if err != nil {
 			w.t.Fatal(err)
 		}
+		return conn
+	}
+	k.write = func(key, value string) {
+		conn := connect()
+		defer conn.Close()
+		if _, err := conn.Set(key, []byte(value), -1); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	k.read = func(key string) string {
+		conn := connect()
 		defer conn.Close()
 		value, stat, err := conn.Get(key)
 		if errors.Is(err, zk.ErrNoNode) {
@@ -166,6 +189,7 @@ func testKeeper(t *testing.T, start func(*world) *keeper) {
 	if got := d.group(1).order(); len(got) != 1 || got[0] != s.addr {
 		t.Errorf("the group is %v after two dashboards", got)
 	}
+	d = promotionsOutliveTheirDashboard(t, k, d, s)
 	d.proc.stop()
 	if k.read(k.key("topom")) != "" {
 		t.Error("SIGTERM left the lock")
@@ -226,9 +250,69 @@ func writesFailWhileItIsAway(t *testing.T, k *keeper, d *dashboard) {
 	d.ok("group/remove", 3)
 }
 
+// promotionsOutliveTheirDashboard leaves a promotion in each of its states: the next dashboard finds it as it was left,
+// and finishes it when it is asked for again.
+func promotionsOutliveTheirDashboard(t *testing.T, k *keeper, d *dashboard, s *server) *dashboard {
+	t.Helper()
+	p := k.w.proxy(3, proxySpec{})
+	d.register(p)
+	d.ok("group/add", 1, k.w.server(2).addr)
+	for _, state := range []string{"preparing", "prepared", "finished"} {
+		order := d.group(1).order()
+		want := []string{order[1], order[0]}
+		left := action{Index: 1, State: state}
+		if state == "finished" {
+			order, left.Index = want, 0
+		}
+		d.proc.kill()
+		k.write(k.key("group/group-0001"), fmt.Sprintf(
+			`{"id": 1, "servers": [{"server": %q}, {"server": %q}], "promoting": {"index": %d, "state": %q}}`,
+			order[0], order[1], left.Index, state))
+		d = k.w.dashboard(k.spec("--remove-lock"))
+		if got := d.group(1).Promoting; got != left {
+			t.Errorf("%s: the next dashboard finds %+v", state, got)
+		}
+		if got := d.slots()[1023].Locked; got != (state == "prepared") {
+			t.Errorf("%s: slot 1023 is locked: %v", state, got)
+		}
+		d.ok("group/promote", 1, order[left.Index])
+		if got := d.group(1); got.Promoting != (action{}) || !slices.Equal(got.order(), want) {
+			t.Errorf("%s: the group is %+v", state, got)
+		}
+		if got := k.document("group/group-0001")["promoting"]; !cmp.Equal(got, any(map[string]any{})) {
+			t.Errorf("%s: promoting is stored as %v", state, got)
+		}
+		if got := p.slots()[1023]; got.Locked || got.Backend != want[0] {
+			t.Errorf("%s: the proxy has %+v", state, got)
+		}
+	}
+	if d.group(1).order()[0] == s.addr { // Three promotions of two servers.
+		t.Error("the first server is master again")
+	}
+	return d
+}
+
+// lockOutlivesItsHolder also holds to it how the operator tells a lock that is held from one that is left.
 func lockOutlivesItsHolder(t *testing.T, k *keeper, d *dashboard) *dashboard {
 	t.Helper()
+	look := func(holder string) lock.Finding {
+		t.Helper()
+		found, err := lock.Check(t.Context(), lock.Lock{Store: k.name, Addr: k.addr, Product: k.w.product, Holder: holder})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	if got, want := look("another:18080"), (lock.Finding{Kind: lock.Held, Addr: d.addr}); got != want {
+		t.Errorf("while the dashboard runs another one finds %v, want %v", got, want)
+	}
+	if got := look(d.addr); got.Present() {
+		t.Errorf("the dashboard finds %v, which is itself", got)
+	}
 	d.proc.kill()
+	if got := look("another:18080"); got.Present() {
+		t.Errorf("after SIGKILL another one finds %v", got)
+	}
 	if k.document("topom")["admin_addr"] != d.addr {
 		t.Error("SIGKILL released the lock")
 	}

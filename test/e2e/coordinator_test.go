@@ -19,17 +19,24 @@ import (
 	"github.com/codis-io/codis-operator/test/e2e/framework"
 )
 
-const etcdManifest = "../../examples/sample-2.yml"
+// One story for both: what is promised of members does not depend on what they run.
+var _ = Describe("With a coordinator of three members:", func() {
+	for _, kept := range []struct{ by, manifest, name string }{
+		{"an etcd", "sample-2.yml", "sample-2"},
+		{"a ZooKeeper", "sample-2-zookeeper.yml", "sample-2z"},
+	} {
+		Describe(kept.by, Ordered, func() { tellOfMembers(kept.manifest, kept.name) })
+	}
+})
 
-var _ = Describe("With an etcd as its coordinator", Ordered, func() {
-	const name = "sample-2"
+func tellOfMembers(manifest, name string) {
 	var p *product
 	var load *framework.Load
 
 	BeforeAll(func(ctx SpecContext) {
 		namespace := newNamespace(ctx)
 		started := time.Now()
-		kubectl(ctx, "create", "-n", namespace, "-f", etcdManifest)
+		kubectl(ctx, "create", "-n", namespace, "-f", "../../examples/"+manifest)
 		figure("kubectl create to Ready", "%s", seconds(waitReady(ctx, namespace, name, started)))
 		p = watchProduct(ctx, namespace, name)
 		p.waitHealthy(ctx)
@@ -143,7 +150,7 @@ var _ = Describe("With an etcd as its coordinator", Ordered, func() {
 		outcome := lostNothing(ctx, load)
 		Expect(outcome.Failed).To(BeZero(), "%v", outcome.Errors)
 	}, SpecTimeout(5*time.Minute))
-})
+}
 
 // member is a pod of the coordinator.
 func (p *product) member(ctx context.Context, ordinal int) *corev1.Pod {

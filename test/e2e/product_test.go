@@ -37,11 +37,17 @@ func watchProduct(ctx context.Context, namespace, name string) *product {
 // waitReady waits for the CodisCluster and returns how long it took.
 func waitReady(ctx context.Context, namespace, name string, since time.Time) time.Duration {
 	GinkgoHelper()
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	return waitReadyWithin(ctx, namespace, name, 2*time.Minute).Sub(since)
+}
+
+// waitReadyWithin waits for the CodisCluster and returns when it was ready.
+func waitReadyWithin(ctx context.Context, namespace, name string, patience time.Duration) time.Time {
+	GinkgoHelper()
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	at, err := cluster.WatchReady(ctx, namespace, name)
 	Expect(err).NotTo(HaveOccurred())
-	return at.Sub(since)
+	return at
 }
 
 // seconds words a duration for the report.

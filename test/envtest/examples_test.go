@@ -15,8 +15,8 @@ func TestGoodObjectsAreTaken(t *testing.T) {
 	namespace := newNamespace(t)
 	good := parse(t, namespace, everything)
 	for _, name := range []string{
-		"sample-1.yml", "sample-2.yml", "components/1-coordinator.yml", "components/2-dashboard.yml",
-		"components/3-groups.yml", "components/4-proxy.yml",
+		"sample-1.yml", "sample-2.yml", "sample-2-zookeeper.yml", "components/1-coordinator.yml",
+		"components/2-dashboard.yml", "components/3-groups.yml", "components/4-proxy.yml",
 	} {
 		good = append(good, file(t, namespace, "examples/"+name)...)
 	}

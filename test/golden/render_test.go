@@ -44,6 +44,7 @@ import (
 	"github.com/codis-io/codis-operator/controllers/proxy"
 	"github.com/codis-io/codis-operator/internal/naming"
 	"github.com/codis-io/codis-operator/internal/podtemplate"
+	"github.com/codis-io/codis-operator/internal/zookeeper"
 )
 
 const (
@@ -52,7 +53,7 @@ const (
 )
 
 var images = podtemplate.Images{
-	Codis: "codis:installed", Etcd: "etcd:installed", ConfigWriter: "codis-operator:installed",
+	Codis: "codis:installed", Etcd: "etcd:installed", ZooKeeper: "zookeeper:installed", ConfigWriter: "codis-operator:installed",
 }
 
 // reconciler is one of the real ones.
@@ -112,15 +113,18 @@ func (s serving) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, 
 		return result, err
 	}
 	c := &v1alpha1.CodisCoordinator{}
-	if err := s.Get(ctx, req.NamespacedName, c); err != nil || c.Spec.Type != v1alpha1.CoordinatorEtcd {
+	if err := s.Get(ctx, req.NamespacedName, c); err != nil || c.Spec.Replicas == nil {
 		return result, err
 	}
 	meta.SetStatusCondition(&c.Status.Conditions, metav1.Condition{
 		Type: v1alpha1.ConditionAvailable, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady,
 	})
+	port := naming.PortEtcd
+	if c.Spec.Type == v1alpha1.CoordinatorZooKeeper {
+		port = zookeeper.PortClient
+	}
 	for ordinal := range *c.Spec.Replicas {
-		c.Status.Endpoints = append(c.Status.Endpoints,
-			domain.CoordinatorAddr(c.Namespace, c.Name, int(ordinal), naming.PortEtcd))
+		c.Status.Endpoints = append(c.Status.Endpoints, domain.CoordinatorAddr(c.Namespace, c.Name, int(ordinal), port))
 	}
 	return result, s.Status().Update(ctx, c)
 }

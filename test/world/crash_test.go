@@ -16,6 +16,7 @@ import (
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/fixture"
 	"github.com/codis-io/codis-operator/internal/naming"
+	"github.com/codis-io/codis-operator/test/standin/models"
 )
 
 // story is something that happens to a cluster and that the operator brings to
@@ -145,11 +146,47 @@ func stories() map[string]story {
 			stride: 7,
 		},
 		"growth of volumes": growth(),
+		"takeover from a dashboard that died before it locked slots": halfPromotion(models.ActionPreparing),
+		"takeover from a dashboard that died with slots locked":      halfPromotion(models.ActionPrepared),
+		"takeover from a dashboard that died with the new order":     halfPromotion(models.ActionFinished),
 		"replacement of a proxy": {
 			before:   smallWithData,
 			chapters: []func(*world){func(w *world) { w.deletePod(w.podsOf(naming.ComponentProxy)[0].Name) }},
 			after:    (*world).mustBeReady,
 		},
+	}
+}
+
+// halfPromotion is finished by the next dashboard, however often that is interrupted.
+func halfPromotion(state string) story {
+	return story{
+		before: func(w *world) {
+			smallWithData(w)
+			w.clock.Step(time.Minute)
+			w.rest()
+		},
+		chapters: []func(*world){func(w *world) {
+			w.killInPromotion("small", 1, state, func(g *models.Group) {
+				if state == models.ActionFinished {
+					reorder(g)
+				}
+			})
+		}, func(w *world) {
+			w.clock.Step(time.Minute) // What was given up is tried again a while later.
+		}},
+		after: func(w *world) {
+			w.halfPromoted = false
+			w.mustBeReady()
+			w.mustHold("small-1", "small-1-1", someData)
+		},
+		again: func(w *world) {
+			w.stop("small-1-1")
+			w.rest()
+			w.release("small-1-1")
+			w.rest()
+			w.mustHold("small-1", "small-1-0", someData)
+		},
+		stride: 3, // There are three of them, and much is alike.
 	}
 }
 

@@ -6,6 +6,7 @@ package world
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -43,11 +44,16 @@ func sample(t *testing.T, change func(*v1alpha1.CodisCluster)) *world {
 // stored is the product as it is in the store of the dashboard.
 func (w *world) stored() store.Product {
 	w.t.Helper()
-	memory := w.cluster.Store(namespace, dashboardPod)
+	return w.storedOf("sample")
+}
+
+func (w *world) storedOf(cluster string) store.Product {
+	w.t.Helper()
+	memory := w.cluster.Store(namespace, cluster+"-dashboard-0")
 	if memory == nil {
 		w.t.Fatal("the dashboard has no store")
 	}
-	return store.Product{Client: memory.Open(), Name: product}
+	return store.Product{Client: memory.Open(), Name: namespace + "." + cluster}
 }
 
 func TestDashboardKilledWithItsLock(t *testing.T) {
@@ -184,9 +190,7 @@ func TestDashboardReplacedWithItsVolume(t *testing.T) {
 // was not told: then the first goes on, which has every write.
 func TestPromotionLeftHalfDoneIsFinished(t *testing.T) {
 	t.Parallel()
-	swap := func(_ *world, g *models.Group) {
-		g.Promoting.Index, g.Servers[0], g.Servers[1] = 0, g.Servers[1], g.Servers[0]
-	}
+	swap := func(_ *world, g *models.Group) { reorder(g) }
 	tests := map[string]struct {
 		state  string
 		change func(*world, *models.Group)
@@ -204,31 +208,120 @@ func TestPromotionLeftHalfDoneIsFinished(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := sample(t, nil)
-			w.halfPromoted = true
-			w.kill(dashboardPod)
-			g, err := w.stored().Group(1)
-			if err != nil {
-				t.Fatal(err)
-			}
-			g.Promoting = models.IndexedState{Index: 1, State: tt.state}
-			tt.change(w, g)
-			if err := w.stored().SaveGroup(g); err != nil {
-				t.Fatal(err)
-			}
+			w.killInPromotion("sample", 1, tt.state, func(g *models.Group) { tt.change(w, g) })
 			w.rest()
 			w.mustBeReady()
 			w.mustHold("sample-1", tt.master, someData)
-			if now := w.dashboardGroup(1); now.Promoting.State != "" || !strings.HasPrefix(servers(now), tt.master+".") {
-				t.Errorf("the group is left as %s %+v", servers(now), now.Promoting)
-			}
-			topology := w.topology()
-			if strings.Contains(topology, "LOCKED") {
-				t.Errorf("clients wait:\n%s", topology)
-			}
-			if n := strings.Count(topology, `routes "`+tt.master+"."); n != 2 {
-				t.Errorf("%d proxies send clients of the group to its master:\n%s", n, topology)
-			}
+			w.mustHavePromoted(tt.master, 2)
 		})
+	}
+}
+
+// reorder does what Codis does when a promotion is finished: the new master is
+// the first server, the old one the last.
+func reorder(g *models.Group) {
+	index := g.Promoting.Index
+	chosen, old := g.Servers[index], g.Servers[0]
+	g.Servers = append([]*models.GroupServer{chosen}, slices.Delete(slices.Clone(g.Servers[1:]), index-1, index)...)
+	g.Servers = append(g.Servers, old)
+	g.Promoting.Index = 0
+}
+
+// killInPromotion kills the dashboard as it promotes a server of group 1, with what
+// it would have stored by then.
+func (w *world) killInPromotion(cluster string, index int, state string, change func(*models.Group)) {
+	w.t.Helper()
+	w.halfPromoted = true
+	w.kill(cluster + "-dashboard-0")
+	g, err := w.storedOf(cluster).Group(1)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	g.Promoting = models.IndexedState{Index: index, State: state}
+	change(g)
+	if err := w.storedOf(cluster).SaveGroup(g); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// mustHavePromoted fails unless group 1 is led by a member, for the dashboard and
+// for all proxies, and no client waits.
+func (w *world) mustHavePromoted(master string, proxies int) {
+	w.t.Helper()
+	if now := w.dashboardGroup(1); now.Promoting.State != "" || !strings.HasPrefix(servers(now), master+".") {
+		w.t.Errorf("the group is left as %s %+v", servers(now), now.Promoting)
+	}
+	topology := w.topology()
+	if strings.Contains(topology, "LOCKED") {
+		w.t.Errorf("clients wait:\n%s", topology)
+	}
+	if n := strings.Count(topology, `routes "`+master+"."); n != proxies {
+		w.t.Errorf("%d proxies send clients of the group to its master:\n%s", n, topology)
+	}
+}
+
+// The other replica of a group of three follows the new master, too; a master that
+// is lost meanwhile does not stop what was begun.
+func TestPromotionLeftHalfDoneInAGroupOfThree(t *testing.T) {
+	t.Parallel()
+	for _, state := range []string{models.ActionPreparing, models.ActionPrepared, models.ActionFinished} {
+		for name, lost := range map[string]string{"": "", " and the old master lost": "sample-1-0"} {
+			t.Run(state+name, func(t *testing.T) {
+				t.Parallel()
+				w := sample(t, func(c *v1alpha1.CodisCluster) { c.Spec.Groups.Replicas = new(int32(3)) })
+				w.killInPromotion("sample", 2, state, func(g *models.Group) {
+					if state == models.ActionFinished {
+						reorder(g)
+					}
+				})
+				if lost != "" {
+					w.kill(lost)
+				}
+				w.rest()
+				w.mustBeReady()
+				w.mustHold("sample-1", "sample-1-2", someData)
+				w.mustHavePromoted("sample-1-2", 2)
+			})
+		}
+	}
+}
+
+// A slot that moves is no reason to leave clients waiting: the move pauses, in
+// whichever state it is, until the promotion is finished, and goes on then.
+func TestPromotionLeftHalfDoneBesideAMove(t *testing.T) {
+	t.Parallel()
+	moves := []string{models.ActionPending, models.ActionPreparing, models.ActionPrepared, models.ActionMigrating, models.ActionFinished}
+	for _, state := range []string{models.ActionPreparing, models.ActionPrepared, models.ActionFinished} {
+		for _, move := range moves {
+			t.Run(state+" beside "+move, func(t *testing.T) {
+				t.Parallel()
+				w := sample(t, func(c *v1alpha1.CodisCluster) {
+					c.Spec.Dashboard.Rebalance = &v1alpha1.Rebalance{Policy: v1alpha1.RebalanceOff}
+				})
+				w.killInPromotion("sample", 1, state, func(g *models.Group) {
+					if state == models.ActionFinished {
+						reorder(g)
+					}
+				})
+				for _, slot := range []*models.SlotMapping{
+					{ID: 7, GroupID: 1, Action: models.SlotAction{Index: 1, State: move, TargetID: 2}},
+					{ID: 700, GroupID: 2, Action: models.SlotAction{Index: 2, State: move, TargetID: 1}},
+				} {
+					if err := w.stored().SaveSlot(slot); err != nil {
+						t.Fatal(err)
+					}
+				}
+				w.rest()
+				w.mustBeReady()
+				w.mustHold("sample-1", "sample-1-1", someData)
+				w.mustHavePromoted("sample-1-1", 2)
+				for _, want := range []string{"slots 0-6,8-511,700;", "slots 7,512-699,701-1023;"} {
+					if topology := w.topology(); !strings.Contains(topology, want) {
+						t.Errorf("the world lacks %q:\n%s", want, topology)
+					}
+				}
+			})
+		}
 	}
 }
 

@@ -33,6 +33,8 @@ const (
 	cutDashboard
 	// cutBoth is a master's node with both.
 	cutBoth
+	// cutAlone is the dashboard's node with neither servers nor proxies.
+	cutAlone
 	// cutWires is anything else that only localkube can do.
 	cutWires
 )
@@ -66,7 +68,7 @@ type fault struct {
 var faults = []fault{
 	{name: "crash", promotes: true, strike: signals(blow{role: roleMaster, signal: "KILL"})},
 	{name: "hung", promotes: true, strike: stopped(blow{role: roleMaster, signal: "STOP"})},
-	{name: "pod", promotes: true, strike: deleteMaster},
+	{name: "pod", promotes: true, strike: deletePod(roleMaster)},
 	{name: "crashloop", promotes: true, strike: crashLoop},
 	{name: "node", promotes: true, cuts: cutServers, strike: cutNode},
 	{name: "node-proxy", promotes: true, cuts: cutProxy, strike: cutNode},
@@ -90,6 +92,10 @@ var faults = []fault{
 	{name: "blind", strike: blindOperator, cuts: cutWires},
 	{name: "api", strike: freezeAPI, cuts: cutWires},
 	{name: "stalls", strike: stalls},
+	{name: "dashboard", strike: untilUsable(signals(blow{role: roleDashboard, signal: "KILL"}))},
+	{name: "dashboard-hung", strike: untilUsable(signals(blow{role: roleDashboard, signal: "STOP"}))},
+	{name: "dashboard-pod", strike: untilUsable(deletePod(roleDashboard))},
+	{name: "dashboard-cut", cuts: cutAlone, strike: cutDashboardNode},
 	{name: "stall", strike: signals(blow{role: roleMaster, signal: "STOP", length: 600 * time.Millisecond})},
 }
 

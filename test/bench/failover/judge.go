@@ -20,6 +20,8 @@ const lag = time.Second
 type evidence struct {
 	// at is when it struck, well when all was well again, if ever.
 	at, well time.Time
+	// usable is when a dashboard that was struck was of use again; zero if none was.
+	usable time.Time
 	// group that was struck.
 	group    int
 	promotes bool
@@ -42,6 +44,9 @@ func (t *trial) judge(e evidence) {
 	t.group, t.old, t.promotes = e.group, e.masters[e.group], e.promotes
 	if !e.well.IsZero() {
 		t.well = e.well.Sub(e.at)
+	}
+	if !e.usable.IsZero() {
+		t.usable = e.usable.Sub(e.at)
 	}
 	t.countPromotions(e)
 	takeover := e.at

@@ -9,6 +9,8 @@
 //
 //	failover -fault crash,replica -count 20
 //
+// When the dashboard is struck, it tells too how long that was of no use.
+//
 // It fails if a trial does, if a promotion was needless, or if a write is lost
 // that no failover may lose. Times are told and not judged.
 package main
@@ -25,6 +27,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/test/e2e/framework"
 )
 
@@ -35,8 +38,11 @@ type options struct {
 	replicas  int
 	operators int
 	storage   bool
-	rate      int
-	patience  time.Duration
+	// coordinator of the product, and whether pods are struck that were struck before.
+	coordinator v1alpha1.CoordinatorType
+	worn        bool
+	rate        int
+	patience    time.Duration
 }
 
 func main() {
@@ -47,10 +53,18 @@ func main() {
 	flag.IntVar(&o.operators, "operators", 2, "replicas of the operator")
 	flag.IntVar(&o.rate, "rate", 100, "writes a second on each connection; there are 2 to each of 2 proxies")
 	flag.BoolVar(&o.storage, "storage", false, "give every member a volume")
+	coordinator := flag.String("coordinator", string(v1alpha1.CoordinatorFilesystem),
+		"where the dashboard keeps the topology: Filesystem, Etcd or ZooKeeper")
+	flag.BoolVar(&o.worn, "worn", false,
+		"strike pods again as they are: the kubelet waits ever longer before each start of what ended before")
 	flag.DurationVar(&o.patience, "patience", 3*time.Minute, "give up on what does not become healthy after this time")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	faults, err := findFaults(*names)
+	o.coordinator = v1alpha1.CoordinatorType(*coordinator)
+	if err == nil && !slices.Contains(coordinators, o.coordinator) {
+		err = fmt.Errorf("-coordinator: there are %v", coordinators)
+	}
 	if err == nil && o.rate < 1 {
 		err = errors.New("-rate: nothing would be written")
 	}

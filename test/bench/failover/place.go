@@ -43,6 +43,9 @@ func (l layout) place(c cut) placement {
 	if c == cutNothing || c == cutWires {
 		return placement{group: groups[0]}
 	}
+	if c == cutAlone {
+		return l.alone(groups[0])
+	}
 	for _, group := range groups {
 		if node := l.nodes[l.members[group][0]]; l.fits(c, node) {
 			return placement{group: group, node: node}
@@ -59,6 +62,19 @@ func (l layout) place(c cut) placement {
 		return placement{move: l.spare(), problem: "no member is on a node with a proxy that can be cut"}
 	}
 	return placement{problem: "no member is on a node that can be cut: others or clients are on all"}
+}
+
+// alone is the node of the dashboard, if nothing is there that clients need.
+func (l layout) alone(group int) placement {
+	node := l.nodes[l.dashboard]
+	taken := node == "" || node == l.home || l.proxiesOn(node) > 0
+	for _, members := range l.members {
+		taken = taken || slices.ContainsFunc(members, func(m string) bool { return l.nodes[m] == node })
+	}
+	if taken {
+		return placement{problem: "the dashboard is not alone on a node"}
+	}
+	return placement{group: group, node: node}
 }
 
 // fits tells whether a node may be cut, and has proxies and the dashboard if it shall.

@@ -57,6 +57,22 @@ func TestPlace(t *testing.T) {
 			lay(map[string]string{"d": "B", "m1": "B", "r1": "C", "m2": "B", "r2": "C"}), cutProxy,
 			placement{problem: "no member is on a node with a proxy"},
 		},
+		"the dashboard alone": {
+			lay(map[string]string{"d": "C", "q": "A", "m1": "A", "r1": "A", "m2": "B", "r2": "A"}), cutAlone,
+			placement{group: 1, node: "C"},
+		},
+		"the dashboard at home": {
+			lay(map[string]string{"q": "A", "m1": "A", "r1": "A", "m2": "A", "r2": "A"}), cutAlone,
+			placement{problem: "not alone"},
+		},
+		"the dashboard beside a proxy": {
+			lay(map[string]string{"d": "B", "m1": "A", "r1": "A", "m2": "A", "r2": "A"}), cutAlone,
+			placement{problem: "not alone"},
+		},
+		"the dashboard beside a replica": {
+			lay(map[string]string{"d": "C", "m1": "A", "r1": "A", "m2": "A", "r2": "C"}), cutAlone,
+			placement{problem: "not alone"},
+		},
 		"with the dashboard": {
 			lay(map[string]string{"d": "C", "m1": "B", "r1": "C", "m2": "C", "r2": "B"}), cutDashboard,
 			placement{group: 2, node: "C"},

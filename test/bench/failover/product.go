@@ -33,6 +33,11 @@ const (
 	operatorName      = "codis-operator"
 )
 
+// coordinators that the operator runs itself.
+var coordinators = []v1alpha1.CoordinatorType{
+	v1alpha1.CoordinatorFilesystem, v1alpha1.CoordinatorEtcd, v1alpha1.CoordinatorZooKeeper,
+}
+
 // bench is a run of the benchmark.
 type bench struct {
 	options
@@ -149,7 +154,19 @@ func (b *bench) manifest(nodes []string) *v1alpha1.CodisCluster {
 			Size: resource.MustParse("1Gi"), ReclaimPolicy: v1alpha1.ReclaimDelete,
 		}
 	}
+	c.Spec.Coordinator.Type = b.coordinator
+	if b.coordinator != v1alpha1.CoordinatorFilesystem {
+		c.Spec.Coordinator.Storage = &v1alpha1.Storage{
+			Size: resource.MustParse("1Gi"), ReclaimPolicy: v1alpha1.ReclaimDelete,
+		}
+	}
 	if len(nodes) < 3 {
+		return c
+	}
+	if slices.ContainsFunc(b.faults, func(f fault) bool { return f.cuts == cutAlone }) {
+		// The dashboard has a node to go to, and nothing else is on either.
+		c.Spec.Dashboard.Pod = onNodes(nodes[1:])
+		c.Spec.Proxy.Pod, c.Spec.Groups.Pod = onNodes(nodes[:1]), onNodes(nodes[:1])
 		return c
 	}
 	at := b.dashboardNode()

@@ -47,6 +47,8 @@ type scene struct {
 	slots string
 	// exposed are the groups whose masters the fault hits.
 	exposed []int
+	// usable is when the dashboard that was struck was of use again, if ever.
+	usable time.Time
 }
 
 // await asks until nothing is missing any more; what was last is in the error.
@@ -92,6 +94,9 @@ func (b *bench) stage(ctx context.Context, f fault) (*scene, error) {
 	if f.cuts != cutNothing && !canCut() {
 		return &scene{placement: placement{problem: "only localkube can do that"}}, nil
 	}
+	if f.cuts == cutAlone && b.coordinator == v1alpha1.CoordinatorFilesystem {
+		return &scene{placement: placement{problem: "a directory cannot be had elsewhere than on its node"}}, nil
+	}
 	// It was well for a while after the trial before this one.
 	if err := b.await(ctx, "all to be well", b.unwell); err != nil {
 		return nil, err
@@ -126,6 +131,9 @@ func (b *bench) rearrange(ctx context.Context, p placement) error {
 // longer such a past is, the longer the kubelet waits before the next start, and
 // a trial would measure that.
 func (b *bench) refresh(ctx context.Context) error {
+	if b.worn {
+		return nil
+	}
 	for range maxWorn {
 		operators, err := b.cluster.Pods(ctx, operatorNamespace, map[string]string{v1alpha1.LabelName: operatorName})
 		if err != nil {

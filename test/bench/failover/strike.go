@@ -82,10 +82,12 @@ func (b *bench) waitEnded(ctx context.Context, pod *corev1.Pod) error {
 	})
 }
 
-// deleteMaster deletes the pod as kubectl does.
-func deleteMaster(ctx context.Context, b *bench, s *scene) (time.Time, error) {
-	at, pod := time.Now(), s.pods[roleMaster]
-	return at, b.cluster.Delete(ctx, &pod)
+// deletePod deletes a pod as kubectl does.
+func deletePod(role string) strike {
+	return func(ctx context.Context, b *bench, s *scene) (time.Time, error) {
+		at, pod := time.Now(), s.pods[role]
+		return at, b.cluster.Delete(ctx, &pod)
+	}
 }
 
 // crashLoop kills the process whenever it runs.

@@ -39,6 +39,8 @@ type trial struct {
 	// connection which had stalled had a write acknowledged again, and well that
 	// until all was well.
 	seen, back, well time.Duration
+	// usable is the time until a dashboard that was struck was of use again.
+	usable time.Duration
 	// errors of clients by kind, apart for those of a proxy that was struck, and
 	// the text of one of each kind.
 	errors, struckErrors map[string]int64
@@ -79,6 +81,9 @@ func (t trial) String() string {
 	}
 	if t.back > 0 {
 		parts = append(parts, fmt.Sprintf("took writes after %s", seconds(t.back)))
+	}
+	if t.usable > 0 {
+		parts = append(parts, "dashboard usable again after "+seconds(t.usable))
 	}
 	if t.well > 0 {
 		parts = append(parts, "well after "+seconds(t.well))
@@ -122,7 +127,7 @@ func (t trial) takeover() string {
 
 // summary is the line of a fault.
 func summary(name string, trials []trial) string {
-	var stalls, struck, back, beside []time.Duration
+	var stalls, struck, back, beside, usable []time.Duration
 	sum, failed, notRun := trial{errors: map[string]int64{}, struckErrors: map[string]int64{}}, 0, 0
 	for _, t := range trials {
 		if t.notRun != "" {
@@ -145,8 +150,14 @@ func summary(name string, trials []trial) string {
 		if t.besideUntil > 0 {
 			beside = append(beside, t.besideUntil)
 		}
+		if t.usable > 0 {
+			usable = append(usable, t.usable)
+		}
 	}
 	parts := []string{fmt.Sprintf("%s: %d trials run, %d not run, %d failed", name, len(trials)-notRun, notRun, failed)}
+	if len(usable) > 0 {
+		parts = append(parts, "dashboard usable again after "+percentiles(usable))
+	}
 	parts = append(parts, "longest stall "+percentiles(stalls))
 	if len(struck) > 0 {
 		parts = append(parts, "through a proxy struck "+percentiles(struck))

@@ -28,6 +28,11 @@ func TestLineOfATrial(t *testing.T) {
 			"through the proxy struck 2.000 s, new master seen after 0.300 s, took writes after 0.320 s, well after 5.000 s, " +
 			`errors 3 reset ("connection reset"), through the proxy struck 50 refused, ` +
 			"900 writes acknowledged, 2 lost within the lag, 0 lost beyond it"},
+		"a dashboard": {
+			trial{fault: "dashboard", number: 2, usable: ms(1200), well: ms(1300)},
+			"dashboard 2: dashboard usable again after 1.200 s, well after 1.300 s, errors 0, " +
+				"0 writes acknowledged, 0 lost within the lag, 0 lost beyond it",
+		},
 		"not run": {trial{fault: "node", number: 1, notRun: "no place"}, "node 1: NOT RUN: no place"},
 		"a failure": {strange, "crash+proxy 3: s-1-1 took over group 1 from s-1-0, which is NOT its replica, " +
 			"1 promotions NEEDLESS, longest stall 0.420 s, through the proxy struck 2.000 s, new master seen after 0.300 s, " +
@@ -58,6 +63,10 @@ func TestSummary(t *testing.T) {
 		"new master took writes after p50 0.350 s, p99 0.800 s, max 0.800 s of 2; 2 promotions, 1 missing, 1 needless; " +
 		"errors 1 closed + 3 reset; 600 writes acknowledged, 1 lost within the lag, 2 lost beyond it"
 	if got := summary("crash", trials); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	usable := []trial{{usable: ms(900)}, {usable: ms(1900)}, {failure: "never"}}
+	if got, want := summary("dashboard", usable), "; dashboard usable again after p50 0.900 s, p99 1.900 s, max 1.900 s of 2; "; !strings.Contains(got, want) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	if got := summary("node", nil); !strings.HasPrefix(got, "node: 0 trials run, 0 not run, 0 failed; longest stall (no trial);") {

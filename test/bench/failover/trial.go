@@ -56,7 +56,7 @@ func (b *bench) run(ctx context.Context, f fault, t *trial) {
 		t.fail(err.Error())
 	}
 	t.judge(evidence{
-		at: at, well: well, group: s.group, promotes: f.promotes, either: f.either, exposed: s.exposed,
+		at: at, well: well, usable: s.usable, group: s.group, promotes: f.promotes, either: f.either, exposed: s.exposed,
 		masters: s.masters, struck: s.struck, seen: seen, outcome: outcome, beside: beside,
 	})
 }

@@ -1,0 +1,106 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+)
+
+// closely is how often it is asked whether the dashboard is of use: what that
+// adds to a trial.
+const closely = 50 * time.Millisecond
+
+// untilUsable strikes the dashboard and waits until it is of use again.
+func untilUsable(do strike) strike {
+	return func(ctx context.Context, b *bench, s *scene) (time.Time, error) {
+		at, err := do(ctx, b, s)
+		if err == nil {
+			err = b.waitUsable(ctx, s)
+		}
+		return at, err
+	}
+}
+
+// cutDashboardNode cuts the dashboard's node off until the dashboard is of use
+// elsewhere, and connects it again.
+func cutDashboardNode(ctx context.Context, b *bench, s *scene) (at time.Time, err error) {
+	at = time.Now()
+	defer func() { err = errors.Join(err, localkube(context.WithoutCancel(ctx), "heal-node", s.node)) }()
+	if err := localkube(ctx, "cut-node", s.node); err != nil {
+		return at, err
+	}
+	return at, b.waitUsable(ctx, s)
+}
+
+// waitUsable waits until a dashboard that is another process than the one of the
+// scene has the lock and answers, and its status says so.
+func (b *bench) waitUsable(ctx context.Context, s *scene) error {
+	ctx, cancel := context.WithTimeout(ctx, b.patience)
+	defer cancel()
+	before := s.pods[roleDashboard]
+	var another time.Time
+	var last string
+	err := wait.PollUntilContextCancel(ctx, closely, true, func(ctx context.Context) (bool, error) {
+		problem, process := b.useless(ctx, &before, another)
+		if another = process; ctx.Err() == nil {
+			last = problem
+		}
+		return problem == "", nil
+	})
+	if err != nil {
+		return fmt.Errorf("the dashboard is not of use again: %w: %s", err, last)
+	}
+	s.usable = time.Now()
+	return nil
+}
+
+// useless is why the dashboard is of no use; it is empty if it is. another is
+// since when its process is not the one of the pod before, zero if it is not.
+// What the witness was answered before that says nothing.
+func (b *bench) useless(ctx context.Context, before *corev1.Pod, another time.Time) (string, time.Time) {
+	pod, d := &corev1.Pod{}, &v1alpha1.CodisDashboard{}
+	if err := b.cluster.Get(ctx, client.ObjectKeyFromObject(before), pod); err != nil {
+		return err.Error(), time.Time{}
+	}
+	if now := process(pod); now == "" || now == process(before) {
+		return "it is the process that was struck, or none", time.Time{}
+	}
+	if another.IsZero() {
+		another = time.Now()
+	}
+	ready := slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+	if !ready {
+		return "its pod is not ready", another
+	}
+	seen, err := b.witness.Last()
+	switch {
+	case err != nil:
+		return err.Error(), another
+	case seen.Time.Before(another):
+		return "the witness has not asked it yet", another
+	case seen.Problem != "": // It has no statistics to show before it has the lock.
+		return "it does not answer: " + seen.Problem, another
+	}
+	if err := b.cluster.Get(ctx, client.ObjectKey{Namespace: b.namespace, Name: product}, d); err != nil {
+		return err.Error(), another
+	}
+	said := meta.FindStatusCondition(d.Status.Conditions, v1alpha1.ConditionReady)
+	if said == nil || said.Status != "True" || said.ObservedGeneration != d.Generation {
+		return fmt.Sprintf("the CodisDashboard is not Ready: %+v", said), another
+	}
+	return "", another
+}
