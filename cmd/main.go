@@ -6,9 +6,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"syscall"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -58,10 +60,39 @@ func main() {
 	zapOptions.BindFlags(flag.CommandLine)
 	flag.Parse()
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&zapOptions)))
-	if err := run(ctrl.SetupSignalHandler(), o); err != nil {
+	ctx := ctrl.SetupSignalHandler()
+	err := run(ctx, o)
+	if errors.Is(err, errStopped) && ctx.Err() == nil {
+		err = errors.Join(err, startOver(ctx))
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "codis-operator:", err)
 		os.Exit(1)
 	}
+}
+
+// errStopped tells that an operator that had begun its work could not go on.
+var errStopped = errors.New("stopped")
+
+// restartPause keeps an operator that cannot go on from starting over all the time.
+const restartPause = time.Second
+
+// startOver replaces the process by a new one; it returns only if it cannot. An
+// operator that could not renew its lease must forget all that it was about to do.
+// Were it to end, kubelet would let it wait for up to five minutes after a few times:
+// when the API server has been away, all operators would be then. One that can never
+// go on does not pass its liveness probe, and kubelet ends it.
+func startOver(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-time.After(restartPause):
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("start over: %w", err)
+	}
+	return fmt.Errorf("start over: %w", syscall.Exec(self, os.Args, os.Environ())) //nolint:gosec // The same program.
 }
 
 func run(ctx context.Context, o options) error {
@@ -100,7 +131,11 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	ctrl.Log.Info("Starting the Codis operator", "version", version)
-	return mgr.Start(ctx)
+	if err := mgr.Start(ctx); err != nil {
+		ctrl.Log.Error(err, "Starting over")
+		return fmt.Errorf("%w: %w", errStopped, err)
+	}
+	return nil
 }
 
 // setupWebhooks registers the webhooks as soon as their certificate is there:

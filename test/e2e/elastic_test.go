@@ -13,7 +13,10 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/layout"
 	"github.com/codis-io/codis-operator/test/e2e/framework"
 )
@@ -62,19 +65,24 @@ func (p *product) count(ctx context.Context, n int) time.Time {
 	return began
 }
 
-// waitShared waits until groups 1 to n share the slots evenly, and no other is there.
-func (p *product) waitShared(n int, began time.Time) {
-	GinkgoHelper()
-	var wanted []int
+// oneTo lists the ids of a cluster's own groups.
+func oneTo(n int) []int {
+	var ids []int
 	for id := range n {
-		wanted = append(wanted, id+1)
+		ids = append(ids, id+1)
 	}
+	return ids
+}
+
+// waitShared waits until groups share the slots evenly, and no other is there.
+func (p *product) waitShared(wanted []int, began time.Time) {
+	GinkgoHelper()
 	Eventually(func(g Gomega) {
 		seen := p.topology()
 		g.Expect(slices.Sorted(maps.Keys(seen.Slots))).To(Equal(wanted))
 		g.Expect(slices.Sorted(maps.Keys(seen.Groups))).To(Equal(wanted))
 		for _, ranges := range seen.Slots {
-			g.Expect(slotsOf(ranges)).To(BeNumerically("~", 1024/n, 1))
+			g.Expect(slotsOf(ranges)).To(BeNumerically("~", 1024/len(wanted), 1))
 		}
 	}).WithTimeout(6 * time.Minute).Should(Succeed())
 	figure("balanced after", "%s", seconds(time.Since(began)))
@@ -94,18 +102,18 @@ var _ = Describe("A cluster that grows and shrinks under load", Ordered, Continu
 		load = p.writeAll(ctx)
 	}, NodeTimeout(5*time.Minute))
 
-	share := func(ctx context.Context, n int, began time.Time) {
+	share := func(ctx context.Context, groups []int, began time.Time) {
 		GinkgoHelper()
-		p.waitShared(n, began)
+		p.waitShared(groups, began)
 		p.waitHealthy(ctx)
-		Expect(p.pods(ctx, "server")).To(HaveLen(2 * n))
+		Expect(p.pods(ctx, "server")).To(HaveLen(2 * len(groups)))
 		report, err := load.Report()
 		Expect(err).NotTo(HaveOccurred())
 		Expect(report.Errors).To(BeZero(), "%v", report.Texts)
 	}
 
 	DescribeTable("has as many groups as it is told", func(ctx SpecContext, n int) {
-		share(ctx, n, p.count(ctx, n))
+		share(ctx, oneTo(n), p.count(ctx, n))
 	},
 		Entry("when two become four", SpecTimeout(9*time.Minute), 4),
 		Entry("when four become two", SpecTimeout(9*time.Minute), 2),
@@ -116,7 +124,32 @@ var _ = Describe("A cluster that grows and shrinks under load", Ordered, Continu
 		began := p.count(ctx, 2)
 		Eventually(func() int { return slotsOf(p.topology().Slots[3]) }).Should(BeNumerically("<", 300), "group 3 gives slots away")
 		p.count(ctx, 3)
-		share(ctx, 3, began)
+		share(ctx, oneTo(3), began)
+	}, SpecTimeout(9*time.Minute))
+
+	It("shares its slots with a group that a user made, until that is deleted", func(ctx SpecContext) {
+		began := time.Now()
+		const mine = `{"apiVersion": "codis.io/v1alpha1", "kind": "CodisGroup", "metadata": {"name": "mine"},
+			"spec": {"dashboardRef": {"name": "sample"}, "id": 70, "replicas": 2}}`
+		Expect(cluster.KubectlWith(ctx, mine, "create", "-n", p.namespace, "-f", "-")).Error().NotTo(HaveOccurred())
+		share(ctx, []int{1, 2, 3, 70}, began)
+		began = time.Now()
+		kubectl(ctx, "delete", "codisgroup", "mine", "-n", p.namespace, "--wait=false")
+		share(ctx, oneTo(3), began)
+	}, SpecTimeout(9*time.Minute))
+
+	It("replaces two groups that are deleted by hand at once", func(ctx SpecContext) {
+		of := func(group string) types.UID {
+			g := &v1alpha1.CodisGroup{}
+			Expect(cluster.Get(ctx, client.ObjectKey{Namespace: p.namespace, Name: group}, g)).To(Succeed())
+			return g.UID
+		}
+		second, third := of("sample-2"), of("sample-3")
+		began := time.Now()
+		kubectl(ctx, "delete", "codisgroup", "sample-2", "sample-3", "-n", p.namespace)
+		figure("drained and gone after", "%s", seconds(time.Since(began)))
+		share(ctx, oneTo(3), began)
+		Expect([]types.UID{of("sample-2"), of("sample-3")}).NotTo(Or(ContainElement(second), ContainElement(third)))
 	}, SpecTimeout(9*time.Minute))
 
 	It("lost nothing", func(ctx SpecContext) {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"time"
 
@@ -64,6 +65,10 @@ var _ = Describe("The operator", func() {
 		Entry("while proxies come online:", createUntilProxies),
 	)
 
+	if os.Getenv("CLUSTER") == "localkube" {
+		It("outlives an API server that does not answer", outlivesAPIServer, SpecTimeout(5*time.Minute))
+	}
+
 	It("is upgraded without touching Codis", func(ctx SpecContext) {
 		namespace := newNamespace(ctx)
 		kubectl(ctx, "create", "-n", namespace, "-f", sampleManifest)
@@ -82,6 +87,59 @@ var _ = Describe("The operator", func() {
 		Expect(p.topology()).To(Equal(topology))
 	}, SpecTimeout(5*time.Minute))
 })
+
+// outlivesAPIServer has the API server not answer again and again, for longer than a
+// lease is held. An operator that ended each time would be started ever later.
+func outlivesAPIServer(ctx SpecContext) {
+	const times, silence = 3, 8 * time.Second
+	namespace := newNamespace(ctx)
+	kubectl(ctx, "create", "-n", namespace, "-f", sampleManifest)
+	p := watchProduct(ctx, namespace, "sample")
+	p.waitHealthy(ctx)
+	waitOperator(ctx)
+	topology, before := p.topology(), operatorRestarts(ctx)
+	signal := func(ctx context.Context, name string) {
+		localkube(ctx, "signal", "kube-apiserver", name)
+	}
+	DeferCleanup(signal, "CONT", NodeTimeout(time.Minute))
+	for range times {
+		signal(ctx, "STOP")
+		select {
+		case <-ctx.Done():
+		case <-time.After(silence):
+		}
+		signal(ctx, "CONT")
+		began := time.Now()
+		Eventually(func(g Gomega) { g.Expect(leaderName(ctx, g)).NotTo(BeEmpty()) }).WithTimeout(20 * time.Second).Should(Succeed())
+		figure("an operator leads again after", "%s", seconds(time.Since(began)))
+	}
+	waitOperator(ctx)
+	p.waitHealthy(ctx)
+	Expect(operatorRestarts(ctx)).To(Equal(before))
+	Expect(p.topology()).To(Equal(topology))
+}
+
+// operatorRestarts tells how often kubelet started the operators again.
+func operatorRestarts(ctx context.Context) map[string]int32 {
+	GinkgoHelper()
+	pods := &corev1.PodList{}
+	Expect(cluster.List(ctx, pods, client.InNamespace(operatorNamespace),
+		client.MatchingLabels{"app.kubernetes.io/name": "codis-operator"})).To(Succeed())
+	found := map[string]int32{}
+	for i := range pods.Items {
+		found[pods.Items[i].Name] = restarts(&pods.Items[i])
+	}
+	Expect(found).NotTo(BeEmpty())
+	return found
+}
+
+// localkube runs a command of the program that made the cluster.
+func localkube(ctx context.Context, command string, args ...string) {
+	GinkgoHelper()
+	words := append([]string{command, "--name", os.Getenv("CLUSTER_NAME")}, args...)
+	out, err := exec.CommandContext(ctx, os.Getenv("LOCALKUBE"), words...).CombinedOutput() //nolint:gosec // The words are ours.
+	Expect(err).NotTo(HaveOccurred(), "%s", out)
+}
 
 // createUntil creates the sample and returns as soon as the witness sees it so far.
 func createUntil(ctx context.Context, namespace string, reached func(observer.Observation) bool) *product {

@@ -105,12 +105,19 @@ func figure(name, format string, args ...any) {
 // acknowledged are there.
 func lostNothing(ctx context.Context, load *framework.Load) framework.Outcome {
 	GinkgoHelper()
+	outcome := stopped(ctx, load)
+	Expect(outcome.Lost).To(BeZero(), "%v", outcome.Examples)
+	return outcome
+}
+
+// stopped ends a load that can read back all it was acknowledged, there or not.
+func stopped(ctx context.Context, load *framework.Load) framework.Outcome {
+	GinkgoHelper()
 	outcome, err := load.Stop(ctx)
 	Expect(err).NotTo(HaveOccurred())
 	figure("writes", "%d acknowledged, %d failed %v, %d lost, longest stall %d ms",
 		outcome.Acknowledged, outcome.Failed, outcome.Errors, outcome.Lost, outcome.LongestStallMS)
 	Expect(outcome.Checked).To(Equal(outcome.Acknowledged))
-	Expect(outcome.Lost).To(BeZero(), "%v", outcome.Examples)
 	return outcome
 }
 

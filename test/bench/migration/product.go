@@ -90,7 +90,7 @@ func (b *bench) run(ctx context.Context, move func(context.Context) (time.Time, 
 		if at.IsZero() || seen[len(seen)-1].Time.Sub(at) < 2*time.Second {
 			return false, nil
 		}
-		t = trial{took: at.Sub(began), slots: slots}
+		t = trial{took: at.Sub(began), waited: firstMove(seen).Sub(began), slots: slots}
 		return true, nil
 	})
 	if err != nil {

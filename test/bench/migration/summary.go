@@ -16,13 +16,15 @@ import (
 
 // trial is one way of slots to the third group.
 type trial struct {
-	took  time.Duration
-	slots int
+	// took is the time until the slots came to rest, waited that until the first moved.
+	took, waited time.Duration
+	slots        int
 }
 
 // String implements fmt.Stringer.
 func (t trial) String() string {
-	return fmt.Sprintf("%d slots in %.2f s, %.1f a second", t.slots, t.took.Seconds(), t.speed())
+	return fmt.Sprintf("%d slots in %.2f s, %.1f a second, the first seen to move after %.2f s",
+		t.slots, t.took.Seconds(), t.speed(), t.waited.Seconds())
 }
 
 // speed in slots a second.
@@ -59,6 +61,16 @@ func verdict(ratio, least float64, outcome framework.Outcome) error {
 			outcome.Failed, outcome.Lost, outcome.Errors, outcome.Examples))
 	}
 	return errors.Join(errs...)
+}
+
+// firstMove is when a slot was first seen on its way, or to have come.
+func firstMove(seen []observer.Observation) time.Time {
+	for _, o := range seen {
+		if o.Problem == "" && (o.Moving > 0 || o.Slots[extraID] != "") {
+			return o.Time
+		}
+	}
+	return time.Time{}
 }
 
 // settled returns when slots came to rest, group three having at least so many: the

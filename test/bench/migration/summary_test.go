@@ -58,6 +58,24 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
+func TestFirstMove(t *testing.T) {
+	t.Parallel()
+	at := func(second int64, moving int, slots, problem string) observer.Observation {
+		return observer.Observation{
+			Time: time.Unix(second, 0), Moving: moving, Slots: map[int]string{extraID: slots}, Problem: problem,
+		}
+	}
+	still, silent, moving, come := at(1, 0, "", ""), at(2, 3, "", "no answer"), at(3, 1, "", ""), at(4, 0, "7", "")
+	for second, seen := range map[int64][]observer.Observation{3: {still, silent, moving, come}, 4: {still, come}} {
+		if got := firstMove(seen); got.Unix() != second {
+			t.Errorf("got %v, want second %d", got, second)
+		}
+	}
+	if got := firstMove([]observer.Observation{still, silent}); !got.IsZero() {
+		t.Errorf("got %v where nothing moved", got)
+	}
+}
+
 func TestSettled(t *testing.T) {
 	t.Parallel()
 	at := func(second int64, moving int, slots string) observer.Observation {
