@@ -48,7 +48,7 @@ func leaveLostNodes(spec *corev1.PodSpec) {
 // others hold the majority. With a directory of its own it would not have to, so
 // that its pod is waited for. A crash before the call changes nothing.
 func (r *Reconciler) replaceLost(ctx context.Context, s *state) (time.Duration, error) {
-	if s.pod == nil || s.pod.DeletionTimestamp == nil || s.blocked != nil || !s.store.shared() {
+	if s.pod == nil || s.pod.DeletionTimestamp == nil || s.blocked.Present() || !s.store.shared() {
 		return 0, nil
 	}
 	if left := overdue - r.Clock.Since(s.pod.DeletionTimestamp.Time); left > 0 {

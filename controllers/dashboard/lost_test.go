@@ -36,7 +36,7 @@ func TestPodOfALostNodeIsGivenUp(t *testing.T) {
 	}
 	server := &http.Server{Handler: http.NotFoundHandler(), ReadHeaderTimeout: time.Second}
 	go func() { _ = server.Serve(l) }()
-	t.Cleanup(func() { server.Close() })
+	t.Cleanup(func() { _ = server.Close() })
 	now := time.Now().Truncate(time.Second)
 	tests := map[string]struct {
 		ended  time.Duration // Since the end of the grace; 0 for a pod that stays.

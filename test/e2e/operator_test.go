@@ -137,7 +137,7 @@ func operatorRestarts(ctx context.Context) map[string]int32 {
 func localkube(ctx context.Context, command string, args ...string) {
 	GinkgoHelper()
 	words := append([]string{command, "--name", os.Getenv("CLUSTER_NAME")}, args...)
-	out, err := exec.CommandContext(ctx, os.Getenv("LOCALKUBE"), words...).CombinedOutput() //nolint:gosec // The words are ours.
+	out, err := exec.CommandContext(ctx, os.Getenv("LOCALKUBE"), words...).CombinedOutput()
 	Expect(err).NotTo(HaveOccurred(), "%s", out)
 }
 
