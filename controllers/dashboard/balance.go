@@ -14,8 +14,8 @@ import (
 )
 
 // queueLength is how many slots of a group are queued at a time. A pass comes
-// every 300 ms and a slot without keys takes some 15 ms: a dashboard that runs
-// out of work looks for more only after a second.
+// every 300 ms, fills what is half empty, and a slot without keys takes some 15 ms:
+// a dashboard that runs out of work looks for more only after a second.
 const queueLength = 64
 
 // fill is how much of its maxmemory a group may use, in percent, with all slots

@@ -3,14 +3,18 @@
 
 package planner
 
-import "slices"
+import (
+	"maps"
+	"slices"
+)
 
 // Limits bound what is under way at a time.
 type Limits struct {
 	// Sources is how many groups give slots at a time. Codis moves one slot of a
 	// group at a time, so it is also how many slots move at a time.
 	Sources int
-	// Queue is how many slots of one source are queued at a time.
+	// Queue is how many slots of one source are queued at a time. It is filled again
+	// when half of it has moved: who moves slots also answers who queues them.
 	Queue int
 	// Free is how many bytes a group may still take. One without an entry takes any.
 	Free map[int]int64
@@ -41,8 +45,9 @@ func (p Plan) Next(limits Limits) Batch {
 			b.result.Stop = append(b.result.Stop, m)
 		}
 	}
+	left := maps.Clone(b.sources)
 	for _, m := range p.Moves {
-		if b.mayStart(m) {
+		if 2*left[m.From] <= b.Queue && b.mayStart(m) {
 			b.take(m)
 			b.result.Moves = append(b.result.Moves, m)
 		}
