@@ -76,6 +76,7 @@ func (w *world) listen(name string, serve func(net.Listener) error) {
 // start brings up a dashboard and waits until it is online.
 func (w *world) start(change func(*dashboard.Config)) {
 	w.t.Helper()
+	w.client.Close() // Kept connections lead to the dashboard before: what is sent to one that ended is lost.
 	w.create(change)
 	if err := w.dash.Run(w.t.Context()); err != nil {
 		w.t.Fatal(err)
