@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 	"time"
 
@@ -19,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/codis-io/codis-operator/test/client/observer"
+	"github.com/codis-io/codis-operator/test/e2e/framework"
 )
 
 var _ = Describe("The operator", func() {
@@ -65,7 +65,7 @@ var _ = Describe("The operator", func() {
 		Entry("while proxies come online:", createUntilProxies),
 	)
 
-	if os.Getenv("CLUSTER") == "localkube" {
+	if framework.OnLocalkube() {
 		It("outlives an API server that does not answer", outlivesAPIServer, SpecTimeout(5*time.Minute))
 	}
 
@@ -99,7 +99,7 @@ func outlivesAPIServer(ctx SpecContext) {
 	waitOperator(ctx)
 	topology, before := p.topology(), operatorRestarts(ctx)
 	signal := func(ctx context.Context, name string) {
-		localkube(ctx, "signal", "kube-apiserver", name)
+		Expect(framework.Localkube(ctx, "signal", "kube-apiserver", name)).To(Succeed())
 	}
 	DeferCleanup(signal, "CONT", NodeTimeout(time.Minute))
 	for range times {
@@ -131,14 +131,6 @@ func operatorRestarts(ctx context.Context) map[string]int32 {
 	}
 	Expect(found).NotTo(BeEmpty())
 	return found
-}
-
-// localkube runs a command of the program that made the cluster.
-func localkube(ctx context.Context, command string, args ...string) {
-	GinkgoHelper()
-	words := append([]string{command, "--name", os.Getenv("CLUSTER_NAME")}, args...)
-	out, err := exec.CommandContext(ctx, os.Getenv("LOCALKUBE"), words...).CombinedOutput()
-	Expect(err).NotTo(HaveOccurred(), "%s", out)
 }
 
 // createUntil creates the sample and returns as soon as the witness sees it so far.

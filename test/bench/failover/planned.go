@@ -18,6 +18,7 @@ import (
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/codis"
 	"github.com/codis-io/codis-operator/internal/naming"
+	"github.com/codis-io/codis-operator/test/e2e/framework"
 )
 
 const (
@@ -102,7 +103,7 @@ func blindOperator(ctx context.Context, _ *bench, s *scene) (at time.Time, err e
 	rule := func(ctx context.Context, verb string) error {
 		var errs []error
 		for _, member := range s.members {
-			errs = append(errs, localkube(ctx, "node-exec", leader.Spec.NodeName, "--", "ip", "rule", verb,
+			errs = append(errs, framework.Localkube(ctx, "node-exec", leader.Spec.NodeName, "--", "ip", "rule", verb,
 				"from", leader.Status.PodIP, "to", member.Status.PodIP, "blackhole"))
 		}
 		return errors.Join(errs...)
@@ -120,7 +121,7 @@ func blindOperator(ctx context.Context, _ *bench, s *scene) (at time.Time, err e
 func freezeAPI(ctx context.Context, _ *bench, _ *scene) (at time.Time, err error) {
 	at = time.Now()
 	signal := func(ctx context.Context, name string) error {
-		return localkube(ctx, "signal", "kube-apiserver", name)
+		return framework.Localkube(ctx, "signal", "kube-apiserver", name)
 	}
 	defer func() { err = errors.Join(err, signal(context.WithoutCancel(ctx), "CONT")) }()
 	if err := signal(ctx, "STOP"); err != nil {

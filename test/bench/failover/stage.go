@@ -18,6 +18,7 @@ import (
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/test/client/observer"
+	"github.com/codis-io/codis-operator/test/e2e/framework"
 )
 
 const (
@@ -91,7 +92,7 @@ func (b *bench) waitWell(ctx context.Context) (time.Time, error) {
 // stage waits until all is well, no process has a past, and the fault has its
 // place. In a scene without a group it has none.
 func (b *bench) stage(ctx context.Context, f fault) (*scene, error) {
-	if f.cuts != cutNothing && !canCut() {
+	if f.cuts != cutNothing && !framework.OnLocalkube() {
 		return &scene{placement: placement{problem: "only localkube can do that"}}, nil
 	}
 	if f.cuts == cutAlone && b.coordinator == v1alpha1.CoordinatorFilesystem {

@@ -7,8 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"sync"
 	"time"
 
@@ -16,6 +14,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/codis-io/codis-operator/test/e2e/framework"
 )
 
 const (
@@ -116,24 +116,12 @@ func crashLoop(ctx context.Context, b *bench, s *scene) (time.Time, error) {
 // cutNode cuts the master's node off, and connects it again.
 func cutNode(ctx context.Context, _ *bench, s *scene) (at time.Time, err error) {
 	at = time.Now()
-	defer func() { err = errors.Join(err, localkube(context.WithoutCancel(ctx), "heal-node", s.node)) }()
-	if err := localkube(ctx, "cut-node", s.node); err != nil {
+	defer func() { err = errors.Join(err, framework.Localkube(context.WithoutCancel(ctx), "heal-node", s.node)) }()
+	if err := framework.Localkube(ctx, "cut-node", s.node); err != nil {
 		return at, err
 	}
 	rest(ctx, cutFor)
 	return at, ctx.Err()
-}
-
-// canCut tells whether nodes of this cluster can be cut off.
-func canCut() bool { return os.Getenv("CLUSTER") == "localkube" && os.Getenv("LOCALKUBE") != "" }
-
-func localkube(ctx context.Context, command string, args ...string) error {
-	words := append([]string{command, "--name", os.Getenv("CLUSTER_NAME")}, args...)
-	out, err := exec.CommandContext(ctx, os.Getenv("LOCALKUBE"), words...).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("%s %v: %w: %s", command, args, err, out)
-	}
-	return nil
 }
 
 // container names the one that does the work of a pod.

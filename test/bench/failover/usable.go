@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/test/e2e/framework"
 )
 
 // closely is how often it is asked whether the dashboard is of use: what that
@@ -37,8 +38,8 @@ func untilUsable(do strike) strike {
 // elsewhere, and connects it again.
 func cutDashboardNode(ctx context.Context, b *bench, s *scene) (at time.Time, err error) {
 	at = time.Now()
-	defer func() { err = errors.Join(err, localkube(context.WithoutCancel(ctx), "heal-node", s.node)) }()
-	if err := localkube(ctx, "cut-node", s.node); err != nil {
+	defer func() { err = errors.Join(err, framework.Localkube(context.WithoutCancel(ctx), "heal-node", s.node)) }()
+	if err := framework.Localkube(ctx, "cut-node", s.node); err != nil {
 		return at, err
 	}
 	return at, b.waitUsable(ctx, s)
