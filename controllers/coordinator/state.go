@@ -117,23 +117,8 @@ func (p *place) look(pod *corev1.Pod, live *appsv1.StatefulSet) {
 	p.outdated = live != nil && live.Status.ObservedGeneration == live.Generation &&
 		live.Status.UpdateRevision != "" && podtemplate.Outdated(pod, live)
 	p.idle = !podtemplate.Started(pod) || podtemplate.Dead(pod)
-	p.finding = findingOf(pod)
+	p.finding = seat.Parse(podtemplate.Refusal(pod, gateContainer))
 	p.said = passed(pod)
-}
-
-// findingOf is what the gate of a pod said last, if it keeps the pod from starting.
-func findingOf(pod *corev1.Pod) seat.Finding {
-	if podtemplate.Started(pod) {
-		return seat.Finding{}
-	}
-	for _, status := range pod.Status.InitContainerStatuses {
-		for _, state := range []corev1.ContainerState{status.State, status.LastTerminationState} {
-			if status.Name == gateContainer && state.Terminated != nil && state.Terminated.ExitCode != 0 {
-				return seat.Parse(state.Terminated.Message)
-			}
-		}
-	}
-	return seat.Finding{}
 }
 
 // passed is what the gate of a pod said when it let the pod start.

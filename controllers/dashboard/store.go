@@ -36,7 +36,7 @@ const filesystem = "filesystem"
 // lockProblem is why the lock of the product is not taken; nil if nothing is
 // known to keep the dashboard from it.
 func lockProblem(pod *corev1.Pod, name string) *product.Problem {
-	found := lock.Parse(podtemplate.ConfigFinding(pod))
+	found := lock.Parse(podtemplate.Refusal(pod, podtemplate.ConfigContainer))
 	switch found.Kind {
 	case lock.Held:
 		return &product.Problem{Reason: v1alpha1.ReasonLockHeld, Message: fmt.Sprintf(

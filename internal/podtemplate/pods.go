@@ -33,6 +33,22 @@ func Started(pod *corev1.Pod) bool {
 	return false
 }
 
+// Refusal is what an init container said last, if it keeps the pod from starting; empty
+// if it does not.
+func Refusal(pod *corev1.Pod, container string) string {
+	if Started(pod) {
+		return ""
+	}
+	for _, status := range pod.Status.InitContainerStatuses {
+		for _, state := range []corev1.ContainerState{status.State, status.LastTerminationState} {
+			if status.Name == container && state.Terminated != nil && state.Terminated.ExitCode != 0 {
+				return state.Terminated.Message
+			}
+		}
+	}
+	return ""
+}
+
 // Ended tells whether every container of a pod has ended for good: its address
 // may belong to another pod.
 func Ended(pod *corev1.Pod) bool {

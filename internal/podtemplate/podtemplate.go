@@ -24,12 +24,14 @@ import (
 // ConfigDir is where the config writer puts the file a process reads.
 const ConfigDir = "/run/codis"
 
+// ConfigContainer is the name of the init container with the config writer.
+const ConfigContainer = "config"
+
 const (
 	configVolume   = "config"
 	templateVolume = "config-template"
 	templateDir    = "/etc/codis/template"
 	secretsDir     = "/etc/codis/secrets"
-	configWriter   = "config"
 	// user that every process runs as; no file of the image needs to be written.
 	user = int64(65532)
 )
@@ -63,22 +65,6 @@ type ConfigFile struct {
 	Logins map[string]string
 	// Args for the config writer beside those.
 	Args []string
-}
-
-// ConfigFinding is what the config writer said last, if it keeps the pod from
-// starting; empty if it does not.
-func ConfigFinding(pod *corev1.Pod) string {
-	if Started(pod) {
-		return ""
-	}
-	for _, status := range pod.Status.InitContainerStatuses {
-		for _, state := range []corev1.ContainerState{status.State, status.LastTerminationState} {
-			if status.Name == configWriter && state.Terminated != nil && state.Terminated.ExitCode != 0 {
-				return state.Terminated.Message
-			}
-		}
-	}
-	return ""
 }
 
 // Pod is what is particular to a pod.
@@ -273,7 +259,7 @@ func addConfig(template *corev1.PodTemplateSpec, p Pod) {
 		spec.Volumes = append(spec.Volumes, login(volume, p.Config.Logins[setting]))
 	}
 	spec.InitContainers = append(spec.InitContainers, own(corev1.Container{
-		Name:         configWriter,
+		Name:         ConfigContainer,
 		Command:      []string{"/config-writer"},
 		Args:         args,
 		VolumeMounts: mounts,
