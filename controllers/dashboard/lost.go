@@ -26,6 +26,10 @@ import (
 // has ended: one that lives kills what is left at the end of the grace.
 const overdue = 5 * time.Second
 
+// reasonTaint is the reason of the condition DisruptionTarget of a pod that was deleted
+// for a taint (kubernetes.io/docs/concepts/workloads/pods/disruptions).
+const reasonTaint = "DeletionByTaintManager"
+
 // leaveLostNodes has Kubernetes take the pod away as soon as it calls the node
 // unreachable, instead of after five minutes. What the user says of that counts.
 func leaveLostNodes(spec *corev1.PodSpec) {
@@ -48,7 +52,7 @@ func leaveLostNodes(spec *corev1.PodSpec) {
 // others hold the majority. With a directory of its own it would not have to, so
 // that its pod is waited for. A crash before the call changes nothing.
 func (r *Reconciler) replaceLost(ctx context.Context, s *state) (time.Duration, error) {
-	if s.pod == nil || s.pod.DeletionTimestamp == nil || s.blocked.Present() || !s.store.shared() {
+	if s.pod == nil || s.pod.DeletionTimestamp == nil || s.blocked.Present() || !s.store.shared() || !takenAway(s.pod) {
 		return 0, nil
 	}
 	if left := overdue - r.Clock.Since(s.pod.DeletionTimestamp.Time); left > 0 {
@@ -68,6 +72,15 @@ func (r *Reconciler) replaceLost(ctx context.Context, s *state) (time.Duration, 
 	r.Recorder.Eventf(s.dashboard, nil, corev1.EventTypeWarning, v1alpha1.ReasonDashboardLost, "Replace",
 		"Gave up pod %s on node %s: neither kubelet there nor the dashboard answers", s.pod.Name, s.pod.Spec.NodeName)
 	return reconcile.Soon, nil
+}
+
+// takenAway tells whether Kubernetes itself deleted the pod for a taint of its node, as
+// that of a node it has not heard of. A kubelet that is only slow to end a pod which
+// somebody else deleted lives, and so may the dashboard.
+func takenAway(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.DisruptionTarget && c.Status == corev1.ConditionTrue && c.Reason == reasonTaint
+	})
 }
 
 // answers tells whether the dashboard of a pod that was taken away says anything.

@@ -49,6 +49,8 @@ func TestPodOfALostNodeIsGivenUp(t *testing.T) {
 		"its grace has just ended":          {ended: overdue - time.Second, addr: deaf},
 		"it answers":                        {ended: overdue, addr: answering},
 		"nobody took it away":               {addr: deaf},
+		"a person deleted it":               {ended: overdue, addr: deaf, change: func(s *state) { s.pod.Status.Conditions = nil }},
+		"it was evicted for something else": {ended: overdue, addr: deaf, change: func(s *state) { s.pod.Status.Conditions[0].Reason = "EvictionByEvictionAPI" }},
 		"it has a directory of its own":     {ended: overdue, addr: deaf, change: func(s *state) { s.store.Name = filesystem }},
 		"nobody knows where its product is": {ended: overdue, addr: deaf, change: func(s *state) { s.blocked = &product.Problem{} }},
 	}
@@ -59,6 +61,9 @@ func TestPodOfALostNodeIsGivenUp(t *testing.T) {
 				pod.DeletionTimestamp = &metav1.Time{Time: now.Add(-tt.ended)}
 			}
 			pod.Status.PodIP = tt.addr
+			pod.Status.Conditions = []corev1.PodCondition{{
+				Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: reasonTaint,
+			}}
 			var deleted []client.DeleteOptions
 			c := interceptor.NewClient(fake.NewClientBuilder().Build(), interceptor.Funcs{
 				Delete: func(_ context.Context, _ client.WithWatch, _ client.Object, opts ...client.DeleteOption) error {
