@@ -5,8 +5,8 @@ package envtest
 
 import (
 	"context"
+	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -52,26 +52,48 @@ func TestLifeOfTheFirstExample(t *testing.T) {
 	t.Run("deleted, it goes without a trace", func(t *testing.T) { goesWithoutATrace(t, key) })
 }
 
-// staysAsItIs waits until nothing changes any more, and then holds it to that. What
-// happens after a pod changed is no matter: only kubelet writes those, and the operator
-// has to tell of it. It does where a server has no time to answer its probe.
+// staysAsItIs waits until nothing changes any more, and then holds it to that. Where
+// the status of a pod changed, time starts again: kubelet writes it, as when a server has
+// no time to answer its probe, and the operator has to tell of it. A pod that is another
+// one, or has another spec, is a change like all others.
 func staysAsItIs(t *testing.T, namespace string) {
 	t.Helper()
-	var seen []string
+	var changed []string
 	eventually(t, "objects go on changing", func() bool {
 		before := versions(t, namespace)
 		quiet(t, time.Second)
-		now := versions(t, namespace)
+		now, pods := versions(t, namespace), podsOf(t, namespace)
 		if len(difference(before, now)) > 0 {
 			return false
 		}
 		quiet(t, steady)
-		seen = difference(now, versions(t, namespace))
-		return !slices.ContainsFunc(seen, func(change string) bool { return strings.HasPrefix(change, "*v1.Pod ") })
+		after, podsAfter := versions(t, namespace), podsOf(t, namespace)
+		changed = append(difference(now, after), difference(pods.identities, podsAfter.identities)...)
+		return len(difference(pods.statuses, podsAfter.statuses)) == 0 ||
+			len(difference(pods.identities, podsAfter.identities)) > 0
 	}, func() string { return describe(t, namespace) })
-	for _, change := range seen {
+	for _, change := range changed {
 		t.Errorf("a converged cluster sees a write: %s", change)
 	}
+}
+
+// somePods are pods by name: who they are and what they shall run, and what kubelet says.
+type somePods struct{ identities, statuses map[string]string }
+
+func podsOf(t *testing.T, namespace string) somePods {
+	t.Helper()
+	list := &corev1.PodList{}
+	if err := user.List(t.Context(), list, client.InNamespace(namespace)); err != nil {
+		t.Fatal(err)
+	}
+	found := somePods{map[string]string{}, map[string]string{}}
+	for i := range list.Items {
+		pod := &list.Items[i]
+		found.identities[pod.Name] = fmt.Sprintf("%s, generation %d, labels %v, annotations %v",
+			pod.UID, pod.Generation, pod.Labels, pod.Annotations)
+		found.statuses[pod.Name] = pod.Status.String()
+	}
+	return found
 }
 
 // quiet lets time pass: that nothing happens in it is what is tested.
