@@ -7,6 +7,8 @@
 package process
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -24,8 +26,9 @@ var ErrNotFound = errors.New("no process of the container")
 // containerID is what every container runtime uses.
 var containerID = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// Find returns the main process of a container: the one whose parent is not in
-// the container.
+// Find returns the main process of a container: of those whose parent is not in
+// the container, the one that began first. What was executed in it later, such
+// as a probe, has a parent outside too, and any pid: they start over at pid_max.
 func Find(proc, container string) (int, error) {
 	if !containerID.MatchString(container) {
 		return 0, fmt.Errorf("%q is not the whole id of a container", container)
@@ -34,23 +37,26 @@ func Find(proc, container string) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("list processes: %w", err)
 	}
-	inside := map[int]bool{}
+	inside := map[int]stat{}
 	for _, entry := range entries {
 		pid, err := strconv.Atoi(entry.Name())
-		if err == nil && belongs(filepath.Join(proc, entry.Name(), "cgroup"), container) {
-			inside[pid] = true
+		if err != nil || !belongs(filepath.Join(proc, entry.Name(), "cgroup"), container) {
+			continue
+		}
+		if s, ok := readStat(proc, pid); ok {
+			inside[pid] = s
 		}
 	}
 	var main []int
-	for pid := range inside {
-		if !inside[parent(proc, pid)] {
+	for pid, s := range inside {
+		if _, ok := inside[s.parent]; !ok {
 			main = append(main, pid)
 		}
 	}
 	if len(main) == 0 {
 		return 0, fmt.Errorf("%w %s", ErrNotFound, container)
 	}
-	return slices.Min(main), nil
+	return slices.MinFunc(main, func(a, b int) int { return cmp.Compare(inside[a].began, inside[b].began) }), nil
 }
 
 func belongs(file, container string) bool {
@@ -58,21 +64,27 @@ func belongs(file, container string) bool {
 	return err == nil && strings.Contains(string(content), container)
 }
 
-// parent is the fourth field of stat; the second one, the name, may hold anything.
-func parent(proc string, pid int) int {
+// stat is what the kernel says of a process.
+type stat struct {
+	parent int
+	// began is when it was started, in ticks since the start of the machine.
+	began int
+}
+
+// readStat reads the fields 4 and 22 of stat (man 5 proc_pid_stat); the second
+// one, the name, may hold anything. A process that ended has none.
+func readStat(proc string, pid int) (stat, bool) {
 	content, err := os.ReadFile(filepath.Join(proc, strconv.Itoa(pid), "stat"))
 	if err != nil {
-		return 0
+		return stat{}, false
 	}
-	fields := strings.Fields(string(content[strings.LastIndexByte(string(content), ')')+1:]))
-	if len(fields) < 2 {
-		return 0
+	fields := strings.Fields(string(content[bytes.LastIndexByte(content, ')')+1:]))
+	if len(fields) < 20 {
+		return stat{}, false
 	}
-	ppid, err := strconv.Atoi(fields[1])
-	if err != nil {
-		return 0
-	}
-	return ppid
+	parent, parentErr := strconv.Atoi(fields[1])
+	began, beganErr := strconv.Atoi(fields[19])
+	return stat{parent: parent, began: began}, errors.Join(parentErr, beganErr) == nil
 }
 
 // signals that tests send.

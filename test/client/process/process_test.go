@@ -18,8 +18,9 @@ var (
 	two = strings.Repeat("2b", 32)
 )
 
-// fakeProc holds processes by pid: their parent and the container they are in.
-func fakeProc(t *testing.T, processes map[int][2]string) string {
+// fakeProc holds processes by pid: their parent, when they began, and the
+// container they are in.
+func fakeProc(t *testing.T, processes map[int][3]string) string {
 	t.Helper()
 	proc := t.TempDir()
 	for pid, p := range processes {
@@ -28,8 +29,8 @@ func fakeProc(t *testing.T, processes map[int][2]string) string {
 			t.Fatal(err)
 		}
 		for file, content := range map[string]string{
-			"stat":   strconv.Itoa(pid) + " (a (b) c) S " + p[0] + " 1 1 0\n",
-			"cgroup": "0::/kubepods/pod1/" + p[1] + "\n",
+			"stat":   strconv.Itoa(pid) + " (a (b) c) S " + p[0] + strings.Repeat(" 0", 17) + " " + p[1] + " 0 0\n",
+			"cgroup": "0::/kubepods/pod1/" + p[2] + "\n",
 		} {
 			if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o600); err != nil {
 				t.Fatal(err)
@@ -41,17 +42,21 @@ func fakeProc(t *testing.T, processes map[int][2]string) string {
 
 func TestFind(t *testing.T) {
 	t.Parallel()
-	proc := fakeProc(t, map[int][2]string{
-		10: {"1", ""}, 20: {"10", one}, 21: {"20", one}, 30: {"10", "cri-containerd-" + two + ".scope"},
+	three := strings.Repeat("3c", 32)
+	proc := fakeProc(t, map[int][3]string{
+		10: {"1", "90", ""}, 20: {"10", "100", one}, 21: {"20", "200", one},
+		30: {"10", "100", "cri-containerd-" + two + ".scope"},
+		5:  {"0", "999", three}, 6: {"5", "1000", three}, 40: {"10", "100", three}, 41: {"0", "300", three},
 	})
 	tests := map[string]struct {
 		container string
 		want      int
 		err       error
 	}{
-		"the parent of the others":      {container: one, want: 20},
-		"an id inside a name":           {container: two, want: 30},
-		"a container without processes": {container: strings.Repeat("0", 64), err: ErrNotFound},
+		"the parent of the others":       {container: one, want: 20},
+		"an id inside a name":            {container: two, want: 30},
+		"not a later probe's, lower pid": {container: three, want: 40},
+		"a container without processes":  {container: strings.Repeat("0", 64), err: ErrNotFound},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
