@@ -15,24 +15,16 @@ import (
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/conditions"
 	"github.com/codis-io/codis-operator/internal/etcd"
-	"github.com/codis-io/codis-operator/internal/naming"
 	"github.com/codis-io/codis-operator/internal/product"
 )
 
 // externalPeriod is how often somebody else's servers are looked at.
 const externalPeriod = 15 * time.Second
-
-// defaultUser is whose login it is where the Secret names nobody; the config
-// writer knows the same one.
-const defaultUser = "root"
 
 // checkExternal asks every endpoint what it is. The dashboard uses the endpoints
 // whatever is found: what the operator cannot reach, the dashboard may.
@@ -58,20 +50,7 @@ func (r *Reconciler) login(ctx context.Context, c *v1alpha1.CodisCoordinator) (u
 	if c.Spec.AuthSecretRef == nil {
 		return "", "", nil
 	}
-	name := c.Spec.AuthSecretRef.Name
-	if password, err = product.Password(ctx, r.Reader, c.Namespace, name); err != nil {
-		return "", "", err
-	}
-	secret := &corev1.Secret{}
-	err = r.Reader.Get(ctx, types.NamespacedName{Namespace: c.Namespace, Name: name}, secret)
-	if err != nil && !apierrors.IsNotFound(err) {
-		return "", "", fmt.Errorf("get secret %s: %w", name, err)
-	}
-	user = string(secret.Data[naming.UsernameKey])
-	if user == "" {
-		user = defaultUser
-	}
-	return user, password, nil
+	return product.Login(ctx, r.Reader, c.Namespace, c.Spec.AuthSecretRef.Name)
 }
 
 // checkEndpoints looks at all endpoints at once; nil stands for one without a problem.

@@ -84,15 +84,21 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.Client.Get(ctx, req.NamespacedName, dashboard); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
+	s := &state{dashboard: dashboard.DeepCopy()}
 	if dashboard.DeletionTimestamp != nil {
 		r.seen.Delete(dashboard.UID)
 		r.told.Delete(dashboard.UID)
-		return ctrl.Result{}, nil // Everything it has is inside Kubernetes and goes with it.
+		return reconcile.Done(reconcile.Run(ctx,
+			func(ctx context.Context) (time.Duration, error) { return r.finalize(ctx, s) }))
 	}
-	s := &state{dashboard: dashboard.DeepCopy()}
 	if reconcile.Paused(dashboard) {
 		conditions.Set(&s.dashboard.Status.Conditions, dashboard.Generation, conditions.Paused())
 		return ctrl.Result{}, r.patch(ctx, dashboard, s)
+	}
+	if held, err := reconcile.Hold(ctx, r.Client, s.dashboard, dashboard); err != nil {
+		return ctrl.Result{}, err
+	} else if held {
+		dashboard = s.dashboard.DeepCopy()
 	}
 	step := func(f func(context.Context, *state) (time.Duration, error)) reconcile.Step {
 		return func(ctx context.Context) (time.Duration, error) { return f(ctx, s) }
@@ -147,10 +153,10 @@ func (r *Reconciler) applyObjects(ctx context.Context, s *state) (time.Duration,
 	return 0, errors.Join(reconcile.Unexpected(s.applied), r.removeFE(ctx, s))
 }
 
-// startAgain spares a dashboard the pause before its next start once its store is
-// back. Nothing runs in the pod that goes.
+// startAgain spares a dashboard the pause before its next start where there is no
+// reason for it. Nothing runs in the pod that goes.
 func (r *Reconciler) startAgain(ctx context.Context, s *state) (time.Duration, error) {
-	if s.coordinator == nil || !gaveUp(s.pod, s.coordinator) {
+	if s.coordinator == nil || !s.store.shared() && s.store.storage == nil || !needlessPause(s.pod, s.coordinator) {
 		return 0, nil
 	}
 	err := r.Client.Delete(ctx, s.pod, client.Preconditions{UID: &s.pod.UID, ResourceVersion: &s.pod.ResourceVersion})

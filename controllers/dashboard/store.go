@@ -6,6 +6,7 @@ package dashboard
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -14,6 +15,7 @@ import (
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/config"
 	"github.com/codis-io/codis-operator/internal/lock"
+	"github.com/codis-io/codis-operator/internal/naming"
 	"github.com/codis-io/codis-operator/internal/podtemplate"
 	"github.com/codis-io/codis-operator/internal/product"
 )
@@ -30,8 +32,25 @@ type store struct {
 // shared tells whether others than the dashboard can reach the store.
 func (s store) shared() bool { return s.Name != filesystem }
 
-// filesystem is what Codis calls a directory.
-const filesystem = "filesystem"
+// status is the store as users see it; nil for a directory.
+func (s store) status(coordinator v1alpha1.CoordinatorType) *v1alpha1.StoreStatus {
+	if !s.shared() || s.Addr == "" {
+		return nil
+	}
+	kind := v1alpha1.StoreEtcd
+	if s.Name == zooKeeper {
+		kind = v1alpha1.StoreZooKeeper
+	}
+	return &v1alpha1.StoreStatus{
+		Type: coordinator, Kind: kind, Endpoints: strings.Split(s.Addr, ","), AuthSecretName: s.login,
+	}
+}
+
+// What Codis calls a directory and a ZooKeeper.
+const (
+	filesystem = "filesystem"
+	zooKeeper  = "zookeeper"
+)
 
 // lockProblem is why the lock of the product is not taken; nil if nothing is
 // known to keep the dashboard from it.
@@ -60,11 +79,11 @@ func storeOf(c *v1alpha1.CodisCoordinator, started bool) (store, *product.Proble
 	case v1alpha1.CoordinatorEtcd:
 		name = "etcd"
 	case v1alpha1.CoordinatorZooKeeper:
-		name = "zookeeper"
+		name = zooKeeper
 	case v1alpha1.CoordinatorExternal:
 		name = "etcd"
 		if c.Spec.External != nil && c.Spec.External.Kind == v1alpha1.StoreZooKeeper {
-			name = "zookeeper"
+			name = zooKeeper
 		}
 	default:
 		return store{Store: config.Store{Name: filesystem, Addr: storeDir}, storage: c.Spec.Storage}, nil
@@ -85,20 +104,25 @@ func storeOf(c *v1alpha1.CodisCoordinator, started bool) (store, *product.Proble
 	return s, nil
 }
 
-// gaveUp tells whether a dashboard waits for its next start although the store
-// that it gave up on has come back since: the pause between starts grows to
-// minutes.
-func gaveUp(pod *corev1.Pod, c *v1alpha1.CodisCoordinator) bool {
+// lasting is how long a dashboard must have run for its end to be an accident: one
+// that cannot start ends sooner.
+const lasting = 10 * time.Second
+
+// needlessPause tells whether a dashboard waits for its next start although the
+// store that it gave up on has come back since, or it ended by accident: the pause
+// between starts grows to minutes. A directory of the pod's own would go with it.
+func needlessPause(pod *corev1.Pod, c *v1alpha1.CodisCoordinator) bool {
 	serves := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionAvailable)
-	if pod == nil || pod.DeletionTimestamp != nil || !podtemplate.Dead(pod) ||
+	if pod == nil || pod.DeletionTimestamp != nil || podtemplate.Ended(pod) || !podtemplate.Dead(pod) ||
 		serves == nil || serves.Status != metav1.ConditionTrue {
 		return false
 	}
 	for _, status := range pod.Status.ContainerStatuses {
 		ended := status.LastTerminationState.Terminated
-		if ended != nil && ended.FinishedAt.Before(&serves.LastTransitionTime) {
-			return true
+		if ended == nil || status.Name != naming.ComponentDashboard {
+			continue
 		}
+		return ended.FinishedAt.Before(&serves.LastTransitionTime) || ended.FinishedAt.Sub(ended.StartedAt.Time) >= lasting
 	}
 	return false
 }

@@ -118,16 +118,29 @@ func findVolume(t *testing.T, pod corev1.PodSpec, name string) corev1.Volume {
 	return corev1.Volume{}
 }
 
-func TestGaveUp(t *testing.T) {
+// lasted is a pod whose dashboard ran for a time, and waits.
+func lasted(ended time.Time, ran time.Duration, reason string) *corev1.Pod {
+	pod := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "dashboard"}}}}
+	pod.Status.ContainerStatuses = []corev1.ContainerStatus{{
+		Name:  "dashboard",
+		State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason}},
+		LastTerminationState: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
+			StartedAt: metav1.NewTime(ended.Add(-ran)), FinishedAt: metav1.NewTime(ended),
+		}},
+	}}
+	return pod
+}
+
+// sidecar makes what ended another container.
+func sidecar(pod *corev1.Pod) *corev1.Pod {
+	pod.Status.ContainerStatuses[0].Name = "sidecar"
+	return pod
+}
+
+func TestNeedlessPause(t *testing.T) {
 	back := time.Now()
 	waiting := func(ended time.Time, reason string) *corev1.Pod {
-		pod := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "dashboard"}}}}
-		pod.Status.ContainerStatuses = []corev1.ContainerStatus{{
-			Name:                 "dashboard",
-			State:                corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason}},
-			LastTerminationState: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{FinishedAt: metav1.NewTime(ended)}},
-		}}
-		return pod
+		return lasted(ended, time.Second, reason)
 	}
 	const pause = "CrashLoopBackOff"
 	serves := keeps(v1alpha1.CoordinatorEtcd, metav1.ConditionTrue, back, "a:1")
@@ -137,7 +150,9 @@ func TestGaveUp(t *testing.T) {
 		want        bool
 	}{
 		"it ended before its store came back":  {waiting(back.Add(-time.Second), pause), serves, true},
-		"it ended with its store there":        {waiting(back.Add(time.Second), pause), serves, false},
+		"it cannot start":                      {waiting(back.Add(time.Second), pause), serves, false},
+		"it ended by accident":                 {lasted(back.Add(time.Minute), lasting, pause), serves, true},
+		"a sidecar ended by accident":          {sidecar(lasted(back.Add(time.Minute), lasting, pause)), serves, false},
 		"it is being started already":          {waiting(back.Add(-time.Second), "ContainerCreating"), serves, false},
 		"its store is still away":              {waiting(back.Add(-time.Second), pause), keeps(v1alpha1.CoordinatorEtcd, metav1.ConditionFalse, back, "a:1"), false},
 		"there is no pod":                      {nil, serves, false},
@@ -145,10 +160,13 @@ func TestGaveUp(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			if tt.pod != nil && podtemplate.Dead(tt.pod) != (tt.pod.Status.ContainerStatuses[0].State.Waiting.Reason == pause) {
-				t.Fatal("the fixture is not what kubelet says")
+			if tt.pod != nil {
+				status := tt.pod.Status.ContainerStatuses[0]
+				if podtemplate.Dead(tt.pod) != (status.State.Waiting.Reason == pause && status.Name == "dashboard") {
+					t.Fatal("the fixture is not what kubelet says")
+				}
 			}
-			if got := gaveUp(tt.pod, tt.coordinator); got != tt.want {
+			if got := needlessPause(tt.pod, tt.coordinator); got != tt.want {
 				t.Errorf("got %v", got)
 			}
 		})

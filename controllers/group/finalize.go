@@ -10,8 +10,6 @@ import (
 	"slices"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
@@ -39,13 +37,13 @@ func (r *Reconciler) finalize(ctx context.Context, s *state) (time.Duration, err
 		return 0, err
 	}
 	if gone {
-		return 0, r.release(ctx, s)
+		return 0, reconcile.Release(ctx, r.Client, s.group)
 	}
 	if other, err := watch.GroupWithSameID(ctx, r.Client, s.group); err != nil || other != "" {
 		if err != nil {
 			return 0, err
 		}
-		return 0, r.release(ctx, s) // What the dashboard has under this id is the other's.
+		return 0, reconcile.Release(ctx, r.Client, s.group) // What the dashboard has under this id is the other's.
 	}
 	if _, err := r.observe(ctx, s); err != nil {
 		return 0, err
@@ -62,7 +60,7 @@ func (r *Reconciler) finalize(ctx context.Context, s *state) (time.Duration, err
 				"the dashboard refused to "+err.Error())
 		}
 	}
-	return 0, r.release(ctx, s)
+	return 0, reconcile.Release(ctx, r.Client, s.group)
 }
 
 // goOn keeps a group whose deletion is held serving: its master may fail all the same.
@@ -140,15 +138,6 @@ func (r *Reconciler) unregister(ctx context.Context, s *state) error {
 	}
 	if err := s.api.RemoveGroup(ctx, gid); err != nil {
 		return fmt.Errorf("remove group %d: %w", gid, err)
-	}
-	return nil
-}
-
-func (r *Reconciler) release(ctx context.Context, s *state) error {
-	before := s.group.DeepCopy()
-	controllerutil.RemoveFinalizer(s.group, v1alpha1.Finalizer)
-	if err := r.Client.Patch(ctx, s.group, client.MergeFrom(before)); err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("remove finalizer: %w", err)
 	}
 	return nil
 }

@@ -21,7 +21,6 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
@@ -113,10 +112,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return reconcile.Done(reconcile.Run(ctx,
 			func(ctx context.Context) (time.Duration, error) { return r.finalize(ctx, s) }))
 	}
-	if controllerutil.AddFinalizer(s.group, v1alpha1.Finalizer) {
-		if err := r.Client.Patch(ctx, s.group, client.MergeFrom(group)); err != nil {
-			return ctrl.Result{}, fmt.Errorf("add finalizer: %w", err)
-		}
+	if held, err := reconcile.Hold(ctx, r.Client, s.group, group); err != nil {
+		return ctrl.Result{}, err
+	} else if held {
 		s.before = s.group.DeepCopy()
 	}
 	step := func(f func(context.Context, *state) (time.Duration, error)) reconcile.Step {

@@ -100,10 +100,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return reconcile.Done(reconcile.Run(ctx,
 			func(ctx context.Context) (time.Duration, error) { return r.finalize(ctx, s) }))
 	}
-	if controllerutil.AddFinalizer(s.proxy, v1alpha1.Finalizer) {
-		if err := r.Client.Patch(ctx, s.proxy, client.MergeFrom(proxy)); err != nil {
-			return ctrl.Result{}, fmt.Errorf("add finalizer: %w", err)
-		}
+	if held, err := reconcile.Hold(ctx, r.Client, s.proxy, proxy); err != nil {
+		return ctrl.Result{}, err
+	} else if held {
 		proxy = s.proxy.DeepCopy()
 	}
 	step := func(f func(context.Context, *state) (time.Duration, error)) reconcile.Step {
@@ -312,7 +311,7 @@ func (r *Reconciler) finalize(ctx context.Context, s *state) (time.Duration, err
 		return 0, err
 	}
 	if gone {
-		return 0, r.release(ctx, s)
+		return 0, reconcile.Release(ctx, r.Client, s.proxy)
 	}
 	if _, err := r.observe(ctx, s); err != nil {
 		return 0, err
@@ -329,14 +328,5 @@ func (r *Reconciler) finalize(ctx context.Context, s *state) (time.Duration, err
 	if !r.removeEntries(ctx, s, dead) {
 		return reconcile.Later, nil
 	}
-	return 0, r.release(ctx, s)
-}
-
-func (r *Reconciler) release(ctx context.Context, s *state) error {
-	before := s.proxy.DeepCopy()
-	controllerutil.RemoveFinalizer(s.proxy, v1alpha1.Finalizer)
-	if err := r.Client.Patch(ctx, s.proxy, client.MergeFrom(before)); err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("remove finalizer: %w", err)
-	}
-	return nil
+	return 0, reconcile.Release(ctx, r.Client, s.proxy)
 }

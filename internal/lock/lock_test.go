@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/codis-io/codis-operator/internal/lock"
+	"github.com/codis-io/codis-operator/internal/topology"
 )
 
 const own = "d-dashboard-0.d-dashboard.ns.svc:18080"
@@ -80,7 +81,9 @@ func TestCheck(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			l := lock.Lock{Store: "etcd", Addr: dead + "," + addrOf(t, tt.code, tt.answer), Auth: "root:x", Product: "p", Holder: own}
+			l := lock.Lock{Store: topology.Store{
+				Kind: "etcd", Addr: dead + "," + addrOf(t, tt.code, tt.answer), Auth: "root:x",
+			}, Product: "p", Holder: own}
 			got, err := lock.Check(t.Context(), l)
 			if got != tt.want || (err != nil) != tt.fails {
 				t.Errorf("got %v, %v", got, err)
@@ -94,7 +97,7 @@ func TestCheck(t *testing.T) {
 
 func TestNobodyToAskIsAnError(t *testing.T) {
 	for _, store := range []string{"etcd", "zookeeper"} {
-		l := lock.Lock{Store: store, Addr: refusing(t), Product: "p", Holder: own}
+		l := lock.Lock{Store: topology.Store{Kind: store, Addr: refusing(t)}, Product: "p", Holder: own}
 		if got, err := lock.Check(t.Context(), l); err == nil {
 			t.Errorf("%s: %v", store, got)
 		}

@@ -119,21 +119,46 @@ func Stats(ctx context.Context, api interface {
 	return stats, nil
 }
 
+// DefaultUser is whose login it is where a Secret names nobody; the config writer
+// knows the same one.
+const DefaultUser = "root"
+
+// Login reads the user name and the password in a Secret, as Password does.
+func Login(ctx context.Context, reader client.Reader, namespace, name string) (user, password string, err error) {
+	secret, err := secretWith(ctx, reader, namespace, name, naming.PasswordKey)
+	if err != nil {
+		return "", "", err
+	}
+	user = string(secret.Data[naming.UsernameKey])
+	if user == "" {
+		user = DefaultUser
+	}
+	return user, string(secret.Data[naming.PasswordKey]), nil
+}
+
 // Password reads the password in a Secret, past the cache: the operator keeps
 // no copy of Secrets that it does not own.
 func Password(ctx context.Context, reader client.Reader, namespace, name string) (string, error) {
+	secret, err := secretWith(ctx, reader, namespace, name, naming.PasswordKey)
+	if err != nil {
+		return "", err
+	}
+	return string(secret.Data[naming.PasswordKey]), nil
+}
+
+// secretWith reads a Secret that has a value under a key.
+func secretWith(ctx context.Context, reader client.Reader, namespace, name, key string) (*corev1.Secret, error) {
 	secret := &corev1.Secret{}
 	err := reader.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, secret)
-	if err != nil && !apierrors.IsNotFound(err) {
-		return "", fmt.Errorf("get secret %s: %w", name, err)
+	if client.IgnoreNotFound(err) != nil {
+		return nil, fmt.Errorf("get secret %s: %w", name, err)
 	}
-	password, found := secret.Data[naming.PasswordKey]
-	if err != nil || !found || len(password) == 0 {
-		return "", &Problem{
+	if len(secret.Data[key]) == 0 {
+		return nil, &Problem{
 			Reason: v1alpha1.ReasonSecretMissing,
 			Message: fmt.Sprintf("Secret %q with a value under the key %q does not exist in this namespace: create it",
-				name, naming.PasswordKey),
+				name, key),
 		}
 	}
-	return string(password), nil
+	return secret, nil
 }
