@@ -121,22 +121,16 @@ func (r *Reconciler) end(ctx context.Context, s *state) (waits string, err error
 func (r *Reconciler) removeTopology(
 	ctx context.Context, d *v1alpha1.CodisDashboard, kept *v1alpha1.StoreStatus,
 ) (waits string, err error) {
-	store := topology.Store{Kind: strings.ToLower(string(kept.Kind)), Addr: strings.Join(kept.Endpoints, ",")}
-	if kept.AuthSecretName != "" {
-		user, password, err := product.Login(ctx, r.Reader, d.Namespace, kept.AuthSecretName)
-		if err != nil {
-			problem := product.AsProblem(err, "")
-			if problem.Reason == "" {
-				return "", err
-			}
-			r.left(d, kept, problem.Message)
-			return "", nil // In a namespace that goes, Secrets go first.
+	own, err := r.lockOf(ctx, d, kept)
+	if err != nil {
+		problem := product.AsProblem(err, "")
+		if problem.Reason == "" {
+			return "", err
 		}
-		store.Auth = user + ":" + password
+		r.left(d, kept, problem.Message)
+		return "", nil // In a namespace that goes, Secrets go first.
 	}
-	found, err := lock.Take(ctx, lock.Lock{
-		Store: store, Product: product.Name(d), Holder: r.Domain.DashboardAddr(d.Namespace, d.Name),
-	})
+	found, err := lock.Take(ctx, own)
 	switch {
 	case err != nil:
 		return err.Error(), nil
@@ -144,12 +138,27 @@ func (r *Reconciler) removeTopology(
 		r.left(d, kept, "the dashboard at "+found.Addr+" has its lock")
 		return "", nil
 	}
-	if err := store.Remove(ctx, topology.Root(product.Name(d))); err != nil {
+	if err := own.Store.Remove(ctx, topology.Root(product.Name(d))); err != nil {
 		return err.Error(), nil
 	}
 	r.Recorder.Eventf(d, nil, corev1.EventTypeNormal, v1alpha1.ReasonTopologyRemoved, "Delete",
-		"Removed %s from the %s at %s", topology.Root(product.Name(d)), kept.Kind, store.Addr)
+		"Removed %s from the %s at %s", topology.Root(product.Name(d)), kept.Kind, own.Store.Addr)
 	return "", nil
+}
+
+// lockOf is the lock of the dashboard in a store.
+func (r *Reconciler) lockOf(
+	ctx context.Context, d *v1alpha1.CodisDashboard, kept *v1alpha1.StoreStatus,
+) (lock.Lock, error) {
+	store := topology.Store{Kind: strings.ToLower(string(kept.Kind)), Addr: strings.Join(kept.Endpoints, ",")}
+	if kept.AuthSecretName != "" {
+		user, password, err := product.Login(ctx, r.Reader, d.Namespace, kept.AuthSecretName)
+		if err != nil {
+			return lock.Lock{}, err
+		}
+		store.Auth = user + ":" + password
+	}
+	return lock.Lock{Store: store, Product: product.Name(d), Holder: r.Domain.DashboardAddr(d.Namespace, d.Name)}, nil
 }
 
 // left tells that the topology stays behind.

@@ -15,7 +15,6 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -45,6 +44,8 @@ type Reconciler struct {
 	Namespace string
 	// seen is what was last seen of the moves of a dashboard, by UID, and since when.
 	seen sync.Map
+	// asked is when the lock that keeps a dashboard from starting was looked at last, by UID.
+	asked sync.Map
 	// told is when the slots of a dashboard were reported last, by UID.
 	told sync.Map
 }
@@ -88,6 +89,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if dashboard.DeletionTimestamp != nil {
 		r.seen.Delete(dashboard.UID)
 		r.told.Delete(dashboard.UID)
+		r.asked.Delete(dashboard.UID)
 		return reconcile.Done(reconcile.Run(ctx,
 			func(ctx context.Context) (time.Duration, error) { return r.finalize(ctx, s) }))
 	}
@@ -103,8 +105,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	step := func(f func(context.Context, *state) (time.Duration, error)) reconcile.Step {
 		return func(ctx context.Context) (time.Duration, error) { return f(ctx, s) }
 	}
-	result, err := reconcile.Run(ctx, step(r.observe), step(r.applyObjects), step(r.startAgain), step(r.replaceLost),
-		step(r.assignSlots), step(r.moveSlots))
+	result, err := reconcile.Run(ctx, step(r.observe), step(r.applyObjects), step(r.startAgain), step(r.retryLock),
+		step(r.replaceLost), step(r.assignSlots), step(r.moveSlots))
 	if !s.observed {
 		return reconcile.Done(result, err) // What could not be looked at is not reported as absent.
 	}
@@ -151,19 +153,6 @@ func (r *Reconciler) applyObjects(ctx context.Context, s *state) (time.Duration,
 	}
 	s.applied = apply.Applier{Client: r.Client, Reader: r.Reader}.Objects(ctx, s.dashboard, objects...)
 	return 0, errors.Join(reconcile.Unexpected(s.applied), r.removeFE(ctx, s))
-}
-
-// startAgain spares a dashboard the pause before its next start where there is no
-// reason for it. Nothing runs in the pod that goes.
-func (r *Reconciler) startAgain(ctx context.Context, s *state) (time.Duration, error) {
-	if s.coordinator == nil || !s.store.shared() && s.store.storage == nil || !needlessPause(s.pod, s.coordinator) {
-		return 0, nil
-	}
-	err := r.Client.Delete(ctx, s.pod, client.Preconditions{UID: &s.pod.UID, ResourceVersion: &s.pod.ResourceVersion})
-	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-		return 0, fmt.Errorf("start the dashboard again: %w", err)
-	}
-	return reconcile.Soon, nil
 }
 
 // removeFE deletes the web page when it is no longer asked for.

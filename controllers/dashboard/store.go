@@ -6,7 +6,6 @@ package dashboard
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -15,7 +14,6 @@ import (
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/config"
 	"github.com/codis-io/codis-operator/internal/lock"
-	"github.com/codis-io/codis-operator/internal/naming"
 	"github.com/codis-io/codis-operator/internal/podtemplate"
 	"github.com/codis-io/codis-operator/internal/product"
 )
@@ -102,27 +100,4 @@ func storeOf(c *v1alpha1.CodisCoordinator, started bool) (store, *product.Proble
 		s.login = c.Spec.AuthSecretRef.Name
 	}
 	return s, nil
-}
-
-// lasting is how long a dashboard must have run for its end to be an accident: one
-// that cannot start ends sooner.
-const lasting = 10 * time.Second
-
-// needlessPause tells whether a dashboard waits for its next start although the
-// store that it gave up on has come back since, or it ended by accident: the pause
-// between starts grows to minutes. A directory of the pod's own would go with it.
-func needlessPause(pod *corev1.Pod, c *v1alpha1.CodisCoordinator) bool {
-	serves := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionAvailable)
-	if pod == nil || pod.DeletionTimestamp != nil || podtemplate.Ended(pod) || !podtemplate.Dead(pod) ||
-		serves == nil || serves.Status != metav1.ConditionTrue {
-		return false
-	}
-	for _, status := range pod.Status.ContainerStatuses {
-		ended := status.LastTerminationState.Terminated
-		if ended == nil || status.Name != naming.ComponentDashboard {
-			continue
-		}
-		return ended.FinishedAt.Before(&serves.LastTransitionTime) || ended.FinishedAt.Sub(ended.StartedAt.Time) >= lasting
-	}
-	return false
 }

@@ -64,7 +64,7 @@ func createStrangers(ctx context.Context, namespace string, manifests ...string)
 
 var _ = Describe("In an etcd of somebody else:", Ordered, func() {
 	var p *product
-	var elsewhere, store string
+	var elsewhere, store, spec string
 
 	// said reads a condition of the CodisDashboard: "False LockHeld ...".
 	said := func(ctx context.Context) func() (string, error) {
@@ -73,11 +73,18 @@ var _ = Describe("In an etcd of somebody else:", Ordered, func() {
 			return cluster.Kubectl(ctx, "get", "codisdashboard", "-n", p.namespace, p.name, "-o", "jsonpath="+path)
 		}
 	}
-	// lock is who has the lock of the product, as the etcd tells.
-	lock := func(ctx context.Context) string {
-		return kubectl(ctx, "get", "--raw",
-			"/api/v1/namespaces/"+p.namespace+"/pods/store-0:2379/proxy/v2/keys/codis3/"+sharedProduct+"/topom")
+	// kept is what the etcd has of the product, or its answer that it has nothing.
+	kept := func(ctx context.Context, key string) func() string {
+		return func() string {
+			said, err := cluster.Kubectl(ctx, "get", "--raw",
+				"/api/v1/namespaces/"+p.namespace+"/pods/store-0:2379/proxy/v2/keys/codis3/"+sharedProduct+key)
+			if err != nil {
+				return err.Error()
+			}
+			return said
+		}
 	}
+	lock := func(ctx context.Context) string { return kept(ctx, "/topom")() }
 	holds := func(ctx context.Context) {
 		Consistently(func(g Gomega) {
 			g.Expect(lock(ctx)).To(ContainSubstring(elsewhere))
@@ -95,7 +102,7 @@ var _ = Describe("In an etcd of somebody else:", Ordered, func() {
 	}, NodeTimeout(5*time.Minute))
 
 	It("a dashboard that lives and has the lock is left alone, and named", func(ctx SpecContext) {
-		spec := fmt.Sprintf("{coordinator: {type: External, external: {kind: Etcd, endpoints: [%q]}}, "+
+		spec = fmt.Sprintf("{coordinator: {type: External, external: {kind: Etcd, endpoints: [%q]}}, "+
 			"dashboard: {productName: %s}, groups: {count: 1, replicas: 2}, proxy: {replicas: 1}}", store, sharedProduct)
 		_, err := cluster.KubectlWith(ctx, document("CodisCluster", p.name, spec), "create", "-n", p.namespace, "-f", "-")
 		Expect(err).NotTo(HaveOccurred())
@@ -122,8 +129,27 @@ var _ = Describe("In an etcd of somebody else:", Ordered, func() {
 		began := time.Now()
 		ready := waitReadyWithin(ctx, p.namespace, p.name, 6*time.Minute)
 		figure("ready after", "%s", seconds(ready.Sub(began)))
+		Expect(ready.Sub(began)).To(BeNumerically("<", 3*time.Minute), "the pause of an init container grows to five")
 		Expect(lock(ctx)).To(ContainSubstring(p.name + "-dashboard-0"))
 	}, SpecTimeout(7*time.Minute))
+
+	It("a product that is deleted leaves nothing there, and its namesake starts clean", func(ctx SpecContext) {
+		const slots = "/slots/slot-0000"
+		Expect(kept(ctx, slots)()).To(ContainSubstring(`\"group_id\": 1`))
+		began := time.Now()
+		kubectl(ctx, "delete", "codiscluster", "-n", p.namespace, p.name)
+		Eventually(kept(ctx, "")).Should(ContainSubstring("not found"))
+		figure("removed after", "%s", seconds(time.Since(began)))
+		Expect(kubectl(ctx, "get", "events", "-n", p.namespace, "--field-selector=reason=TopologyRemoved")).To(
+			ContainSubstring("Removed /codis3/" + sharedProduct + " from the Etcd at " + store))
+		Eventually(func() (string, error) {
+			return cluster.Kubectl(ctx, "get", "codisdashboards,codisgroups", "-n", p.namespace, "-o", "name")
+		}).Should(BeEmpty())
+		_, err := cluster.KubectlWith(ctx, document("CodisCluster", p.name, spec), "create", "-n", p.namespace, "-f", "-")
+		Expect(err).NotTo(HaveOccurred())
+		waitReady(ctx, p.namespace, p.name, time.Now())
+		Expect(kept(ctx, slots)()).To(ContainSubstring(`\"group_id\": 1`))
+	}, SpecTimeout(5*time.Minute))
 })
 
 var _ = Describe("A store of somebody else that Codis cannot use", func() {
