@@ -58,6 +58,7 @@ func CacheOptions() cache.Options {
 			&appsv1.Deployment{}:            ours,
 			&policyv1.PodDisruptionBudget{}: ours,
 			&networkingv1.NetworkPolicy{}:   ours,
+			&networkingv1.Ingress{}:         ours,
 
 			&autoscalingv2.HorizontalPodAutoscaler{}: ours,
 		},

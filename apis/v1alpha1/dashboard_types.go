@@ -32,8 +32,9 @@ type CodisDashboardTemplate struct {
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="authSecretRef is immutable, since servers, proxies and dashboard must agree on the password: create a new dashboard instead"
 	AuthSecretRef *SecretReference `json:"authSecretRef,omitempty"`
 
-	// fe is the web page of the dashboard. It has no login of its own: whoever
-	// reaches it administers the product. Default: none.
+	// fe is the web page of the dashboard, and of all others in the namespace that
+	// use the same coordinator. It has no login of its own: whoever reaches it
+	// administers the products. Default: none.
 	// +optional
 	FE *FESettings `json:"fe,omitempty"`
 
@@ -173,9 +174,39 @@ type FESettings struct {
 	// +kubebuilder:validation:Maximum=16
 	Replicas *int32 `json:"replicas,omitempty"`
 
-	// service through which browsers reach the page, on port 8080.
+	// service through which browsers reach the page, on port 8080. Of type
+	// ClusterIP and without an ingress, only the namespace reaches it, where the
+	// network enforces NetworkPolicies.
 	// +optional
 	Service ServiceSettings `json:"service,omitempty"`
+
+	// ingress through which browsers reach the page from outside. Have it ask for a
+	// login. Default: none.
+	// +optional
+	Ingress *FEIngress `json:"ingress,omitempty"`
+}
+
+// FEIngress shapes the Ingress of the web page.
+type FEIngress struct {
+	// host is the name under which browsers find the page.
+	// +required
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="ingress.host must be a DNS name, for example codis.example.com"
+	Host string `json:"host"`
+
+	// className of the IngressClass. Default: that of the Kubernetes cluster.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	ClassName string `json:"className,omitempty"`
+
+	// annotations of the Ingress, such as those that make its controller ask for a login.
+	// +optional
+	Annotations map[string]string `json:"annotations,omitempty"`
+
+	// tlsSecretName is the Secret with the certificate of the host. Default: no TLS.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	TLSSecretName string `json:"tlsSecretName,omitempty"`
 }
 
 // CodisDashboardSpec is the wanted state of a CodisDashboard.

@@ -4,8 +4,6 @@
 package dashboard
 
 import (
-	"encoding/json"
-
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -24,8 +22,6 @@ const (
 	storeVolume = "topology"
 	storeDir    = "/var/lib/codis"
 	confFile    = "dashboard.toml"
-	listFile    = "dashboards.json"
-	listDir     = "/etc/codis/fe"
 )
 
 func objectMeta(d *v1alpha1.CodisDashboard, component, name string) metav1.ObjectMeta {
@@ -38,10 +34,6 @@ func objectMeta(d *v1alpha1.CodisDashboard, component, name string) metav1.Objec
 
 func dashboardMeta(d *v1alpha1.CodisDashboard) metav1.ObjectMeta {
 	return objectMeta(d, naming.ComponentDashboard, naming.Dashboard(d.Name))
-}
-
-func feMeta(d *v1alpha1.CodisDashboard) metav1.ObjectMeta {
-	return objectMeta(d, naming.ComponentFE, naming.FE(d.Name))
 }
 
 // service gives the dashboard its name. It is published before it is ready:
@@ -135,8 +127,8 @@ func statefulSet(
 	}, nil
 }
 
-// networkPolicy lets only the product's web page and the operator in: whoever
-// reaches a dashboard administers its product.
+// networkPolicy lets only the product, the web pages of the namespace and the
+// operator in: whoever reaches a dashboard administers its product.
 func networkPolicy(d *v1alpha1.CodisDashboard, operator string) *networkingv1.NetworkPolicy {
 	return &networkingv1.NetworkPolicy{
 		ObjectMeta: dashboardMeta(d),
@@ -144,73 +136,9 @@ func networkPolicy(d *v1alpha1.CodisDashboard, operator string) *networkingv1.Ne
 			PodSelector: metav1.LabelSelector{MatchLabels: naming.Selector(naming.ComponentDashboard, d.Name)},
 			PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress},
 			Ingress: []networkingv1.NetworkPolicyIngressRule{
-				network.Allow(naming.PortDashboard, network.Product(d.Name), network.Operator(operator)),
+				network.Allow(naming.PortDashboard,
+					network.Product(d.Name), network.Component(naming.ComponentFE), network.Operator(operator)),
 			},
 		},
 	}
-}
-
-// feConfigMap lists the dashboard for its web page.
-func feConfigMap(d *v1alpha1.CodisDashboard, domain naming.Domain) (*corev1.ConfigMap, error) {
-	list, err := json.Marshal([]map[string]string{
-		{"name": product.Name(d), "dashboard": domain.DashboardAddr(d.Namespace, d.Name)},
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &corev1.ConfigMap{ObjectMeta: feMeta(d), Data: map[string]string{listFile: string(list)}}, nil
-}
-
-func feService(d *v1alpha1.CodisDashboard) *corev1.Service {
-	meta := feMeta(d)
-	meta.Annotations = d.Spec.FE.Service.Annotations
-	return &corev1.Service{
-		ObjectMeta: meta,
-		Spec: corev1.ServiceSpec{
-			Type:     d.Spec.FE.Service.Type,
-			Selector: naming.Selector(naming.ComponentFE, d.Name),
-			Ports:    []corev1.ServicePort{{Name: "http", Port: naming.PortFE, TargetPort: intstr.FromString("http")}},
-		},
-	}
-}
-
-func feDeployment(
-	d *v1alpha1.CodisDashboard, list *corev1.ConfigMap, images podtemplate.Images, live *appsv1.Deployment,
-) (*appsv1.Deployment, error) {
-	const volume = "dashboards"
-	settings := d.Spec.FE.Component
-	if settings.Image == "" {
-		settings.Image = d.Spec.Image
-	}
-	template, err := podtemplate.Template(podtemplate.Pod{
-		Component: naming.ComponentFE,
-		Instance:  d.Name,
-		Dashboard: d.Name,
-		Settings:  settings,
-		Images:    images,
-		Container: corev1.Container{
-			Name:           naming.ComponentFE,
-			Command:        []string{"codis-fe", "--listen=0.0.0.0:8080", "--dashboard-list=" + listDir + "/" + listFile},
-			Ports:          []corev1.ContainerPort{{Name: "http", ContainerPort: naming.PortFE}},
-			VolumeMounts:   []corev1.VolumeMount{{Name: volume, MountPath: listDir, ReadOnly: true}},
-			ReadinessProbe: podtemplate.HTTPProbe("/list", naming.PortFE, 2, 3),
-			LivenessProbe:  podtemplate.HTTPProbe("/", naming.PortFE, 10, 3),
-		},
-		Volumes: []corev1.Volume{{Name: volume, VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
-			LocalObjectReference: corev1.LocalObjectReference{Name: list.Name},
-		}}}},
-		GracePeriodSeconds: 5,
-	}, podtemplate.LiveOfDeployment(live))
-	if err != nil {
-		return nil, err
-	}
-	return &appsv1.Deployment{
-		ObjectMeta: feMeta(d),
-		Spec: appsv1.DeploymentSpec{
-			Replicas:             d.Spec.FE.Replicas,
-			Selector:             &metav1.LabelSelector{MatchLabels: naming.Selector(naming.ComponentFE, d.Name)},
-			Template:             template,
-			RevisionHistoryLimit: new(int32(3)),
-		},
-	}, nil
 }

@@ -86,7 +86,7 @@ func TestServicePublishesADashboardThatStarts(t *testing.T) {
 
 func TestOnlyTheProductAndTheOperatorReachADashboard(t *testing.T) {
 	policy := networkPolicy(example(), "codis-operator-system").Spec
-	if len(policy.Ingress) != 1 || len(policy.Ingress[0].From) != 2 {
+	if len(policy.Ingress) != 1 || len(policy.Ingress[0].From) != 3 {
 		t.Fatalf("%+v", policy.Ingress)
 	}
 	peer := policy.Ingress[0].From[0].PodSelector.MatchLabels
@@ -95,39 +95,5 @@ func TestOnlyTheProductAndTheOperatorReachADashboard(t *testing.T) {
 	}
 	if diff := cmp.Diff(workload(t, nil).Spec.Selector.MatchLabels, policy.PodSelector.MatchLabels); diff != "" {
 		t.Error(diff)
-	}
-}
-
-func TestWebPage(t *testing.T) {
-	d := example()
-	d.Spec.Image = "own:1"
-	d.Spec.FE.Service = v1alpha1.ServiceSettings{Type: corev1.ServiceTypeLoadBalancer, Annotations: map[string]string{"internal": "true"}}
-	list, err := feConfigMap(d, domain)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := map[string]string{
-		"dashboards.json": `[{"dashboard":"d-dashboard-0.d-dashboard.ns.svc.cluster.local:18080","name":"ns.d"}]`,
-	}
-	if diff := cmp.Diff(want, list.Data); diff != "" {
-		t.Error(diff)
-	}
-	deployment, err := feDeployment(d, list, images, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := deployment.Spec.Template.Spec.Containers[0].Image; got != "own:1" {
-		t.Errorf("image %s is not that of the dashboard", got)
-	}
-	s := feService(d)
-	if s.Spec.Type != corev1.ServiceTypeLoadBalancer || s.Annotations["internal"] != "true" {
-		t.Errorf("%+v", s)
-	}
-	d.Spec.FE.Image = "fe:1"
-	if deployment, err = feDeployment(d, list, images, nil); err != nil {
-		t.Fatal(err)
-	}
-	if got := deployment.Spec.Template.Spec.Containers[0].Image; got != "fe:1" {
-		t.Errorf("image %s is not that of the web page", got)
 	}
 }

@@ -8,7 +8,6 @@ package dashboard
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -18,7 +17,9 @@ import (
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/apply"
@@ -59,7 +60,7 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups="",resources=services;configmaps,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;delete
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;create
-// +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies;ingresses,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // SetupWithManager registers the reconciler.
@@ -71,8 +72,10 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Owns(&corev1.Service{}).
 		Owns(&corev1.ConfigMap{}).
 		Owns(&networkingv1.NetworkPolicy{}).
+		Owns(&networkingv1.Ingress{}).
 		Watches(&corev1.Pod{}, watch.PodsOf(naming.ComponentDashboard)).
 		Watches(&v1alpha1.CodisCoordinator{}, watch.Coordinators(mgr.GetClient())).
+		Watches(&v1alpha1.CodisDashboard{}, watch.Pages(mgr.GetClient()), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.CodisGroup{}, watch.DashboardOf()).
 		WithOptions(watch.Options()).
 		Named("codisdashboard").
@@ -139,40 +142,11 @@ func (r *Reconciler) applyObjects(ctx context.Context, s *state) (time.Duration,
 	objects := []client.Object{
 		service(s.dashboard), configMap(s.dashboard, s.store), networkPolicy(s.dashboard, r.Namespace), set,
 	}
-	if s.dashboard.Spec.FE != nil {
-		list, err := feConfigMap(s.dashboard, r.Domain)
-		if err != nil {
-			return 0, err
-		}
-		deployment, err := feDeployment(s.dashboard, list, r.Images, s.fe)
-		if err != nil {
-			s.blocked = product.InvalidSpec(err)
-			return 0, nil
-		}
-		objects = append(objects, list, feService(s.dashboard), deployment)
+	page, err := r.page(ctx, s)
+	if err != nil || s.blocked.Present() {
+		return 0, err
 	}
+	objects = append(objects, page...)
 	s.applied = apply.Applier{Client: r.Client, Reader: r.Reader}.Objects(ctx, s.dashboard, objects...)
-	return 0, errors.Join(reconcile.Unexpected(s.applied), r.removeFE(ctx, s))
-}
-
-// removeFE deletes the web page when it is no longer asked for.
-func (r *Reconciler) removeFE(ctx context.Context, s *state) error {
-	if s.dashboard.Spec.FE != nil || s.fe == nil || !isOwned(s.fe, s.dashboard) {
-		return nil
-	}
-	objects := []client.Object{
-		&corev1.Service{ObjectMeta: feMeta(s.dashboard)},
-		&corev1.ConfigMap{ObjectMeta: feMeta(s.dashboard)},
-		&appsv1.Deployment{ObjectMeta: feMeta(s.dashboard)},
-	}
-	for _, object := range objects {
-		err := r.Client.Get(ctx, client.ObjectKeyFromObject(object), object)
-		if err == nil && isOwned(object, s.dashboard) {
-			err = r.Client.Delete(ctx, object)
-		}
-		if client.IgnoreNotFound(err) != nil {
-			return fmt.Errorf("delete web page: %w", err)
-		}
-	}
-	return nil
+	return 0, errors.Join(reconcile.Unexpected(s.applied), r.removePage(ctx, s))
 }

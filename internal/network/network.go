@@ -33,6 +33,19 @@ func Product(dashboard string) networkingv1.NetworkPolicyPeer {
 	}}}
 }
 
+// Component is a part of any product in the same namespace.
+func Component(component string) networkingv1.NetworkPolicyPeer {
+	return networkingv1.NetworkPolicyPeer{PodSelector: &metav1.LabelSelector{MatchLabels: map[string]string{
+		v1alpha1.LabelName:      naming.Application,
+		v1alpha1.LabelComponent: component,
+	}}}
+}
+
+// Namespace is every pod in the same namespace.
+func Namespace() networkingv1.NetworkPolicyPeer {
+	return networkingv1.NetworkPolicyPeer{PodSelector: &metav1.LabelSelector{}}
+}
+
 // Operator is the operator in its namespace, or in any if that is not known: a
 // label alone could be worn by anybody.
 func Operator(namespace string) networkingv1.NetworkPolicyPeer {

@@ -98,6 +98,24 @@ func Coordinators(c client.Reader) handler.EventHandler {
 	})
 }
 
+// Pages maps a CodisDashboard to those whose web pages list it, and to itself.
+func Pages(c client.Reader) handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, object client.Object) []reconcile.Request {
+		changed, ok := object.(*v1alpha1.CodisDashboard)
+		list := &v1alpha1.CodisDashboardList{}
+		if !ok || c.List(ctx, list, client.InNamespace(object.GetNamespace())) != nil {
+			return nil
+		}
+		var found []reconcile.Request
+		for _, d := range list.Items {
+			if d.Spec.FE != nil && d.Spec.CoordinatorRef == changed.Spec.CoordinatorRef {
+				found = append(found, request(d.Namespace, d.Name))
+			}
+		}
+		return found
+	})
+}
+
 func requests(
 	ctx context.Context, c client.Reader, dependants Dependants, namespace, dashboard string,
 ) []reconcile.Request {

@@ -97,7 +97,9 @@ func pod(component, instance string) *corev1.Pod {
 }
 
 func TestEventsWakeWhoCares(t *testing.T) {
-	c := builder(t,
+	page := dashboard("ns", "page", "co")
+	page.Spec.FE = &v1alpha1.FESettings{}
+	c := builder(t, page,
 		group("ns", "g1", "d", 1, 0), group("ns", "g2", "d", 2, 0), group("ns", "g3", "other", 1, 0), group("else", "g4", "d", 1, 0),
 		proxy("ns", "p1", "d"), proxy("ns", "p2", "other"), proxy("else", "p3", "d"),
 		dashboard("ns", "d", "co"), dashboard("ns", "other", "co"), dashboard("ns", "third", "co2"), dashboard("else", "d", "co"),
@@ -120,9 +122,13 @@ func TestEventsWakeWhoCares(t *testing.T) {
 		"a proxy wakes its dashboard":          {DashboardOf(), proxy("ns", "p1", "d"), []string{"ns/d"}},
 		"anything else wakes no dashboard":     {DashboardOf(), &corev1.Pod{}, nil},
 		"a coordinator wakes its dashboards": {
-			Coordinators(c), &v1alpha1.CodisCoordinator{ObjectMeta: meta("ns", "co", 0)}, []string{"ns/d", "ns/other"},
+			Coordinators(c), &v1alpha1.CodisCoordinator{ObjectMeta: meta("ns", "co", 0)}, []string{"ns/d", "ns/other", "ns/page"},
 		},
 		"nobody is woken while the cache is not there":       {Dashboards(down(t), GroupsOf), dashboard("ns", "d", ""), nil},
+		"a dashboard wakes the page of its coordinator":      {Pages(c), dashboard("ns", "new", "co"), []string{"ns/page"}},
+		"a dashboard of another coordinator wakes no page":   {Pages(c), dashboard("ns", "new", "co2"), nil},
+		"a dashboard elsewhere wakes no page":                {Pages(c), dashboard("else", "new", "co"), nil},
+		"no page is woken while the cache is not there":      {Pages(down(t)), dashboard("ns", "new", "co"), nil},
 		"no dashboard is woken while the cache is not there": {Coordinators(down(t)), &v1alpha1.CodisCoordinator{}, nil},
 	}
 	for name, tt := range tests {
