@@ -48,7 +48,7 @@ func main() {
 	flag.Var(logins, "login", "setting=directory whose files username (root if missing) and password are its value, "+
 		"as username:password; may be repeated.")
 	var wanted lock.Lock
-	flag.StringVar(&wanted.Store.Kind, "lock-store", "", "Store with the lock to look at: etcd or zookeeper; empty for none.")
+	flag.StringVar(&wanted.Store.Kind, "lock-store", "", "Store of the lock: etcd or zookeeper; empty for none.")
 	flag.StringVar(&wanted.Store.Addr, "lock-addr", "", "Comma list of the store's members.")
 	flag.StringVar(&wanted.Product, "lock-product", "", "Product that is locked.")
 	flag.StringVar(&wanted.Holder, "lock-holder", "", "Address of the dashboard that may have the lock.")

@@ -65,7 +65,8 @@ func (r *Reconciler) removePage(ctx context.Context, s *state) error {
 	fe := s.dashboard.Spec.FE
 	var unwanted []client.Object
 	if fe == nil {
-		unwanted = append(unwanted, &corev1.Service{}, &corev1.ConfigMap{}, &networkingv1.NetworkPolicy{}, &appsv1.Deployment{})
+		unwanted = append(unwanted,
+			&corev1.Service{}, &corev1.ConfigMap{}, &networkingv1.NetworkPolicy{}, &appsv1.Deployment{})
 	}
 	if fe == nil || fe.Ingress == nil {
 		unwanted = append(unwanted, &networkingv1.Ingress{})
@@ -184,9 +185,11 @@ func feDeployment(
 			ReadinessProbe: podtemplate.HTTPProbe("/list", naming.PortFE, 2, 3),
 			LivenessProbe:  podtemplate.HTTPProbe("/", naming.PortFE, 10, 3),
 		},
-		Volumes: []corev1.Volume{{Name: listVolume, VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
-			LocalObjectReference: corev1.LocalObjectReference{Name: list.Name},
-		}}}},
+		Volumes: []corev1.Volume{{Name: listVolume, VolumeSource: corev1.VolumeSource{
+			ConfigMap: &corev1.ConfigMapVolumeSource{
+				LocalObjectReference: corev1.LocalObjectReference{Name: list.Name},
+			},
+		}}},
 		GracePeriodSeconds: 5,
 	}, podtemplate.LiveOfDeployment(live))
 	if err != nil {

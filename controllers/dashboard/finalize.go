@@ -11,6 +11,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -52,13 +53,10 @@ func (r *Reconciler) finalize(ctx context.Context, s *state) (time.Duration, err
 		return 0, err
 	}
 	if waits == "" {
-		waits, err = r.removeTopology(ctx, s.dashboard, kept)
-		if err != nil {
-			return 0, err
+		if err = r.removeTopology(ctx, s.dashboard, kept); err == nil {
+			return 0, reconcile.Release(ctx, r.Client, s.dashboard)
 		}
-	}
-	if waits == "" {
-		return 0, reconcile.Release(ctx, r.Client, s.dashboard)
+		waits = err.Error()
 	}
 	if r.Clock.Since(s.dashboard.DeletionTimestamp.Time) > patience {
 		r.left(s.dashboard, kept, waits)
@@ -80,10 +78,12 @@ func (r *Reconciler) keptElsewhere(ctx context.Context, d *v1alpha1.CodisDashboa
 	}
 	coordinator := &v1alpha1.CodisCoordinator{}
 	err := r.Reader.Get(ctx, key(d, d.Spec.CoordinatorRef.Name), coordinator)
-	if client.IgnoreNotFound(err) != nil {
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, nil
+	case err != nil:
 		return nil, fmt.Errorf("get coordinator: %w", err)
-	}
-	if err != nil || coordinator.DeletionTimestamp != nil {
+	case coordinator.DeletionTimestamp != nil:
 		return nil, nil
 	}
 	return kept, nil
@@ -117,33 +117,34 @@ func (r *Reconciler) end(ctx context.Context, s *state) (waits string, err error
 	return fmt.Sprintf("pod %s on node %s has not ended", pod.Name, pod.Spec.NodeName), nil
 }
 
-// removeTopology removes the product from its store, and says what it waits for.
+// removeTopology removes the product from its store, or leaves it and says so. An
+// error is for what may pass.
 func (r *Reconciler) removeTopology(
 	ctx context.Context, d *v1alpha1.CodisDashboard, kept *v1alpha1.StoreStatus,
-) (waits string, err error) {
+) error {
 	own, err := r.lockOf(ctx, d, kept)
 	if err != nil {
 		problem := product.AsProblem(err, "")
 		if problem.Reason == "" {
-			return "", err
+			return err
 		}
 		r.left(d, kept, problem.Message)
-		return "", nil // In a namespace that goes, Secrets go first.
+		return nil // In a namespace that goes, Secrets go first.
 	}
 	found, err := lock.Take(ctx, own)
 	switch {
 	case err != nil:
-		return err.Error(), nil
+		return err
 	case found.Present():
 		r.left(d, kept, "the dashboard at "+found.Addr+" has its lock")
-		return "", nil
+		return nil
 	}
 	if err := own.Store.Remove(ctx, topology.Root(product.Name(d))); err != nil {
-		return err.Error(), nil
+		return err
 	}
 	r.Recorder.Eventf(d, nil, corev1.EventTypeNormal, v1alpha1.ReasonTopologyRemoved, "Delete",
 		"Removed %s from the %s at %s", topology.Root(product.Name(d)), kept.Kind, own.Store.Addr)
-	return "", nil
+	return nil
 }
 
 // lockOf is the lock of the dashboard in a store.

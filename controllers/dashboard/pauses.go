@@ -39,7 +39,8 @@ func (r *Reconciler) startAgain(ctx context.Context, s *state) (time.Duration, e
 // it looks again, once the lock is free. It looks itself before it takes it.
 func (r *Reconciler) retryLock(ctx context.Context, s *state) (time.Duration, error) {
 	if s.pod == nil || s.pod.DeletionTimestamp != nil || s.coordinator == nil || !s.store.shared() ||
-		lockProblem(s.pod, product.Name(s.dashboard)) == nil || !pauses(s.pod.Status.InitContainerStatuses, podtemplate.ConfigContainer) {
+		lockProblem(s.pod, product.Name(s.dashboard)) == nil ||
+		!pauses(s.pod.Status.InitContainerStatuses, podtemplate.ConfigContainer) {
 		return 0, nil
 	}
 	if asked, ok := r.asked.Load(s.dashboard.UID); ok {

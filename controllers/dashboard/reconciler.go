@@ -75,7 +75,8 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Owns(&networkingv1.Ingress{}).
 		Watches(&corev1.Pod{}, watch.PodsOf(naming.ComponentDashboard)).
 		Watches(&v1alpha1.CodisCoordinator{}, watch.Coordinators(mgr.GetClient())).
-		Watches(&v1alpha1.CodisDashboard{}, watch.Pages(mgr.GetClient()), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.CodisDashboard{}, watch.Pages(mgr.GetClient()),
+			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.CodisGroup{}, watch.DashboardOf()).
 		WithOptions(watch.Options()).
 		Named("codisdashboard").
