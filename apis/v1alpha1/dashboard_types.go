@@ -297,23 +297,6 @@ type RebalanceStatus struct {
 	Plan []PlannedMove `json:"plan,omitempty"`
 }
 
-// StoreStatus tells where a topology is kept.
-type StoreStatus struct {
-	// type of the coordinator: Etcd, ZooKeeper or External.
-	// +required
-	Type CoordinatorType `json:"type"`
-	// kind of the servers: Etcd or ZooKeeper.
-	// +required
-	Kind StoreKind `json:"kind"`
-	// endpoints of the servers, host:port.
-	// +required
-	// +listType=atomic
-	Endpoints []string `json:"endpoints"`
-	// authSecretName is the Secret with the login; empty for none.
-	// +optional
-	AuthSecretName string `json:"authSecretName,omitempty"`
-}
-
 // CodisDashboardStatus is what the operator saw last.
 type CodisDashboardStatus struct {
 	// observedGeneration is the generation that this status speaks of.
@@ -337,12 +320,6 @@ type CodisDashboardStatus struct {
 	// authSecretName is the Secret in use for the product password.
 	// +optional
 	AuthSecretName string `json:"authSecretName,omitempty"`
-
-	// store that has the topology, where others than the dashboard can reach it;
-	// known once the dashboard has answered. When the dashboard is deleted, the
-	// product is removed from there.
-	// +optional
-	Store *StoreStatus `json:"store,omitempty"`
 
 	// version that the dashboard reports.
 	// +optional

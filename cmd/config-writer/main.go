@@ -48,14 +48,14 @@ func main() {
 	flag.Var(logins, "login", "setting=directory whose files username (root if missing) and password are its value, "+
 		"as username:password; may be repeated.")
 	var wanted lock.Lock
-	flag.StringVar(&wanted.Store.Kind, "lock-store", "", "Store of the lock: etcd or zookeeper; empty for none.")
-	flag.StringVar(&wanted.Store.Addr, "lock-addr", "", "Comma list of the store's members.")
+	flag.StringVar(&wanted.Store, "lock-store", "", "Store with the lock to look at: etcd or zookeeper; empty for none.")
+	flag.StringVar(&wanted.Addr, "lock-addr", "", "Comma list of the store's members.")
 	flag.StringVar(&wanted.Product, "lock-product", "", "Product that is locked.")
 	flag.StringVar(&wanted.Holder, "lock-holder", "", "Address of the dashboard that may have the lock.")
 	message := flag.String("message", "/dev/termination-log", "File that takes who holds the lock.")
 	flag.Parse()
 	err := write(config.Format(*format), *template, *out, files, logins)
-	if err == nil && wanted.Store.Kind != "" {
+	if err == nil && wanted.Store != "" {
 		err = look(context.Background(), wanted, logins[coordinatorAuth], *message, retryPeriod)
 	}
 	if err != nil {
@@ -78,7 +78,7 @@ func look(ctx context.Context, wanted lock.Lock, login, message string, retry ti
 		if err != nil {
 			return fmt.Errorf("%s: %w", coordinatorAuth, err)
 		}
-		wanted.Store.Auth = auth
+		wanted.Auth = auth
 	}
 	said := ""
 	for {

@@ -19,7 +19,6 @@ import (
 
 	"github.com/codis-io/codis-operator/internal/config"
 	"github.com/codis-io/codis-operator/internal/lock"
-	"github.com/codis-io/codis-operator/internal/topology"
 )
 
 func file(t *testing.T, name, content string) string {
@@ -154,9 +153,7 @@ func TestLookAtTheLock(t *testing.T) {
 			defer server.Close()
 			port = server.Listener.Addr().(*net.TCPAddr).Port
 			message := filepath.Join(t.TempDir(), "message")
-			wanted := lock.Lock{
-				Store: topology.Store{Kind: "etcd", Addr: server.Listener.Addr().String()}, Product: "p", Holder: "own:18080",
-			}
+			wanted := lock.Lock{Store: "etcd", Addr: server.Listener.Addr().String(), Product: "p", Holder: "own:18080"}
 			if err := look(t.Context(), wanted, "", message, time.Millisecond); (err == nil) != tt.passes {
 				t.Errorf("passes: %v", err)
 			}
@@ -172,7 +169,7 @@ func TestLookAtTheLock(t *testing.T) {
 }
 
 func TestLookNeedsTheLoginThatItIsTold(t *testing.T) {
-	err := look(t.Context(), lock.Lock{Store: topology.Store{Kind: "etcd"}}, filepath.Join(t.TempDir(), "none"), "", time.Millisecond)
+	err := look(t.Context(), lock.Lock{Store: "etcd"}, filepath.Join(t.TempDir(), "none"), "", time.Millisecond)
 	if err == nil {
 		t.Error("a login that is missing is no error")
 	}

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
@@ -131,7 +132,7 @@ func TestWebPageIsRemoved(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			c := fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(
+			c := fake.NewClientBuilder().WithScheme(clientgoscheme.Scheme).WithObjects(
 				&networkingv1.Ingress{ObjectMeta: meta("own")}, &networkingv1.NetworkPolicy{ObjectMeta: meta("own")},
 				&corev1.Service{ObjectMeta: meta("own")}, &corev1.ConfigMap{ObjectMeta: meta("")},
 			).Build()

@@ -94,17 +94,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		r.seen.Delete(dashboard.UID)
 		r.told.Delete(dashboard.UID)
 		r.asked.Delete(dashboard.UID)
-		return reconcile.Done(reconcile.Run(ctx,
-			func(ctx context.Context) (time.Duration, error) { return r.finalize(ctx, s) }))
+		return ctrl.Result{}, nil // Everything it has is inside Kubernetes and goes with it.
 	}
 	if reconcile.Paused(dashboard) {
 		conditions.Set(&s.dashboard.Status.Conditions, dashboard.Generation, conditions.Paused())
 		return ctrl.Result{}, r.patch(ctx, dashboard, s)
-	}
-	if held, err := reconcile.Hold(ctx, r.Client, s.dashboard, dashboard); err != nil {
-		return ctrl.Result{}, err
-	} else if held {
-		dashboard = s.dashboard.DeepCopy()
 	}
 	step := func(f func(context.Context, *state) (time.Duration, error)) reconcile.Step {
 		return func(ctx context.Context) (time.Duration, error) { return f(ctx, s) }

@@ -238,9 +238,6 @@ func report(s *state, domain naming.Domain, now time.Time) {
 	if s.version != "" {
 		status.Version = s.version
 	}
-	if s.stats != nil && s.coordinator != nil {
-		status.Store = s.store.status(s.coordinator.Spec.Type)
-	}
 	reportSlots(s, now)
 	workload, slots, fe := workloadCondition(s), slotsCondition(s), feCondition(s)
 	ready := conditions.Summarize(v1alpha1.ConditionReady,

@@ -30,20 +30,6 @@ type store struct {
 // shared tells whether others than the dashboard can reach the store.
 func (s store) shared() bool { return s.Name != filesystem }
 
-// status is the store as users see it; nil for a directory.
-func (s store) status(coordinator v1alpha1.CoordinatorType) *v1alpha1.StoreStatus {
-	if !s.shared() || s.Addr == "" {
-		return nil
-	}
-	kind := v1alpha1.StoreEtcd
-	if s.Name == zooKeeper {
-		kind = v1alpha1.StoreZooKeeper
-	}
-	return &v1alpha1.StoreStatus{
-		Type: coordinator, Kind: kind, Endpoints: strings.Split(s.Addr, ","), AuthSecretName: s.login,
-	}
-}
-
 // What Codis calls a directory and a ZooKeeper.
 const (
 	filesystem = "filesystem"

@@ -13,7 +13,6 @@ import (
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/config"
-	"github.com/codis-io/codis-operator/internal/podtemplate"
 )
 
 // keeps is a coordinator whose Available condition has the given status, since a moment.
@@ -116,61 +115,6 @@ func findVolume(t *testing.T, pod corev1.PodSpec, name string) corev1.Volume {
 	}
 	t.Fatalf("no volume %s", name)
 	return corev1.Volume{}
-}
-
-// lasted is a pod whose dashboard ran for a time, and waits.
-func lasted(ended time.Time, ran time.Duration, reason string) *corev1.Pod {
-	pod := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "dashboard"}}}}
-	pod.Status.ContainerStatuses = []corev1.ContainerStatus{{
-		Name:  "dashboard",
-		State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason}},
-		LastTerminationState: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
-			StartedAt: metav1.NewTime(ended.Add(-ran)), FinishedAt: metav1.NewTime(ended),
-		}},
-	}}
-	return pod
-}
-
-// sidecar makes what ended another container.
-func sidecar(pod *corev1.Pod) *corev1.Pod {
-	pod.Status.ContainerStatuses[0].Name = "sidecar"
-	return pod
-}
-
-func TestNeedlessPause(t *testing.T) {
-	back := time.Now()
-	waiting := func(ended time.Time, reason string) *corev1.Pod {
-		return lasted(ended, time.Second, reason)
-	}
-	const pause = "CrashLoopBackOff"
-	serves := keeps(v1alpha1.CoordinatorEtcd, metav1.ConditionTrue, back, "a:1")
-	tests := map[string]struct {
-		pod         *corev1.Pod
-		coordinator *v1alpha1.CodisCoordinator
-		want        bool
-	}{
-		"it ended before its store came back":  {waiting(back.Add(-time.Second), pause), serves, true},
-		"it cannot start":                      {waiting(back.Add(time.Second), pause), serves, false},
-		"it ended by accident":                 {lasted(back.Add(time.Minute), lasting, pause), serves, true},
-		"a sidecar ended by accident":          {sidecar(lasted(back.Add(time.Minute), lasting, pause)), serves, false},
-		"it is being started already":          {waiting(back.Add(-time.Second), "ContainerCreating"), serves, false},
-		"its store is still away":              {waiting(back.Add(-time.Second), pause), keeps(v1alpha1.CoordinatorEtcd, metav1.ConditionFalse, back, "a:1"), false},
-		"there is no pod":                      {nil, serves, false},
-		"nobody has looked at the coordinator": {waiting(back, pause), keeps(v1alpha1.CoordinatorEtcd, "", back), false},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			if tt.pod != nil {
-				status := tt.pod.Status.ContainerStatuses[0]
-				if podtemplate.Dead(tt.pod) != (status.State.Waiting.Reason == pause && status.Name == "dashboard") {
-					t.Fatal("the fixture is not what kubelet says")
-				}
-			}
-			if got := needlessPause(tt.pod, tt.coordinator); got != tt.want {
-				t.Errorf("got %v", got)
-			}
-		})
-	}
 }
 
 func TestLockProblem(t *testing.T) {

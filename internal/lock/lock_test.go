@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"github.com/codis-io/codis-operator/internal/lock"
-	"github.com/codis-io/codis-operator/internal/topology"
 )
 
 const own = "d-dashboard-0.d-dashboard.ns.svc:18080"
@@ -62,6 +61,7 @@ func TestCheck(t *testing.T) {
 	}
 	live := addrOf(t, http.StatusOK, `{"product_name":"p"}`)
 	other := addrOf(t, http.StatusOK, `{"product_name":"q"}`)
+	refused := addrOf(t, http.StatusServiceUnavailable, "no healthy upstream")
 	dead, mute := refusing(t), hanging(t)
 	tests := map[string]struct {
 		code   int
@@ -73,6 +73,7 @@ func TestCheck(t *testing.T) {
 		"the dashboard itself had it":    {200, held(own), lock.Finding{}, false},
 		"a dashboard has it":             {200, held(live), lock.Finding{Kind: lock.Held, Addr: live}, false},
 		"one of another product answers": {200, held(other), lock.Finding{}, false},
+		"something on the way refuses":   {200, held(refused), lock.Finding{Kind: lock.Silent, Addr: refused}, false},
 		"a host that refuses had it":     {200, held(dead), lock.Finding{}, false},
 		"one that is silent has it":      {200, held(mute), lock.Finding{Kind: lock.Silent, Addr: mute}, false},
 		"the store has no leader":        {503, `{"errorCode":300,"message":"Raft Internal Error"}`, lock.Finding{}, true},
@@ -81,9 +82,7 @@ func TestCheck(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			l := lock.Lock{Store: topology.Store{
-				Kind: "etcd", Addr: dead + "," + addrOf(t, tt.code, tt.answer), Auth: "root:x",
-			}, Product: "p", Holder: own}
+			l := lock.Lock{Store: "etcd", Addr: dead + "," + addrOf(t, tt.code, tt.answer), Auth: "root:x", Product: "p", Holder: own}
 			got, err := lock.Check(t.Context(), l)
 			if got != tt.want || (err != nil) != tt.fails {
 				t.Errorf("got %v, %v", got, err)
@@ -97,7 +96,7 @@ func TestCheck(t *testing.T) {
 
 func TestNobodyToAskIsAnError(t *testing.T) {
 	for _, store := range []string{"etcd", "zookeeper"} {
-		l := lock.Lock{Store: topology.Store{Kind: store, Addr: refusing(t)}, Product: "p", Holder: own}
+		l := lock.Lock{Store: store, Addr: refusing(t), Product: "p", Holder: own}
 		if got, err := lock.Check(t.Context(), l); err == nil {
 			t.Errorf("%s: %v", store, got)
 		}

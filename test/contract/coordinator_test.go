@@ -19,7 +19,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/codis-io/codis-operator/internal/lock"
-	"github.com/codis-io/codis-operator/internal/topology"
 )
 
 const (
@@ -195,57 +194,6 @@ func testKeeper(t *testing.T, start func(*world) *keeper) {
 	if k.read(k.key("topom")) != "" {
 		t.Error("SIGTERM left the lock")
 	}
-	productIsRemoved(t, k)
-}
-
-// store is the server as the operator reaches it.
-func (k *keeper) store() topology.Store { return topology.Store{Kind: k.name, Addr: k.addr} }
-
-// lock of the product, for a holder.
-func (k *keeper) lock(holder string) lock.Lock {
-	return lock.Lock{Store: k.store(), Product: k.w.product, Holder: holder}
-}
-
-// productIsRemoved removes all that a dashboard which has ended kept, but not while
-// another one has the lock; a namesake starts clean.
-func productIsRemoved(t *testing.T, k *keeper) {
-	t.Helper()
-	d := k.w.dashboard(k.spec())
-	if len(d.stats().Group.Models) == 0 {
-		t.Fatal("nothing is there that could be removed")
-	}
-	take := func(want lock.Finding) {
-		t.Helper()
-		if found, err := lock.Take(t.Context(), k.lock("own:18080")); err != nil || found != want {
-			t.Fatalf("Take() = %v, %v, want %v", found, err, want)
-		}
-	}
-	take(lock.Finding{Kind: lock.Held, Addr: d.addr})
-	d.proc.stop()
-	take(lock.Finding{})
-	if holder := k.document("topom")["admin_addr"]; holder != "own:18080" {
-		t.Errorf("the lock is held by %v", holder)
-	}
-	take(lock.Finding{}) // Again, as after a crash.
-	neighbour := "/codis3/" + k.w.product + "-2/topom"
-	if created, err := k.store().Create(t.Context(), neighbour, []byte("{}")); err != nil || !created {
-		t.Fatalf("Create() = %v, %v", created, err)
-	}
-	for range 2 {
-		if err := k.store().Remove(t.Context(), topology.Root(k.w.product)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if text, err := k.store().Get(t.Context(), neighbour); err != nil || string(text) != "{}" {
-		t.Errorf("the neighbour has %q, %v", text, err)
-	}
-	if created, err := k.store().Create(t.Context(), neighbour, []byte("other")); err != nil || created {
-		t.Errorf("Create() over what is there = %v, %v", created, err)
-	}
-	namesake := k.w.dashboard(k.spec())
-	if got := namesake.stats(); len(got.Group.Models) != 0 || got.Slots[1023].GroupID != 0 {
-		t.Errorf("the namesake has groups %v, slot 1023 of group %d", got.Group.Models, got.Slots[1023].GroupID)
-	}
 }
 
 func keysAreWhereCodisPutsThem(t *testing.T, k *keeper, s *server, p *proxy) {
@@ -349,7 +297,7 @@ func lockOutlivesItsHolder(t *testing.T, k *keeper, d *dashboard) *dashboard {
 	t.Helper()
 	look := func(holder string) lock.Finding {
 		t.Helper()
-		found, err := lock.Check(t.Context(), k.lock(holder))
+		found, err := lock.Check(t.Context(), lock.Lock{Store: k.name, Addr: k.addr, Product: k.w.product, Holder: holder})
 		if err != nil {
 			t.Fatal(err)
 		}
