@@ -6,6 +6,7 @@ package controllers
 
 import (
 	"fmt"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -13,6 +14,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -85,6 +87,9 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		"dashboard": &dashboard.Reconciler{
 			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Clock: clock.RealClock{},
 			Images: o.Images, Domain: o.Domain, Namespace: o.Namespace,
+			Latency: func(group types.NamespacedName, pod string) time.Duration {
+				return probes.Results(group)[pod].Latency
+			},
 		},
 		"group":  groups,
 		"warmer": group.NewWarmer(groups, mgr.Elected()),

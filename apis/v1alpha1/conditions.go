@@ -151,6 +151,8 @@ const (
 	ReasonMigrationPaused = "MigrationPaused"
 	// ReasonFailoverFirst: moves wait for a group that has no master that answers.
 	ReasonFailoverFirst = "FailoverFirst"
+	// ReasonTargetSlow: a group that should get slots answers late.
+	ReasonTargetSlow = "TargetSlow"
 	// ReasonTargetFull: a group that should get slots has no memory left for them.
 	ReasonTargetFull = "TargetFull"
 	// ReasonSlotStuck: a slot is on its way and gets no further.

@@ -7,6 +7,9 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/codis"
@@ -22,6 +25,10 @@ const queueLength = 64
 // that are on their way to it.
 const fill = 90
 
+// slowAnswer is how long the master of a group may take for an answer, on average,
+// before nothing more moves to it; half of that lets moves go on.
+const slowAnswer = 100 * time.Millisecond
+
 // balance is what shall be done about who owns which slots.
 type balance struct {
 	policy v1alpha1.RebalancePolicy
@@ -29,6 +36,8 @@ type balance struct {
 	// move and cancel are what to do now.
 	move   planner.Batch
 	cancel []planner.Move
+	// slow are groups that nothing moves to because they answer late.
+	slow []int
 	// failing says which group has no master that answers; moves wait for it.
 	failing string
 	// pause tells that no slot may move now.
@@ -44,6 +53,8 @@ type wanting struct {
 	concurrent int
 	paused     bool
 	approved   bool
+	// patience is how long a master may take for an answer.
+	patience time.Duration
 }
 
 // wantingOf reads the spec, with the defaults of the API: an object that was
@@ -53,6 +64,11 @@ func wantingOf(d *v1alpha1.CodisDashboard) wanting {
 		policy: v1alpha1.RebalanceAuto, by: v1alpha1.RebalanceBySlots, concurrent: 4,
 		approved: d.Annotations[v1alpha1.AnnotationRebalance] == "now",
 		paused:   d.Spec.Migration != nil && d.Spec.Migration.State == v1alpha1.MigrationPaused,
+		patience: slowAnswer,
+	}
+	moves := meta.FindStatusCondition(d.Status.Conditions, v1alpha1.ConditionRebalanced)
+	if moves != nil && moves.Reason == v1alpha1.ReasonTargetSlow {
+		w.patience /= 2 // Not on and off around one value.
 	}
 	if spec := d.Spec.Rebalance; spec != nil {
 		w.policy, w.by = cmp.Or(spec.Policy, w.policy), cmp.Or(spec.By, w.by)
@@ -81,7 +97,19 @@ func decideBalance(stats *codis.Stats, groups []groupView, want wanting) balance
 	if b.waits() {
 		return b
 	}
-	next := b.plan.Next(limits(stats, sharing, want.concurrent))
+	bounds := limits(stats, sharing, want.concurrent)
+	slow := func(g groupView) bool { return g.latency > want.patience }
+	for _, g := range groups {
+		if slow(g) {
+			bounds.Free[g.id] = -1 // Not even a slot without keys.
+		}
+	}
+	next := b.plan.Next(bounds)
+	for _, g := range groups {
+		if slow(g) && slices.Contains(next.Full, g.id) {
+			b.slow = append(b.slow, g.id)
+		}
+	}
 	b.cancel = slices.Concat(b.plan.Cancel, next.Stop)
 	b.move = next
 	if b.pause {

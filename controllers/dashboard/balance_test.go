@@ -21,7 +21,7 @@ import (
 )
 
 // auto is what is wanted by default.
-var auto = wanting{policy: v1alpha1.RebalanceAuto, by: v1alpha1.RebalanceBySlots, concurrent: 4}
+var auto = wanting{policy: v1alpha1.RebalanceAuto, by: v1alpha1.RebalanceBySlots, concurrent: 4, patience: slowAnswer}
 
 // healthy is the view of groups that are well.
 func healthy(ids ...int) []groupView {
@@ -69,6 +69,11 @@ func pairs(moves []planner.Move) string {
 	return strings.Join(out, "; ")
 }
 
+// late makes answers of a group's master take a time.
+func late(latency time.Duration) func(g *groupView) {
+	return func(g *groupView) { g.latency = latency }
+}
+
 func TestDecideBalance(t *testing.T) {
 	two := layout.Even([]int{1, 2})
 	leave := func(g *groupView) { g.leaving = true }
@@ -78,7 +83,7 @@ func TestDecideBalance(t *testing.T) {
 		change               func(*wanting)
 		moves, cancel        string
 		left                 int
-		full                 []int
+		full, slow           []int
 		failing              string
 		pause, waits, strand bool
 	}{
@@ -146,6 +151,16 @@ func TestDecideBalance(t *testing.T) {
 			stats: act(use(stats(two, 1, 2, 3), 1000<<20, map[int]int64{1: 512 << 20, 2: 512 << 20, 3: 950 << 20}), "pending", 3, 0, 1), groups: healthy(1, 2, 3),
 			left: 341, full: []int{3}, cancel: "1>3 0-1",
 		},
+		"a target answers late": {
+			stats: act(stats(two, 1, 2, 3), "pending", 3, 0, 1), groups: with(healthy(1, 2, 3), 3, late(slowAnswer+1)),
+			left: 341, full: []int{3}, slow: []int{3}, cancel: "1>3 0-1",
+		},
+		"a target answers just in time": {
+			stats: stats(two, 1, 2, 3), groups: with(healthy(1, 2, 3), 3, late(slowAnswer)), moves: "2>3 960-1023; 1>3 448-511", left: 341,
+		},
+		"a group that nothing moves to answers late": {
+			stats: stats(two, 1, 2, 3), groups: with(healthy(1, 2, 3), 1, late(time.Second)), moves: "2>3 960-1023; 1>3 448-511", left: 341,
+		},
 		"servers without a limit are never full": {
 			stats: use(stats(two, 1, 2, 3), 0, map[int]int64{1: 1 << 40, 2: 1 << 40, 3: 1 << 40}), groups: healthy(1, 2, 3),
 			moves: "2>3 960-1023; 1>3 448-511", left: 341,
@@ -165,8 +180,8 @@ func TestDecideBalance(t *testing.T) {
 			if diff := cmp.Diff([]string{tt.moves, tt.cancel}, []string{pairs(got.move.Moves), pairs(got.cancel)}); diff != "" {
 				t.Errorf("moves and cancels: %s", diff)
 			}
-			if diff := cmp.Diff(tt.full, got.move.Full); diff != "" {
-				t.Errorf("full: %s", diff)
+			if diff := cmp.Diff([][]int{tt.full, tt.slow}, [][]int{got.move.Full, got.slow}); diff != "" {
+				t.Errorf("full and slow: %s", diff)
 			}
 			if got.plan.Left() != tt.left || got.pause != tt.pause || got.failing != tt.failing ||
 				got.waits() != tt.waits || (got.plan.Stranded > 0) != tt.strand {
@@ -191,7 +206,8 @@ func TestWhatIsWanted(t *testing.T) {
 	d.Spec.Rebalance = &v1alpha1.Rebalance{
 		Policy: v1alpha1.RebalanceManual, By: v1alpha1.RebalanceByMemory, MaxConcurrentMoves: new(int32(7)),
 	}
-	want := wanting{v1alpha1.RebalanceManual, v1alpha1.RebalanceByMemory, 7, true, true}
+	d.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionRebalanced, Reason: v1alpha1.ReasonTargetSlow}}
+	want := wanting{v1alpha1.RebalanceManual, v1alpha1.RebalanceByMemory, 7, true, true, slowAnswer / 2}
 	if diff := cmp.Diff(want, wantingOf(d), cmp.AllowUnexported(wanting{})); diff != "" {
 		t.Errorf("with all set: %s", diff)
 	}
@@ -237,6 +253,7 @@ func TestBalanceConditionSaysWhatMovesWaitFor(t *testing.T) {
 		"failover is first": {func(s *state) { moving(s); s.balance.failing, s.balance.pause = "group 1 x", true }, "False FailoverFirst", "group 1 x"},
 		"paused":            {func(s *state) { moving(s); s.balance.pause = true }, "False MigrationPaused", "spec.migration.state"},
 		"a slot is stuck":   {func(s *state) { moving(s); s.stuck = "slot 1 is stuck" }, "False SlotStuck", "slot 1 is stuck"},
+		"a target is slow":  {func(s *state) { moving(s); s.balance.slow, s.balance.move.Full = []int{3}, []int{3} }, "False TargetSlow", "groups 3 take more than 100ms"},
 		"a target is full":  {func(s *state) { moving(s); s.balance.move.Full = []int{3} }, "False TargetFull", "groups 3 would use more than 90%"},
 	}
 	for name, tt := range tests {

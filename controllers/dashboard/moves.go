@@ -42,12 +42,13 @@ func (r *Reconciler) moveSlots(ctx context.Context, s *state) (time.Duration, er
 		s.notMoved = r.carryOut(ctx, s)
 	}
 	if len(s.balance.cancel)+len(s.balance.move.Moves) > 0 {
-		full := s.balance.move.Full
+		full, slow := s.balance.move.Full, s.balance.slow
 		if stats, err := s.api.Stats(ctx); err == nil { // So that the status tells of moves from the first moment.
 			s.stats = stats
 			s.balance = decideBalance(s.stats, s.groups, want)
 		}
-		s.balance.move.Full = slices.Compact(slices.Sorted(slices.Values(slices.Concat(full, s.balance.move.Full))))
+		s.balance.move.Full = union(full, s.balance.move.Full)
+		s.balance.slow = union(slow, s.balance.slow)
 	}
 	s.stuck = r.watchMoves(s)
 	if want.approved && s.balance.plan.Left() == 0 && s.stats.Offline() == 0 && s.notMoved == nil {
@@ -56,6 +57,11 @@ func (r *Reconciler) moveSlots(ctx context.Context, s *state) (time.Duration, er
 		}
 	}
 	return s.lookAgain(), nil
+}
+
+// union joins ids, in ascending order.
+func union(a, b []int) []int {
+	return slices.Compact(slices.Sorted(slices.Values(slices.Concat(a, b))))
 }
 
 // lookAgain is how soon moves need another pass.

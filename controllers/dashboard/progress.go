@@ -185,6 +185,10 @@ func movingCondition(s *state) conditions.Condition {
 		return conditions.False(t, v1alpha1.ReasonMigrationPaused, "spec.migration.state is Paused")
 	case s.stuck != "":
 		return conditions.False(t, v1alpha1.ReasonSlotStuck, s.stuck)
+	case len(b.slow) > 0:
+		return conditions.False(t, v1alpha1.ReasonTargetSlow, fmt.Sprintf(
+			"the masters of groups %s take more than %s for an answer: slots move to them again once they take half of that",
+			join(b.slow), slowAnswer))
 	case len(b.move.Full) > 0:
 		return conditions.False(t, v1alpha1.ReasonTargetFull, fmt.Sprintf(
 			"with the next slots, groups %s would use more than %d%% of their maxmemory: "+

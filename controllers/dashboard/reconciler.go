@@ -14,6 +14,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -43,6 +44,9 @@ type Reconciler struct {
 	Domain   naming.Domain
 	// Namespace that the operator runs in; empty for any.
 	Namespace string
+	// Latency is how long a member of a group takes for an answer, on average; 0 if
+	// that is not known. Nil for never.
+	Latency func(group types.NamespacedName, pod string) time.Duration
 	// seen is what was last seen of the moves of a dashboard, by UID, and since when.
 	seen sync.Map
 	// asked is when the lock that keeps a dashboard from starting was looked at last, by UID.

@@ -31,6 +31,9 @@ type groupView struct {
 	promoting bool
 	// leaving tells that the group gives its slots away: it is being deleted or drained.
 	leaving bool
+	// latency is how long the master takes for an answer, on average; 0 if that is
+	// not known.
+	latency time.Duration
 	// keySlots are the slots whose keys the group holds, while no slot has an owner.
 	keySlots string
 }

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
@@ -84,7 +85,11 @@ func (r *Reconciler) observe(ctx context.Context, s *state) (time.Duration, erro
 		return 0, fmt.Errorf("list groups: %w", err)
 	}
 	for _, g := range watch.OfOwnID(groups) {
-		s.groups = append(s.groups, viewOf(&g))
+		view := viewOf(&g)
+		if r.Latency != nil {
+			view.latency = r.Latency(client.ObjectKeyFromObject(&g), g.Status.Master)
+		}
+		s.groups = append(s.groups, view)
 	}
 	if s.recorded, err = recordedLayout(&s.dashboard.Status); err != nil {
 		return 0, err

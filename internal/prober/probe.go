@@ -34,6 +34,8 @@ type probe struct {
 	done  chan struct{}
 
 	line *redis.Line
+	// took is how long the last answer took.
+	took time.Duration
 	// looked is when the server was last looked at.
 	looked time.Time
 
@@ -186,7 +188,8 @@ func (p *probe) ask(ctx context.Context) (sent time.Time, seen redis.Observation
 	}
 	seen, err = p.line.Ask(ctx)
 	if err == nil {
-		probeSeconds.Observe(p.prober.clock.Since(sent).Seconds())
+		p.took = p.prober.clock.Since(sent)
+		probeSeconds.Observe(p.took.Seconds())
 	}
 	return sent, seen, err
 }
@@ -201,6 +204,7 @@ func (p *probe) answered(state State, seen redis.Observation) {
 	next := p.result
 	next.Moved = moved(p.result, seen, now)
 	next.Seen, next.Answered = seen, now
+	next.Latency = latency(p.result, p.took)
 	if next.State != state {
 		next.State, next.Since = state, now
 	}
@@ -215,6 +219,17 @@ func (p *probe) unanswered(state State, since time.Time) {
 		next.State, next.Since = state, since
 	}
 	p.tell(next)
+}
+
+// weight of an answer in the mean is one in this many.
+const weight = 8
+
+// latency returns the mean with another answer in it.
+func latency(before Result, took time.Duration) time.Duration {
+	if before.Answered.IsZero() {
+		return took
+	}
+	return before.Latency + (took-before.Latency)/weight
 }
 
 // moved returns when the offset of a replica last changed. One that follows

@@ -92,6 +92,9 @@ type Result struct {
 	Seen redis.Observation
 	// Answered is when Seen was told.
 	Answered time.Time
+	// Latency is how long answers take, as a mean in which the last eight count
+	// most; questions without an answer do not count. Zero before the first.
+	Latency time.Duration
 	// Moved is when the offset of a replica in sync last changed, as of Answered,
 	// or when it was first seen in sync. A master pings its replicas down the
 	// stream every few seconds, so an offset that stands still while the replica

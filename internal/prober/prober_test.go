@@ -144,6 +144,21 @@ func (s *server) expectQuestions(tb testing.TB, more int) {
 	})
 }
 
+func TestLatency(t *testing.T) {
+	var r Result
+	for i, step := range []struct{ took, want time.Duration }{
+		{8 * time.Millisecond, 8 * time.Millisecond}, // The first one counts alone.
+		{8 * time.Millisecond, 8 * time.Millisecond},
+		{88 * time.Millisecond, 18 * time.Millisecond},
+		{2 * time.Millisecond, 16 * time.Millisecond},
+	} {
+		r.Latency, r.Answered = latency(r, step.took), time.Unix(1, 0)
+		if r.Latency != step.want {
+			t.Errorf("answer %d: %s, want %s", i, r.Latency, step.want)
+		}
+	}
+}
+
 func TestAServerThatAnswersIsToldOnce(t *testing.T) {
 	s := newServer(t, masterInfo)
 	began := time.Now()
@@ -155,7 +170,10 @@ func TestAServerThatAnswersIsToldOnce(t *testing.T) {
 		Seen: redis.Observation{Reachable: true, RunID: "one", Role: redis.RoleMaster, Offset: 1},
 	}
 	since, answered := got.Since, got.Answered
-	got.Since, got.Answered = time.Time{}, time.Time{}
+	if got.Latency <= 0 || got.Latency > answered.Sub(began) {
+		t.Errorf("an answer took %s of %s", got.Latency, answered.Sub(began))
+	}
+	got.Since, got.Answered, got.Latency = time.Time{}, time.Time{}, 0
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
