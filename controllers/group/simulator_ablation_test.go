@@ -8,8 +8,9 @@ import "github.com/codis-io/codis-operator/apis/v1alpha1"
 // ablation takes protection away, to show that it is needed.
 type ablation struct {
 	// startFence: servers start as masters. processCheck: commands reach whatever
-	// process has the address. lock: proxies ignore locks.
-	startFence, processCheck, lock bool
+	// process has the address. lock: proxies ignore locks. refusal: masters that are
+	// to refuse writes without a replica take them.
+	startFence, processCheck, lock, refusal bool
 	// intent: no promotion is recorded. finishHeld: a promotion that was left
 	// half-done is finished whatever became of its candidate.
 	intent, finishHeld bool

@@ -140,7 +140,7 @@ func (s *sim) accepts(p *simProxy, at tick) int {
 
 // refuses tells whether a master takes no writes, since no replica keeps up with it.
 func (s *sim) refuses(master int, at tick) bool {
-	if !s.srv[master].guarded {
+	if !s.srv[master].guarded || s.without.refusal {
 		return false
 	}
 	for i := range s.count {

@@ -50,7 +50,8 @@ func (n *simNeeds) show(s *sim, without ablation, remove string, limit int) (mor
 func TestSimulationNeedsEveryGuard(t *testing.T) {
 	without := map[string]ablation{
 		"the start fence": {startFence: true}, "the comparison of processes": {processCheck: true},
-		"the lock of a switchover": {lock: true}, "the intent": {intent: true}, "finishHeld": {finishHeld: true},
+		"the lock of a switchover": {lock: true}, "the refusal of writes": {refusal: true},
+		"the intent": {intent: true}, "finishHeld": {finishHeld: true},
 		"the master's process": {masterRecord: true}, "the members' processes": {memberRecord: true},
 	}
 	for _, g := range guards {
