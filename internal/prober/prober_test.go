@@ -33,8 +33,9 @@ var (
 	often = Settings{Interval: 2 * time.Millisecond, Timeout: time.Hour}
 	// once never asks a second time by itself.
 	once = Settings{Interval: time.Hour, Timeout: time.Hour}
-	// hasty gives up at once.
-	hasty = Settings{Interval: 2 * time.Millisecond, Timeout: 30 * time.Millisecond}
+	// hasty gives up soon. Its interval is so long that a busy machine does not make
+	// two silences of one: see unanswered.
+	hasty = Settings{Interval: 500 * time.Millisecond, Timeout: 30 * time.Millisecond}
 
 	_ manager.Runnable               = &Prober{}
 	_ manager.LeaderElectionRunnable = &Prober{}
