@@ -111,10 +111,10 @@ func grieve(ctx context.Context, load *framework.Load, strike func(ctx context.C
 func lostToLag(ctx context.Context, load *framework.Load, killed time.Time) {
 	GinkgoHelper()
 	outcome := stopped(ctx, load)
-	for _, acknowledged := range outcome.LostAcknowledged {
-		Expect(acknowledged).To(BeTemporally("~", killed, replicationLag))
+	for _, write := range outcome.LostWritten {
+		Expect(write.Acknowledged).To(BeTemporally("~", killed, replicationLag))
 	}
-	Expect(outcome.LostAcknowledged).To(HaveLen(int(outcome.Lost)), "%v", outcome.Examples)
+	Expect(outcome.LostWritten).To(HaveLen(int(outcome.Lost)), "%v", outcome.Examples)
 }
 
 var _ = Describe("A cluster that grows and shrinks while everything is killed", Label("interrupted"), func() {

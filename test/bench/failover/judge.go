@@ -4,6 +4,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -63,7 +64,8 @@ func (t *trial) judge(e evidence) {
 		t.demoted = t.master != t.old && old.Role == "slave" && old.Master == t.master && old.LinkUp
 	}
 	t.acknowledged = e.outcome.Acknowledged
-	t.lostLag, t.lostReal = classify(e.outcome.Lost, e.outcome.LostAcknowledged, e.at, takeover)
+	t.lostLag, t.lostReal = classify(e.outcome.Lost, e.outcome.LostWritten, e.at, takeover)
+	t.tellLost(e.outcome.LostWritten, e.at)
 	t.feel(e)
 	if e.beside != nil {
 		t.judgeBeside(e, takeover)
@@ -73,7 +75,7 @@ func (t *trial) judge(e evidence) {
 // judgeBeside draws from the outcome of clients beside the old master until when
 // it took writes. If it does after another one has taken over, there are two.
 func (t *trial) judgeBeside(e evidence, takeover time.Time) {
-	within, beyond := classify(e.beside.Lost, e.beside.LostAcknowledged, e.at, takeover)
+	within, beyond := classify(e.beside.Lost, e.beside.LostWritten, e.at, takeover)
 	t.besideLost, t.lostReal = within, t.lostReal+beyond
 	for _, w := range e.beside.Writers {
 		i := slices.IndexFunc(w.Gaps, func(g workload.Gap) bool {
@@ -122,15 +124,25 @@ func otherMaster(o observer.Observation, group int, old string) bool {
 }
 
 // classify tells lost writes that were on their way to a replica when the master
-// was struck from all others: those that were acknowledged long before, or, by
-// whomever, long after another master had taken over.
-func classify(lost int64, acknowledged []time.Time, at, takeover time.Time) (withinLag, beyond int64) {
-	for _, when := range acknowledged {
-		if !when.Before(at.Add(-lag)) && !when.After(takeover.Add(lag)) {
+// was struck from all others: those that were acknowledged long before, or sent, to
+// whomever, long after another master had taken over. When a write is acknowledged
+// says nothing where a network that is cut holds the answer back.
+func classify(lost int64, written []workload.Span, at, takeover time.Time) (withinLag, beyond int64) {
+	for _, write := range written {
+		if !write.Acknowledged.Before(at.Add(-lag)) && !write.Sent.After(takeover.Add(lag)) {
 			withinLag++
 		}
 	}
 	return withinLag, lost - withinLag
+}
+
+// tellLost notes when writes that are lost were under way, a few of them.
+func (t *trial) tellLost(written []workload.Span, at time.Time) {
+	const few = 4
+	for _, write := range written[:min(few, len(written))] {
+		t.notes = append(t.notes, fmt.Sprintf("lost what was sent %s after it and acknowledged %s after it",
+			seconds(write.Sent.Sub(at)), seconds(write.Acknowledged.Sub(at))))
+	}
 }
 
 // feel sums up what clients felt. Those of a proxy that was struck are counted

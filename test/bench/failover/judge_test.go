@@ -52,27 +52,28 @@ func TestStall(t *testing.T) {
 func TestClassify(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
-		lost         int64
-		acknowledged []int
-		lag, beyond  int64
+		lost        int64
+		written     [][2]int
+		lag, beyond int64
 	}{
-		"none":                                   {},
-		"a second before the fault, at most":     {3, []int{-1000, -500, 0}, 3, 0},
-		"longer before the fault":                {2, []int{-1001, -60000}, 0, 2},
-		"until another master had taken over":    {2, []int{200, 400}, 2, 0},
-		"a little after that":                    {1, []int{1400}, 1, 0},
-		"by an old master that went on":          {1, []int{1401}, 0, 1},
-		"nobody knows when they were":            {5, nil, 0, 5},
-		"of some it is known, and of others not": {3, []int{-10, -2000}, 1, 2},
+		"none":                                      {},
+		"a second before the fault, at most":        {3, [][2]int{{-1010, -1000}, {-510, -500}, {-10, 0}}, 3, 0},
+		"longer before the fault":                   {2, [][2]int{{-1011, -1001}, {-60010, -60000}}, 0, 2},
+		"until another master had taken over":       {2, [][2]int{{190, 200}, {390, 400}}, 2, 0},
+		"a little after that":                       {1, [][2]int{{1400, 1410}}, 1, 0},
+		"by an old master that went on":             {1, [][2]int{{1401, 1411}}, 0, 1},
+		"before, and a cut network held the answer": {1, [][2]int{{-10, 20000}}, 1, 0},
+		"nobody knows when they were":               {5, nil, 0, 5},
+		"of some it is known, and of others not":    {3, [][2]int{{-20, -10}, {-2010, -2000}}, 1, 2},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var acknowledged []time.Time
-			for _, when := range tt.acknowledged {
-				acknowledged = append(acknowledged, at(when))
+			var written []workload.Span
+			for _, w := range tt.written {
+				written = append(written, wrote(w[0], w[1]))
 			}
-			lag, beyond := classify(tt.lost, acknowledged, at(0), at(400))
+			lag, beyond := classify(tt.lost, written, at(0), at(400))
 			if lag != tt.lag || beyond != tt.beyond {
 				t.Errorf("classify() = %d, %d, want %d, %d", lag, beyond, tt.lag, tt.beyond)
 			}
@@ -122,6 +123,10 @@ func view(when int, servers [2]string, master string, linked bool) observer.Obse
 	}
 }
 
+func wrote(sent, acknowledged int) workload.Span {
+	return workload.Span{Sent: at(sent), Acknowledged: at(acknowledged)}
+}
+
 func TestJudgeAFailover(t *testing.T) {
 	t.Parallel()
 	e := evidence{
@@ -137,7 +142,7 @@ func TestJudgeAFailover(t *testing.T) {
 				{Address: "p", First: at(-3000), Gaps: []workload.Gap{gap(5, 320)}, Errors: map[string]int64{"reset": 2}},
 				{Address: "q", First: at(-3000), Gaps: []workload.Gap{gap(5, 2005)}, Errors: map[string]int64{"refused": 50}},
 			}},
-			Verification: workload.Verification{Lost: 3, LostAcknowledged: []time.Time{at(-5), at(-1), at(-1500)}},
+			Verification: workload.Verification{Lost: 3, LostWritten: []workload.Span{wrote(-9, -5), wrote(-9, -1), wrote(-1509, -1500)}},
 		},
 	}
 	got := trial{}
@@ -148,7 +153,7 @@ func TestJudgeAFailover(t *testing.T) {
 		errors: map[string]int64{"reset": 3}, struckErrors: map[string]int64{"refused": 50},
 		acknowledged: 900, lostLag: 2, lostReal: 1,
 	}
-	if diff := cmp.Diff(want, got, cmp.AllowUnexported(trial{}), cmpopts.IgnoreFields(trial{}, "texts")); diff != "" {
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(trial{}), cmpopts.IgnoreFields(trial{}, "texts", "notes")); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -174,7 +179,7 @@ func TestJudgeClientsBesideTheOldMaster(t *testing.T) {
 				seen: []observer.Observation{view(4200, [2]string{"b", "a"}, "b", true)},
 				beside: &framework.Outcome{
 					Summary:      workload.Summary{Writers: []workload.WriterSummary{{Address: "q", First: at(-9), Gaps: tt.gaps}}},
-					Verification: workload.Verification{Lost: 3, LostAcknowledged: []time.Time{at(-5), at(3900), at(9000)}},
+					Verification: workload.Verification{Lost: 3, LostWritten: []workload.Span{wrote(-9, -5), wrote(3890, 3900), wrote(8900, 9000)}},
 				},
 			})
 			if got.besideUntil != tt.until || got.failed() != tt.failed || got.besideLost != 2 || got.lostReal != 1 {

@@ -63,9 +63,17 @@ type WriterSummary struct {
 	// next, or the end, in their order.
 	Gaps []Gap `json:"gaps,omitempty"`
 
-	// acked is when each number was acknowledged. It is not printed: only the
-	// process that wrote can tell when what is lost was acknowledged.
-	acked map[int]time.Time
+	// written is when each number that was acknowledged was under way. It is not
+	// printed: only the process that wrote can tell that of what is lost.
+	written map[int]Span
+}
+
+// Span is the time in which a write was done, sooner or later: an answer may be
+// held back for long by a network that is cut.
+type Span struct {
+	// Sent is when the try began that was acknowledged.
+	Sent         time.Time `json:"sent"`
+	Acknowledged time.Time `json:"acknowledged"`
 }
 
 // MinGap is the shortest gap that is told.
@@ -106,18 +114,19 @@ func newJournal(l Load) *journal {
 	j := &journal{load: l, errors: map[string]int64{}, texts: map[string]string{}}
 	for writer := range l.Writers {
 		j.writers = append(j.writers, writerJournal{WriterSummary: WriterSummary{
-			Address: l.address(writer), Errors: map[string]int64{}, Texts: map[string]string{}, acked: map[int]time.Time{},
+			Address: l.address(writer), Errors: map[string]int64{}, Texts: map[string]string{}, written: map[int]Span{},
 		}})
 	}
 	return j
 }
 
-// record books one write, in the order of the writer's numbers.
-func (j *journal) record(writer, number int, started, ended time.Time, repeated bool, err error) {
+// record books one write, in the order of the writer's numbers. It began when it was
+// started, and its last try when it was sent.
+func (j *journal) record(writer, number int, started, sent, ended time.Time, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	w := &j.writers[writer]
-	if repeated {
+	if sent.After(started) {
 		j.repeated++
 	}
 	w.Next = number + 1
@@ -134,7 +143,7 @@ func (j *journal) record(writer, number int, started, ended time.Time, repeated 
 		return
 	}
 	j.acknowledged++
-	w.acknowledge(number, ended)
+	w.acknowledge(number, Span{Sent: sent, Acknowledged: ended})
 	if !w.stalledSince.IsZero() {
 		started = w.stalledSince
 		w.stalledSince = time.Time{}
@@ -142,13 +151,14 @@ func (j *journal) record(writer, number int, started, ended time.Time, repeated 
 	j.stall(started, ended)
 }
 
-func (w *writerJournal) acknowledge(number int, at time.Time) {
+func (w *writerJournal) acknowledge(number int, span Span) {
+	at := span.Acknowledged
 	w.gap(at)
 	if w.First.IsZero() {
 		w.First = at
 	}
 	w.last = at
-	w.acked[number] = at
+	w.written[number] = span
 	w.Acknowledged++
 }
 

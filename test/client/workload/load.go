@@ -95,8 +95,8 @@ func (l Load) write(ctx context.Context, j *journal, slots Slots, writer int) {
 		started := time.Now()
 		// A write under way is finished, so that what became of it is known.
 		key, value := Key(l.Prefix, writer, number), Value(l.Prefix, writer, number, l.Size)
-		repeated, err := line.set(context.WithoutCancel(ctx), key, value)
-		j.record(writer, number, started, time.Now(), repeated, err)
+		sent, err := line.set(context.WithoutCancel(ctx), key, value, started)
+		j.record(writer, number, started, sent, time.Now(), err)
 		wait := pace.C
 		if err != nil {
 			wait = time.After(pause)
@@ -117,16 +117,16 @@ type line struct {
 	opened time.Time
 }
 
-// set writes one value, and tells whether it did so again on another connection.
-func (l *line) set(ctx context.Context, key, value string) (repeated bool, err error) {
+// set writes one value, and tells when it did: now, or again on another connection.
+func (l *line) set(ctx context.Context, key, value string, now time.Time) (sent time.Time, err error) {
 	if l.load.Lifetime > 0 && time.Since(l.opened) > l.load.Lifetime {
 		l.drop()
 	}
 	err = l.try(ctx, key, value)
 	if l.load.Reconnect && isClosed(err) {
-		return true, l.try(ctx, key, value)
+		return time.Now(), l.try(ctx, key, value)
 	}
-	return false, err
+	return now, err
 }
 
 // try writes one value on the connection, which ends with any error.

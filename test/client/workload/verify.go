@@ -17,9 +17,9 @@ type Verification struct {
 	Lost    int64 `json:"lost"`
 	// Examples of lost writes, at most ten.
 	Examples []string `json:"examples,omitempty"`
-	// LostAcknowledged is when each lost write was acknowledged, where that is
-	// known: in the process that wrote.
-	LostAcknowledged []time.Time `json:"lostAcknowledged,omitempty"`
+	// LostWritten is when each lost write was under way, where that is known: in the
+	// process that wrote.
+	LostWritten []Span `json:"lostWritten,omitempty"`
 }
 
 // Verify reads back every write that the summary calls acknowledged. Until
@@ -38,7 +38,7 @@ func Verify(ctx context.Context, t Target, s Summary, patience time.Duration) (V
 			if unknown || !slots.Hold(Key(s.Prefix, writer, number)) {
 				return nil
 			}
-			return v.count(check(c, s.Prefix, writer, number, s.Size), w.acked[number])
+			return v.count(check(c, s.Prefix, writer, number, s.Size), w.written[number])
 		})
 		if err != nil {
 			return v, fmt.Errorf("verify writer %d: %w", writer, err)
@@ -48,13 +48,13 @@ func Verify(ctx context.Context, t Target, s Summary, patience time.Duration) (V
 }
 
 // count books one value that was read; what could not be read is returned.
-func (v *Verification) count(err error, acknowledged time.Time) error {
+func (v *Verification) count(err error, written Span) error {
 	switch {
 	case err == nil:
 	case errors.Is(err, errWrongValue):
 		v.Lost++
-		if !acknowledged.IsZero() {
-			v.LostAcknowledged = append(v.LostAcknowledged, acknowledged)
+		if !written.Acknowledged.IsZero() {
+			v.LostWritten = append(v.LostWritten, written)
 		}
 		if len(v.Examples) < 10 {
 			v.Examples = append(v.Examples, err.Error())

@@ -227,8 +227,9 @@ func TestLoadKeepsBooksThatVerifyReads(t *testing.T) {
 	if v, err = Verify(t.Context(), s.target(), summary, time.Minute); err != nil || v.Lost != 2 {
 		t.Errorf("Verify() = %+v, %v after two values were lost", v, err)
 	}
-	if len(v.LostAcknowledged) != 2 || !v.LostAcknowledged[0].Equal(summary.Writers[0].First) {
-		t.Errorf("the lost were acknowledged at %v, the first of all at %v", v.LostAcknowledged, summary.Writers[0].First)
+	if len(v.LostWritten) != 2 || !v.LostWritten[0].Acknowledged.Equal(summary.Writers[0].First) ||
+		!v.LostWritten[0].Sent.Before(v.LostWritten[0].Acknowledged) {
+		t.Errorf("the lost were written %v, the first of all was acknowledged at %v", v.LostWritten, summary.Writers[0].First)
 	}
 }
 
@@ -360,11 +361,11 @@ func TestGaps(t *testing.T) {
 	at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
 	acknowledged := []int{100, 110, 160, 170, 170 + int(MinGap.Milliseconds())}
 	j := newJournal(Load{Writers: 1})
-	j.record(0, 0, at(0), at(90), false, errors.New("failed"))
+	j.record(0, 0, at(0), at(0), at(90), errors.New("failed"))
 	for i, ms := range acknowledged {
-		j.record(0, i+1, at(ms-5), at(ms), false, nil)
+		j.record(0, i+1, at(ms-5), at(ms-5), at(ms), nil)
 	}
-	j.record(0, 9, at(400), at(410), false, errors.New("failed"))
+	j.record(0, 9, at(400), at(400), at(410), errors.New("failed"))
 	got := j.summary(at(500)).Writers[0]
 	last := at(acknowledged[4])
 	want := []Gap{{at(110), at(160)}, {at(170), last}, {last, at(500)}}
@@ -411,7 +412,7 @@ func TestStalls(t *testing.T) {
 			t.Parallel()
 			j := newJournal(Load{Prefix: "p", Writers: 2})
 			for _, w := range tt.writes {
-				j.record(w.writer, w.number, at(w.from), at(w.to), false, w.err)
+				j.record(w.writer, w.number, at(w.from), at(w.from), at(w.to), w.err)
 			}
 			if got := j.report(at(tt.now)); got.LongestStallMS != tt.want || got.StallMS != tt.want {
 				t.Errorf("longest stall %d ms, recent %d ms, want %d ms", got.LongestStallMS, got.StallMS, tt.want)
