@@ -10,6 +10,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -78,7 +79,7 @@ var _ = JustAfterEach(func(ctx SpecContext) {
 	if !CurrentSpecReport().Failed() || len(namespaces) == 0 {
 		return
 	}
-	namespace := namespaces[len(namespaces)-1]
+	namespace := lastLeft(ctx)
 	for _, args := range [][]string{
 		{"get", "codis,pods,pvc", "-n", namespace, "-o", "wide"},
 		{"describe", "codis", "-n", namespace},
@@ -94,6 +95,18 @@ var _ = JustAfterEach(func(ctx SpecContext) {
 		AddReportEntry("kubectl "+strings.Join(args, " "), out, ReportEntryVisibilityFailureOrVerbose)
 	}
 }, NodeTimeout(time.Minute))
+
+// lastLeft is the newest namespace that nobody deletes: of stories that make several,
+// that of what failed.
+func lastLeft(ctx context.Context) string {
+	for _, namespace := range slices.Backward(namespaces) {
+		out, err := cluster.Kubectl(ctx, "get", "namespace", namespace, "-o", "jsonpath={.status.phase}")
+		if err == nil && out == "Active" {
+			return namespace
+		}
+	}
+	return namespaces[len(namespaces)-1]
+}
 
 // figure puts a measured value into the report.
 func figure(name, format string, args ...any) {
