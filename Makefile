@@ -106,7 +106,7 @@ clean: ## Remove what was built here
 
 .PHONY: test
 test: deps $(TESTSUM) ## Run all checks and tests and sum them up; sets up all it needs
-	$(TESTSUM) stages verify lint unit simulate test-env contract test-e2e
+	$(TESTSUM) stages verify unit test-env contract test-e2e+simulate+lint
 
 .PHONY: unit
 unit: $(TESTSUM) ## Run the tests that need nothing but Go (and gcc for the race detector)

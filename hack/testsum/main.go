@@ -5,7 +5,10 @@
 // a test run; it refuses to decide what is tested, which is the Makefile's.
 //
 //	testsum run NAME -- go test -json ./...   runs one suite and counts its tests
-//	testsum stages TARGET...                  runs make targets and sums up all suites
+//	testsum stages TARGET[+TARGET...]...      runs make targets and sums up all suites
+//
+// Targets after a + run beside the one before them, at the lowest priority: they must
+// not depend on how fast they run.
 //
 // A suite run inside a stage leaves its counts in the directory that the
 // environment variable TESTSUM_DIR names.

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -23,7 +26,7 @@ type stage struct {
 }
 
 // runStages runs each target although one before it failed, and ends with a
-// table and the counts line.
+// table and the counts line. Targets after a + run beside the one before it.
 func runStages(ctx context.Context, targets []string) error {
 	root, err := os.MkdirTemp("", "testsum-")
 	if err != nil {
@@ -32,22 +35,47 @@ func runStages(ctx context.Context, targets []string) error {
 	defer os.RemoveAll(root)
 	var stages []stage
 	for _, target := range targets {
-		fmt.Printf("\n==> %s\n", target)
-		stages = append(stages, runStage(ctx, root, target))
+		first, others, _ := strings.Cut(target, "+")
+		beside := runBeside(ctx, root, strings.FieldsFunc(others, func(r rune) bool { return r == '+' }))
+		fmt.Printf("\n==> %s\n", first)
+		stages = append(stages, runStage(ctx, root, first, os.Stdout))
+		stages = append(stages, beside()...)
 	}
 	return summarise(os.Stdout, stages)
 }
 
-func runStage(ctx context.Context, root, target string) stage {
+// runBeside runs targets one after the other in time that nobody else needs. What
+// they print is shown when they are waited for.
+func runBeside(ctx context.Context, root string, targets []string) (wait func() []stage) {
+	var stages []stage
+	var printed bytes.Buffer
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for _, target := range targets {
+			fmt.Fprintf(&printed, "\n==> %s\n", target)
+			stages = append(stages, runStage(ctx, root, target, &printed, "chrt", "--idle", "0"))
+		}
+	}()
+	return func() []stage {
+		<-done
+		_, _ = printed.WriteTo(os.Stdout)
+		return stages
+	}
+}
+
+// runStage makes one target, by way of another command if there is one.
+func runStage(ctx context.Context, root, target string, out io.Writer, by ...string) stage {
 	started := time.Now()
 	s := stage{target: target}
 	dir := filepath.Join(root, target)
 	if s.err = os.Mkdir(dir, 0o700); s.err != nil {
 		return s
 	}
-	cmd := exec.CommandContext(ctx, "make", "--no-print-directory", target)
+	args := slices.Concat(by, []string{"make", "--no-print-directory", target})
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), dirVariable+"="+dir)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.Stdout, cmd.Stderr = out, out
 	gentle(cmd)
 	runErr := cmd.Run()
 	counted, loadErr := load(dir)
