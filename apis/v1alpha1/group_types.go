@@ -225,7 +225,18 @@ type Promotion struct {
 	// startTime of the change.
 	// +required
 	StartTime metav1.MicroTime `json:"startTime"`
+	// outcome is TakenBack once the old master goes on after a switchover that was given
+	// up: what the member took to be its own from then on is not. Empty at all other times.
+	// +optional
+	Outcome PromotionOutcome `json:"outcome,omitempty"`
 }
+
+// PromotionOutcome is what became of a promotion that is not over yet.
+// +kubebuilder:validation:Enum=TakenBack
+type PromotionOutcome string
+
+// PromotionTakenBack means that the old master goes on.
+const PromotionTakenBack PromotionOutcome = "TakenBack"
 
 // FailoverRecord is a change of master that is over.
 type FailoverRecord struct {
@@ -282,6 +293,12 @@ type CodisGroupStatus struct {
 	// is not copied to them.
 	// +optional
 	MasterRunID string `json:"masterRunID,omitempty"`
+
+	// savedMaster is the pod of the last master, once its volume was seen to hold all of
+	// its data but for the last second. A member that copied its data a moment ago still
+	// has older data on its volume. Empty without volumes.
+	// +optional
+	SavedMaster string `json:"savedMaster,omitempty"`
 
 	// promotion that is being carried out.
 	// +optional

@@ -214,9 +214,9 @@ func (r *Reconciler) follow(ctx context.Context, s *state, m member, master stri
 }
 
 // passLimit is how long a pass may go on acting on what it observed. Another operator
-// takes over no sooner than 5 s after this one was held up: then it finds here that it
-// has to look again.
-const passLimit = 3 * time.Second
+// takes over no sooner than 2 s after this one was held up, for the lease lasts 6 s and
+// who could not renew it for 4 s has ended: then it finds here that it has to look again.
+const passLimit = 2 * time.Second
 
 // errHeldUp tells that a pass went on for too long.
 var errHeldUp = errors.New("the operator was held up and looks again")

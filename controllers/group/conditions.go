@@ -17,6 +17,7 @@ import (
 	"github.com/codis-io/codis-operator/internal/apply"
 	"github.com/codis-io/codis-operator/internal/conditions"
 	"github.com/codis-io/codis-operator/internal/podtemplate"
+	"github.com/codis-io/codis-operator/internal/redis"
 	"github.com/codis-io/codis-operator/internal/usage"
 )
 
@@ -278,6 +279,7 @@ func reportFailover(s *state, now time.Time) {
 	if !s.world.trusted(*master) && s.world.firstUnknown(master) != nil {
 		return // Who cannot be asked may have other data.
 	}
+	s.reportSaved(master.redis)
 	status.MasterRunID = master.redis.RunID
 	p := status.Promotion
 	if p == nil || s.interrupted() || s.stats == nil && p.Member != master.name {
@@ -293,6 +295,18 @@ func reportFailover(s *state, now time.Time) {
 	}
 	failovers.WithLabelValues(string(p.Cause)).Inc()
 	failoverSeconds.Observe(took.Seconds())
+}
+
+// reportSaved records whether the volume of the master is complete. One that was once
+// is: that its file is written anew takes nothing from it.
+func (s *state) reportSaved(master redis.Observation) {
+	status, name := &s.group.Status, s.decision.master.name
+	switch {
+	case s.world.persistent && !master.Saving:
+		status.SavedMaster = name
+	case status.MasterRunID != master.RunID || status.SavedMaster != name:
+		status.SavedMaster = ""
+	}
 }
 
 func roleOf(m member) v1alpha1.Role {

@@ -33,35 +33,18 @@ func (s *state) recallOrder() bool {
 	return true
 }
 
-// mayBypass tells whether a member may take over before the dashboard knows of it,
-// and before every proxy does: the old master takes no writes, or a person accepts
-// what it does take.
-func (s *state) mayBypass(to *member) bool {
-	old := s.world.byAddr(s.world.order[0])
-	switch {
-	case old == nil || old.dead || s.world.refusesWrites(old):
-		return true
-	case old.redis.Reachable:
-		return !old.redis.IsMaster()
-	}
-	return s.world.accepted == to.name
-}
-
 // promoteDirectly makes a member master and tells the proxies that answer, without
 // the dashboard: it cannot be asked, or would do nothing because a proxy does not
 // answer it, or because a slot is being moved (measured on the real thing: 36 ms;
 // reference 12.17).
 //
-// Phases: the intent is recorded, and that the dashboard will be behind; the member
-// is made master; the others leave the old one, which would take writes again with
-// the first of them that reaches it; the proxies are told. After a crash in between
+// Phases: the intent is recorded, and that the dashboard will be behind; the others
+// leave the old master, which would take writes again with the first of them that
+// reaches it; the member is made master; the proxies are told. After a crash in between
 // the next pass finds the record and tells the proxies who takes writes, whoever that
 // is. The dashboard is told by the promotion that follows once it can be asked
 // (decideMaster).
 func (r *Reconciler) promoteDirectly(ctx context.Context, s *state, m *member) (time.Duration, error) {
-	if !s.mayBypass(m) {
-		return reconcile.Closely, nil // The entry of a proxy that ended is about to go, or a move to stop.
-	}
 	if s.world.routedTo() == m {
 		if err := r.detach(ctx, s, *m); err != nil {
 			return reconcile.Closely, redis.Unexpected(err)
@@ -78,10 +61,10 @@ func (r *Reconciler) promoteDirectly(ctx context.Context, s *state, m *member) (
 	}
 	ctx, done := uninterrupted(ctx)
 	defer done()
-	if err := r.makeMaster(ctx, s, *m); err != nil {
+	if err := r.detach(ctx, s, *m); err != nil {
 		return reconcile.Closely, redis.Unexpected(err)
 	}
-	if err := r.detach(ctx, s, *m); err != nil {
+	if err := r.makeMaster(ctx, s, *m); err != nil {
 		return reconcile.Closely, redis.Unexpected(err)
 	}
 	err := r.route(ctx, s, *m)
@@ -111,6 +94,16 @@ func (r *Reconciler) detach(ctx context.Context, s *state, master member) error 
 		m.redis.MasterAddr, m.redis.LinkUp = redis.FenceAddr, false
 	}
 	return nil
+}
+
+// bypass promotes without the dashboard, which refuses to promote, unless the old master
+// may take writes: then the move of slots has to stop first.
+func (r *Reconciler) bypass(ctx context.Context, s *state) (time.Duration, error) {
+	s.world.refusing = true
+	if s.decision = decideMaster(s.world); s.decision.verb != promote {
+		return reconcile.Closely, nil
+	}
+	return r.promoteDirectly(ctx, s, s.decision.master)
 }
 
 // masterBefore is the name, or else the address, of what the dashboard calls master.

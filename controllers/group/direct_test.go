@@ -131,8 +131,9 @@ func TestWhoMayTakeOverBeforeTheDashboardKnows(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			s := stateOfWorld(tt.in, cutOffData, cutOffData)
+			s.world.blind = true
 			tt.change(&s.world)
-			if got := s.mayBypass(&s.world.members[1]); got != tt.want {
+			if got := routed(failover{world: s.world, candidate: &s.world.members[1]}) == nil; got != tt.want {
 				t.Errorf("got %t", got)
 			}
 		})

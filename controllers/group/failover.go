@@ -40,6 +40,11 @@ var guards = []guard{
 	{"Witness", witness},
 	{"CoolDown", cooledDown},
 	{"Fence", fenced},
+}
+
+// routeGuards are asked before every promotion, whatever its cause: after those above,
+// and once more where the dashboard turns out not to carry it out.
+var routeGuards = []guard{
 	{"Routes", routed},
 }
 
@@ -118,25 +123,55 @@ func fenced(f failover) *decision {
 }
 
 // routed: no proxy goes on sending writes to a master that may live where nobody
-// else sees it. The dashboard answers, and every registered proxy, or that master
-// has come to refuse writes.
+// else sees it. The dashboard has every proxy stop that; where it cannot, whoever may
+// be master must be known to take no writes, or a person accepts what it does take.
 func routed(f failover) *decision {
+	old := f.world.mayTakeWrites(f.candidate)
+	if old == nil || !f.world.cutOff() {
+		return nil
+	}
+	f.master = old
 	switch {
-	case f.master.dead || f.world.refusesWrites(f.master):
+	case old.redis.Reachable:
+		return &decision{verb: wait, reason: v1alpha1.ReasonProgressing, message: fmt.Sprintf(
+			"%s takes writes, and the dashboard cannot have all proxies go on to %s now", old.name, f.candidate.name)}
+	case f.world.accepted == f.candidate.name:
 		return nil
-	case f.world.guarded && f.master.silent < refusalTime:
-		if f.world.blind || len(f.world.deafProxies) > 0 {
-			return f.waits("waiting until it refuses writes")
-		}
-		return nil
+	case f.world.guards(old) && old.silent < refusalTime:
+		return f.waits("waiting until it refuses writes")
 	case f.world.blind:
 		return f.waits("the dashboard does not answer either, which has the proxies stop writing to it")
 	case len(f.world.deafProxies) == 0:
-		return nil
+		return f.waits("waiting for a move of slots to stop, which keeps the dashboard from promoting %s", f.candidate.name)
 	}
 	return f.waits("its node may be cut off, and %s with it, which may go on writing to it: bring the node back, "+
 		"delete the Node object if it is lost, or annotate the group with %s=%s",
 		strings.Join(f.world.deafProxies, ", "), v1alpha1.AnnotationAcceptDataLoss, f.candidate.name)
+}
+
+// cutOff tells whether the dashboard cannot have all proxies stop writing to a master:
+// it cannot be asked, or a proxy does not answer, or it refuses to promote.
+func (w *world) cutOff() bool { return w.blind || w.refusing || len(w.deafProxies) > 0 }
+
+// mayTakeWrites returns a member that proxies may go on writing to when another one is
+// made master, nil if there is none: what the dashboard calls master, who was it when
+// the operator last looked, and who was about to be. One that cannot be asked may.
+func (w *world) mayTakeWrites(to *member) *member {
+	suspects := []*member{w.byAddr(w.order[0]), w.byName(w.lastMaster)}
+	if w.promotedRunID != "" {
+		suspects = append(suspects, w.byName(w.promoted))
+	}
+	var unknown *member
+	for i, m := range suspects {
+		switch {
+		case m == nil || m.addr == to.addr || m.dead || w.refusesWrites(m):
+		case m.redis.IsMaster() && i < 2:
+			return m
+		case !m.redis.Reachable && unknown == nil:
+			unknown = m
+		}
+	}
+	return unknown
 }
 
 // candidate returns the member that takes the place of a master that does not
@@ -191,8 +226,21 @@ func (w world) hears(m member, master string) bool {
 
 // trusted tells whether a server that takes writes may be copied to members that
 // hold other data: the operator made it master, it was promoted while in sync,
-// or a person chose it.
+// or a person chose it; or nobody else can have more.
 func (w world) trusted(master member) bool {
-	return w.masterRunID == "" || slices.Contains([]string{w.masterRunID, w.promotedRunID}, master.redis.RunID) ||
-		w.inSync[master.name] || w.accepted == master.name
+	return w.masterRunID == "" || w.meant(master) || w.inSync[master.name] || w.accepted == master.name ||
+		w.orphaned() && w.hasMore(master)
+}
+
+// hasMore tells whether a member has more keys than any other.
+func (w world) hasMore(master member) bool {
+	return len(w.where(func(m member) bool { return m.addr != master.addr && m.redis.Keys >= master.redis.Keys })) == 0
+}
+
+// orphaned tells that every member can be asked and that none is the process that
+// was the last master, nor the one that was about to be.
+func (w world) orphaned() bool {
+	return len(w.where(func(m member) bool {
+		return !m.known() || m.redis.Syncing || m.redis.RunID == w.masterRunID || m.redis.RunID == w.promotedRunID
+	})) == 0
 }

@@ -154,10 +154,23 @@ func TestWhoMayBeCopied(t *testing.T) {
 		change func(w *world)
 		want   bool
 	}{
-		"made master by the operator":          {func(w *world) { w.masterRunID = "run" }, true},
-		"about to be made master":              {func(w *world) { w.masterRunID, w.promotedRunID = "before", "run" }, true},
-		"never recorded":                       {func(*world) {}, true},
-		"made master by somebody":              {func(w *world) { w.masterRunID = "before" }, false},
+		"made master by the operator": {func(w *world) { w.masterRunID = "run" }, true},
+		"about to be made master":     {func(w *world) { w.masterRunID, w.promotedRunID = "before", "run" }, true},
+		"never recorded":              {func(*world) {}, true},
+		"made master by somebody":     {func(w *world) { w.masterRunID = "before" }, false},
+		"made master by somebody, with more than the others when the last master is gone": {
+			func(w *world) { w.masterRunID, w.members[0].redis.Keys = "before", 9 }, true,
+		},
+		"made master by somebody, with more than the others while the last master is there": {
+			func(w *world) {
+				w.masterRunID, w.members[0].redis.Keys, w.members[2].redis.RunID = "before", 9, "before"
+			}, false,
+		},
+		"made master by somebody, with more than the others while one cannot be asked": {
+			func(w *world) {
+				w.masterRunID, w.members[0].redis.Keys, w.members[2].redis = "before", 9, redis.Observation{}
+			}, false,
+		},
 		"made master by somebody when in sync": {func(w *world) { w.masterRunID, w.inSync = "before", map[string]bool{"g-0": true} }, true},
 		"chosen by a person":                   {func(w *world) { w.masterRunID, w.accepted = "before", "g-0" }, true},
 	}

@@ -27,7 +27,7 @@ import (
 func (r *Reconciler) intend(ctx context.Context, s *state, m member, from string, cause v1alpha1.FailoverCause) error {
 	p := s.group.Status.Promotion
 	locks := cause == v1alpha1.CauseSwitchover
-	if p != nil && p.Member == m.name && p.RunID == m.redis.RunID && !locks {
+	if p != nil && p.Member == m.name && p.RunID == m.redis.RunID && p.Outcome == "" && !locks {
 		return nil
 	}
 	if p != nil && p.Cause == v1alpha1.CauseSwitchover && !locks {
@@ -79,7 +79,11 @@ func (s *state) handOverLeft(known *codis.Group) *member {
 	if known.Promoting.State != "preparing" || known.Promoting.Index >= len(known.Servers) {
 		return nil
 	}
-	return s.handOverFrom(s.world.byAddr(known.Servers[0].Addr), known)
+	old := s.world.byAddr(known.Servers[0].Addr)
+	if routed := s.world.routedTo(); routed != nil && routed != old {
+		return nil // The proxies went on to that one while the dashboard could not be asked.
+	}
+	return s.handOverFrom(old, known)
 }
 
 // handOverTaken returns the candidate of a promotion while a third member is master:
@@ -96,7 +100,8 @@ func (s *state) handOverTaken(known *codis.Group) *member {
 // all of its writes, and returns the candidate; nil if that cannot be.
 func (s *state) handOverFrom(master *member, known *codis.Group) *member {
 	to := s.world.byAddr(known.Servers[known.Promoting.Index].Addr)
-	if master == nil || to == nil || to == master || !master.redis.IsMaster() || to.name == s.world.accepted {
+	if master == nil || to == nil || to == master || !master.redis.IsMaster() || !s.world.trusted(*master) ||
+		to.name == s.world.accepted {
 		return nil
 	}
 	s.halfDone = true
@@ -117,6 +122,7 @@ func (r *Reconciler) finishHandOver(ctx context.Context, s *state, to *member) (
 }
 
 func (r *Reconciler) finishPromotion(ctx context.Context, s *state, known *codis.Group) (time.Duration, error) {
+	chosen := s.decision
 	s.decision = decision{
 		verb: wait, reason: v1alpha1.ReasonProgressing,
 		message: "finishing a promotion that was left half-done",
@@ -129,8 +135,7 @@ func (r *Reconciler) finishPromotion(ctx context.Context, s *state, known *codis
 		held = s.world.switchedBack()
 	}
 	if held != "" && known.Promoting.State != "finished" { // What is finished only lacks its routes.
-		s.decision.verb, s.decision.reason, s.decision.message = hold, v1alpha1.ReasonPromotionHeld, held
-		return reconcile.Later, nil
+		return r.goAround(ctx, s, known, chosen, held)
 	}
 	if candidate := s.world.byAddr(known.Servers[known.Promoting.Index].Addr); candidate != nil && candidate.known() {
 		if err := r.intend(ctx, s, *candidate, s.group.Status.Master, v1alpha1.CauseFoundMaster); err != nil {
@@ -149,6 +154,29 @@ func (r *Reconciler) finishPromotion(ctx context.Context, s *state, known *codis
 		return reconcile.Later, nil
 	}
 	return reconcile.Soon, nil
+}
+
+// goAround makes another member master than the one whose promotion was left half-done
+// and must not be finished: the dashboard does nothing else with the group, but need not
+// be asked. Once the candidate is in sync with that master it is switched over to.
+func (r *Reconciler) goAround(
+	ctx context.Context, s *state, known *codis.Group, chosen decision, held string,
+) (time.Duration, error) {
+	s.halfDone, s.world.refusing = true, true
+	if chosen.verb == promote {
+		chosen = decideMaster(s.world)
+	}
+	candidate := known.Servers[known.Promoting.Index].Addr
+	switch {
+	case chosen.verb == lift && known.Promoting.State == "preparing" && chosen.master.addr != candidate:
+		s.decision = chosen
+		return r.lift(ctx, s)
+	case chosen.verb == promote && chosen.master.addr != candidate:
+		s.decision = chosen
+		return r.promoteDirectly(ctx, s, chosen.master)
+	}
+	s.decision.verb, s.decision.reason, s.decision.message = hold, v1alpha1.ReasonPromotionHeld, held
+	return reconcile.Later, nil
 }
 
 // finishHeld says why a promotion that was left half-done must not be finished:
@@ -177,6 +205,28 @@ func finishHeld(w world, addr string) string {
 	if !candidate.redis.HasData() && !w.inSync[candidate.name] && unknown != nil {
 		return fmt.Sprintf("a promotion of %s was left half-done, it has no data, and %s, which may have some, "+
 			"cannot be asked (%s): bring it back", candidate.name, unknown.name, problem(*unknown))
+	}
+	return w.notVouchedFor(candidate)
+}
+
+// notVouchedFor says why the candidate of a promotion may lack what another member has,
+// where nothing is recorded of it: it was not in sync, and is not a master that the
+// operator made. It is pure.
+func (w world) notVouchedFor(candidate *member) string {
+	old := w.byAddr(w.order[0])
+	if w.inSync[candidate.name] || w.meant(*candidate) || old == nil || old == candidate {
+		return ""
+	}
+	most := w.mostKeys()
+	switch {
+	case !old.known() && (w.persistent || !old.dead):
+		return fmt.Sprintf("a promotion of %s was left half-done, it was not in sync with %s, and that one "+
+			"cannot be asked (%s): bring it back, or annotate the group with %s=%s",
+			candidate.name, old.name, problem(*old), v1alpha1.AnnotationAcceptDataLoss, candidate.name)
+	case most != nil && most.redis.Keys > candidate.redis.Keys:
+		return fmt.Sprintf("a promotion of %s was left half-done and %s has more keys: "+
+			"annotate the group with %s=%s to go on without them",
+			candidate.name, most.name, v1alpha1.AnnotationAcceptDataLoss, candidate.name)
 	}
 	return ""
 }
@@ -256,7 +306,7 @@ func (r *Reconciler) promote(ctx context.Context, s *state, m *member) (time.Dur
 	ctx, done := uninterrupted(ctx)
 	defer done()
 	if !s.holdMoves(ctx) {
-		return r.promoteDirectly(ctx, s, m)
+		return r.bypass(ctx, s)
 	}
 	if err := r.takeOff(ctx, s, *m); err != nil {
 		return reconcile.Soon, redis.Unexpected(err)

@@ -24,9 +24,10 @@ func decideAfterRestart(w world, current *member) decision {
 	if survivor := w.bestSurvivor(current); survivor != nil && w.outdoes(survivor, current, unknown) {
 		return decision{verb: promote, master: survivor, cause: v1alpha1.CauseMasterRestarted}
 	}
+	complete := w.persistent && w.savedMaster == current.name
 	if heir := w.unknownHeir(current); heir != nil {
 		unknown = heir
-	} else if current.hasWholeData() && (unknown == nil || w.persistent) {
+	} else if current.hasWholeData() && (complete || unknown == nil && w.hasMost(current)) {
 		return decision{verb: lift, master: current}
 	}
 	if unknown != nil {
@@ -61,6 +62,12 @@ func (w world) unknownHeir(current *member) *member {
 func (w world) goesOn(m, current *member) bool {
 	if w.masterRunID != "" && m.redis.RunID == w.masterRunID && w.promoted != current.name {
 		return true
+	}
+	if w.promotedRunID != "" && m.redis.RunID == w.promotedRunID && (!w.switching || current.redis.Follows(m.addr)) {
+		return m.redis.HasData() || !w.anyData()
+	}
+	if !w.inSync[m.name] && !w.hasMost(m) {
+		return false
 	}
 	if survivor := w.bestSurvivor(current); !w.inSync[m.name] &&
 		(current.hasWholeData() || survivor != nil && w.inSync[survivor.name]) {
@@ -103,6 +110,13 @@ func (w world) outdoes(survivor, current, unknown *member) bool {
 	case unknown != nil || w.persistent && current.hasWholeData():
 		return false
 	}
+	return len(w.where(func(m member) bool {
+		return m.addr != current.addr && m.hasWholeData() && m.redis.Keys > survivor.redis.Keys
+	})) == 0
+}
+
+// hasMost tells whether no other member is known to have more keys.
+func (w world) hasMost(m *member) bool {
 	most := w.mostKeys()
-	return !w.persistent || most == nil || most.redis.Keys <= survivor.redis.Keys
+	return most == nil || most.redis.Keys <= m.redis.Keys
 }

@@ -59,6 +59,8 @@ type world struct {
 	// masterRunID is the process that was master when the operator last looked, and
 	// promotedRunID the one that it was about to make master, of the member promoted.
 	masterRunID, promotedRunID, promoted string
+	// savedMaster is the pod of the last master, if its volume was seen to be complete.
+	savedMaster string
 	// switching tells that this is a switchover.
 	switching bool
 	// runIDs of the members, as they were last seen.
@@ -73,6 +75,10 @@ type world struct {
 	deafProxies []string
 	// blind tells that the dashboard cannot be asked: order is what it last was.
 	blind bool
+	// found tells that the one promoted took writes already.
+	found bool
+	// refusing tells that the dashboard does not promote now: a move of slots runs.
+	refusing bool
 	// behind tells that proxies may know more than the dashboard.
 	behind bool
 	// guarded tells that the master refuses writes while no replica keeps up with it.
@@ -116,6 +122,20 @@ type decision struct {
 // member has data; and nobody is chosen while a member that cannot be asked may
 // hold newer data than those that can.
 func decideMaster(w world) decision {
+	decided := chooseMaster(w)
+	if decided.verb != promote {
+		return decided
+	}
+	f := failover{world: w, candidate: decided.master}
+	for _, g := range routeGuards {
+		if instead := g.stops(f); instead != nil {
+			return *instead
+		}
+	}
+	return decided
+}
+
+func chooseMaster(w world) decision {
 	if len(w.order) == 0 {
 		return decideFirstMaster(w)
 	}
@@ -136,10 +156,12 @@ func decideMaster(w world) decision {
 	switch routed := w.routedTo(); {
 	case routed != nil && routed != current:
 		return decision{verb: promote, master: routed, cause: v1alpha1.CauseFoundMaster}
+	case w.tookOver(current) != nil:
+		current = w.tookOver(current)
 	case current.redis.IsMaster():
 		return decision{verb: keep, master: current}
 	}
-	if w.behind {
+	if w.behind && current.addr == w.order[0] {
 		current = w.lastOf(current)
 	}
 	switch {
@@ -152,6 +174,19 @@ func decideMaster(w world) decision {
 		}
 	}
 	return decideAfterRestart(w, current)
+}
+
+// tookOver returns the member that took writes while the dashboard did not know, where
+// the dashboard's master would take them, too: what it took counts, unless it is lost.
+func (w world) tookOver(current *member) *member {
+	m := w.byName(w.promoted)
+	if !w.behind || !w.found || !current.redis.IsMaster() || m == nil || m.addr == current.addr || m.redis.IsMaster() {
+		return nil
+	}
+	if lost := m.dead || m.redis.Reachable; lost && !w.persistent {
+		return nil
+	}
+	return m
 }
 
 // lastOf returns who was master last where the dashboard was not told of it: who was

@@ -37,6 +37,8 @@ func offset(ordinal int, offset int64) change {
 	return func(w *world) { w.members[ordinal].redis.Offset = offset }
 }
 
+func saved(ordinal int) change { return func(w *world) { w.savedMaster = memberName(ordinal) } }
+
 func leaving(ordinal int) change { return func(w *world) { w.members[ordinal].leaving = true } }
 func noPod(ordinal int) change   { return func(w *world) { w.members[ordinal].ip = "" } }
 func lastMaster(ordinal int) change {
@@ -268,7 +270,7 @@ func TestDecideAfterRestart(t *testing.T) {
 			message: "g-1, which may hold newer data, cannot be asked",
 		},
 		"lifts a volume of which another member never was the heir": {
-			in: []situation{fencedData, unreachable}, changes: []change{persistent}, want: lifts(0),
+			in: []situation{fencedData, unreachable}, changes: []change{persistent, saved(0)}, want: lifts(0),
 		},
 		"promotes who has data though the dashboard does not know it": {
 			in: []situation{fencedEmpty, fencedData}, changes: []change{registeredOnly(0)}, want: promotes(1),
@@ -298,8 +300,17 @@ func TestDecideAfterRestart(t *testing.T) {
 		"holds while a member that may have newer data is silent": {
 			in: []situation{fencedData, unreachable}, want: holds(), message: "g-1, which may hold newer data",
 		},
-		"lifts a master with a volume though a member is silent": {
-			in: []situation{fencedData, unreachable}, changes: []change{persistent}, want: lifts(0),
+		"lifts a master with a complete volume though a member is silent": {
+			in: []situation{fencedData, unreachable}, changes: []change{persistent, saved(0)}, want: lifts(0),
+		},
+		"holds with a volume that may be old while a member is silent": {
+			in: []situation{fencedData, unreachable}, changes: []change{persistent, saved(1)}, want: holds(),
+		},
+		"lifts a complete volume though another one has more keys": {
+			in: []situation{fencedData, fencedData}, changes: []change{persistent, saved(0), keys(1, 9)}, want: lifts(0),
+		},
+		"promotes who has more keys than a volume that may be old": {
+			in: []situation{fencedData, fencedData}, changes: []change{persistent, saved(1), keys(1, 9)}, want: promotes(1),
 		},
 		"holds with an emptied volume while a member is silent": {
 			in: []situation{fencedEmpty, unreachable}, changes: []change{persistent}, want: holds(),

@@ -92,6 +92,7 @@ func TestDecideReplacement(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			s := stateOfWorld(tt.in...)
+			s.world.inSync = map[string]bool{"g-0": true, "g-1": true, "g-2": true}
 			tt.prepare(s)
 			got := decideReplacement(s, !tt.notInSync)
 			name := ""

@@ -48,7 +48,9 @@ type sim struct {
 	persistent bool
 	srv        [simMembers]simServer
 	proxy      [simProxies]simProxy
-	dash       simDashboard
+	dash       *simDashboard
+	ghost      *simDashboard // one that was cut off and replaced, and does not know
+	replaced   tick          // when that was
 	ops        []*simOperator
 	versions   []simVersion
 	oldest     int // version that a cache may still show
@@ -61,9 +63,10 @@ type sim struct {
 	// legit is the process that is rightly master; failedAt when it was hit.
 	legit, legitRun int
 	failedAt        tick
-	fencedAt        tick // when it was hit, if it was fenced for that
-	lastKeep        tick // when the last pass looked that found a master
-	rogue           bool // somebody changed roles behind the operator's back
+	impaired        [simMembers]tick // since when a member is no master that all operators reach
+	fencedAt        tick             // when it was hit, if it was fenced for that
+	lastKeep        tick             // when the last pass looked that found a master
+	rogue           bool             // somebody changed roles behind the operator's back
 	healing         bool
 	fresh           bool
 	accepted        bool

@@ -33,6 +33,7 @@ func init() {
 		{"heal", 4, func(s *sim, _ int) { s.healNetwork() }},
 		{"lose a node", 8, func(s *sim, hint int) { s.loseNode(s.nodeOf[hostMember+s.victim(hint)]) }},
 		{"end the dashboard", 8, func(s *sim, _ int) { s.dashCrash(s.between(300, 5000)) }},
+		{"take the dashboard over", 5, func(s *sim, _ int) { s.dashTakeOver() }},
 		{"kill a proxy", 6, func(s *sim, _ int) { s.killProxy(s.rng.IntN(simProxies), s.chance(50)) }},
 		{"end the operator", 14, func(s *sim, _ int) { s.restartOperator() }},
 		{"stop the operator", 6, func(s *sim, _ int) { s.pauseOperator() }},
@@ -217,6 +218,13 @@ func (s *sim) findNode(node int, pairs [][2]int) {
 	}
 	s.nodeCut[node] = 0
 	s.logf("node %d is back", node)
+	if s.nodeOf[hostDashboard] != node { // It may have come since.
+		for host := range hostMember + s.count {
+			if s.nodeOf[host] == node && s.cuts[hostDashboard][host] > 0 {
+				s.setCut(hostDashboard, host, -s.cuts[hostDashboard][host])
+			}
+		}
+	}
 	for _, p := range pairs {
 		if s.cuts[p[0]][p[1]] > 0 {
 			s.setCut(p[0], p[1], -1)
@@ -276,6 +284,10 @@ func (s *sim) staleCache() {
 	s.logf("operator 0 sees pods of %d and groups of %d ms ago", o.podLag, o.groupLag)
 }
 
+// leaseMargin is how soon another operator leads when the first is stopped: its lease
+// lasts 6 s, and it ends by itself when it could not renew it for 4 s.
+const leaseMargin tick = 2000
+
 // secondOperator stops the one that leads until another does. When it goes on it
 // finds that out within a moment, and ends; until then it is as good as ever.
 func (s *sim) secondOperator() {
@@ -283,9 +295,9 @@ func (s *sim) secondOperator() {
 	if !first.alive || second.alive || first.paused > s.now {
 		return
 	}
-	stopped := s.between(1000, 8000)
+	stopped := s.between(leaseMargin, 8000)
 	s.pause(first, stopped)
-	s.after(s.between(100, stopped), func() {
+	s.after(s.between(leaseMargin, stopped), func() {
 		if !s.healing && !second.alive {
 			second.begin()
 		}
@@ -324,7 +336,7 @@ func (s *sim) roguePromote(i int) {
 	if s.dash.up && !s.dash.busy && s.dash.promoting == idle && !s.dash.moving && len(s.dash.order) > 0 && s.dash.order[0] != i {
 		s.rogue = true
 		s.logf("somebody promotes g-%d", i)
-		s.promoteCall(i, func(bool) {})
+		s.promoteCall(s.dash, i, func(bool) {})
 	}
 }
 
@@ -342,6 +354,9 @@ func (s *sim) healAll() {
 	s.resumeAll()
 	if s.ops[1].alive {
 		s.ops[1].crash()
+	}
+	if s.ghost != nil {
+		s.ghost.end()
 	}
 	o := s.ops[0]
 	o.paused, o.staleUntil = min(o.paused, s.now), s.now

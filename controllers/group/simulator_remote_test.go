@@ -154,20 +154,20 @@ type simAPI struct{ p *simPass }
 
 // ask sends a request to the dashboard, which handles one at a time; do calls done
 // when it is carried out.
-func (a simAPI) ask(ctx context.Context, name string, about int, do func(done func(ok bool))) error {
+func (a simAPI) ask(ctx context.Context, name string, about int, do func(d *simDashboard, done func(ok bool))) error {
 	return a.p.call(ctx, name, about, func(c *simCall) {
 		s, host := a.p.s, a.p.o.host
-		if s.cut(host, hostDashboard) {
+		d := s.dashSeen(a.p.o)
+		if s.away(d, host) {
 			c.after(1000, func() { c.reply(errSimTimeout) })
 			return
 		}
-		s.after(1, func() { s.take(c, s.now+10000, do) })
+		s.after(1, func() { s.take(d, c, s.now+10000, do) })
 	})
 }
 
 // take begins with a request when the dashboard is done with those before.
-func (s *sim) take(c *simCall, until tick, do func(done func(ok bool))) {
-	d := &s.dash
+func (s *sim) take(d *simDashboard, c *simCall, until tick, do func(d *simDashboard, done func(ok bool))) {
 	switch {
 	case !d.up:
 		c.reply(errSimRefused)
@@ -176,14 +176,14 @@ func (s *sim) take(c *simCall, until tick, do func(done func(ok bool))) {
 		c.reply(errSimTimeout)
 		return
 	case d.busy:
-		s.after(10, func() { s.take(c, until, do) })
+		s.after(10, func() { s.take(d, c, until, do) })
 		return
 	}
 	answered := false
 	d.open = append(d.open, c)
-	do(func(ok bool) {
+	do(d, func(ok bool) {
 		d.open = slices.DeleteFunc(d.open, func(open *simCall) bool { return open == c })
-		if c.pass.alive() && !s.cut(c.pass.o.host, hostDashboard) {
+		if c.pass.alive() && !s.away(d, c.pass.o.host) {
 			answered = true
 			c.answer(simError(ok))
 		}
@@ -194,9 +194,9 @@ func (s *sim) take(c *simCall, until tick, do func(done func(ok bool))) {
 }
 
 func (a simAPI) Stats(ctx context.Context) (stats *codis.Stats, err error) {
-	err = a.ask(ctx, "stats", -1, func(done func(bool)) {
-		stats = a.p.s.topology()
-		done(true)
+	err = a.ask(ctx, "stats", -1, func(d *simDashboard, done func(bool)) {
+		stats = a.p.s.topology(d)
+		done(!d.forgot)
 	})
 	if err != nil {
 		return nil, err
@@ -237,14 +237,13 @@ func readSimRoute(route codis.Route) simRoute {
 }
 
 func (a simAPI) Routes(ctx context.Context) (routes []codis.Route, err error) {
-	err = a.ask(ctx, "routes", -1, func(done func(bool)) {
-		d := &a.p.s.dash
+	err = a.ask(ctx, "routes", -1, func(d *simDashboard, done func(bool)) {
 		route := simRoute{Group: 1, Locked: d.promoting == prepared}
 		if len(d.order) > 0 {
 			route.Master = simAddrs[d.order[0]]
 		}
 		routes = []codis.Route{route.route()}
-		done(true)
+		done(!d.forgot)
 	})
 	if err != nil {
 		return nil, err
@@ -255,9 +254,8 @@ func (a simAPI) Routes(ctx context.Context) (routes []codis.Route, err error) {
 func (a simAPI) CreateGroup(context.Context, int) error { return nil }
 
 func (a simAPI) AddServer(ctx context.Context, _ int, addr string) error {
-	return a.ask(ctx, "add", memberOf(addr), func(done func(bool)) {
-		d := &a.p.s.dash
-		ok := d.promoting == idle && !slices.Contains(d.order, memberOf(addr))
+	return a.ask(ctx, "add", memberOf(addr), func(d *simDashboard, done func(bool)) {
+		ok := d.promoting == idle && !slices.Contains(d.order, memberOf(addr)) && d.stores()
 		if ok {
 			d.order = append(slices.Clone(d.order), memberOf(addr))
 		}
@@ -272,7 +270,9 @@ func (a simAPI) RemoveServer(context.Context, int, string) error {
 }
 
 func (a simAPI) Promote(ctx context.Context, _ int, addr string) error {
-	return a.ask(ctx, "promote", memberOf(addr), func(done func(bool)) { a.p.s.promoteCall(memberOf(addr), done) })
+	return a.ask(ctx, "promote", memberOf(addr), func(d *simDashboard, done func(bool)) {
+		a.p.s.promoteCall(d, memberOf(addr), done)
+	})
 }
 
 func (a simAPI) ResyncGroup(ctx context.Context, _ int) error {
@@ -341,6 +341,7 @@ func (a simProxyAPI) FillSlots(ctx context.Context, proxy codis.Proxy, routes []
 			c.answer(nil)
 		default:
 			s.logf("operator %d tells proxy %d %+v", a.p.o.id, i, told)
+			s.checkRoute(p.route, memberOf(told.Master))
 			s.fill(i, memberOf(told.Master), told.Locked, func(ok bool) {
 				if c.pass.alive() && !s.cut(a.p.o.host, hostProxy+i) {
 					c.answer(simError(ok))

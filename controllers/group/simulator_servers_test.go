@@ -4,6 +4,7 @@
 package group
 
 import (
+	"slices"
 	"time"
 
 	"github.com/codis-io/codis-operator/internal/redis"
@@ -46,6 +47,7 @@ type simServer struct {
 	run     int
 	master  bool
 	rogue   bool // made master by somebody
+	byHand  bool // with redis-cli
 	loading bool
 	guarded bool
 	data    dataset
@@ -84,13 +86,16 @@ func (s *sim) streams(i int) bool {
 	return source.proc == procUp && source.run == m.sourceRun && !s.cut(hostMember+i, hostMember+m.follows)
 }
 
+// streamOffset is how far a stream is: a master pings its replicas once a second.
+func streamOffset(d dataset, pings tick) int64 { return 100 + int64(d.n)*100 + int64(pings) }
+
 // offsetOf is what INFO shows of a replica.
 func (s *sim) offsetOf(i int) int64 {
 	m := &s.srv[i]
 	if m.link != lnUp {
 		return m.offset
 	}
-	return 100 + int64(m.data.n)*100 + int64(m.pings)
+	return streamOffset(m.data, m.pings)
 }
 
 func (s *sim) start(i int) {
@@ -272,7 +277,7 @@ func (s *sim) makeMaster(i int, by string) {
 	s.dropReplicas(i)
 	m.master, m.follows, m.link, m.offset, m.streaming = true, -1, lnDown, 0, false
 	m.linkEpoch++
-	m.data, m.rogue = s.fork(m.data), by == byRogue || by == byDashboard && s.raced(i)
+	m.data, m.rogue, m.byHand = s.fork(m.data), by == byRogue || by == byDashboard && s.raced(i), by == byRogue
 	if by != byRogue {
 		s.legit, s.legitRun, s.failedAt, s.fencedAt = i, m.run, never, never
 	}
@@ -294,6 +299,14 @@ func (s *sim) refresh() {
 	for p := range s.proxy {
 		s.refreshProxy(p)
 	}
+	for i := range s.count {
+		switch m := &s.srv[i]; {
+		case m.proc == procUp && m.master && !s.operatorsCut(i):
+			s.impaired[i] = never
+		case s.impaired[i] == never:
+			s.impaired[i] = s.now
+		}
+	}
 	impaired := s.srv[s.legit].proc != procUp || s.srv[s.legit].run != s.legitRun
 	for _, o := range s.ops {
 		if o.alive {
@@ -307,6 +320,11 @@ func (s *sim) refresh() {
 		s.failedAt = s.now
 	}
 	s.checkAlways()
+}
+
+// operatorsCut tells whether an operator cannot reach a member.
+func (s *sim) operatorsCut(i int) bool {
+	return slices.ContainsFunc(s.ops, func(o *simOperator) bool { return o.alive && s.cut(o.host, hostMember+i) })
 }
 
 // noticeEnd breaks the link of a replica whose master has ended, unless the
@@ -330,6 +348,7 @@ func (s *sim) observation(i int) redis.Observation {
 		Reachable: true, RunID: simRunIDs[m.run], Role: redis.RoleReplica, MasterAddr: redis.FenceAddr,
 		LinkUp: m.link == lnUp, Syncing: m.link == lnSync || m.link == lnLoad, Loading: m.loading || m.link == lnLoad,
 		Offset: s.offsetOf(i), Keys: int64(s.keys(m.data)), WritesGuarded: m.guarded,
+		Saving: s.persistent && (m.link == lnLoad || s.now < m.savedFrom),
 	}
 	switch {
 	case m.link == lnUp:
@@ -342,7 +361,7 @@ func (s *sim) observation(i int) redis.Observation {
 		o.MasterAddr = simAddrs[m.follows]
 	}
 	if m.master {
-		o.Role, o.MasterAddr, o.LinkUp, o.LinkDown, o.Offset = redis.RoleMaster, "", false, 0, int64(m.data.n)*100
+		o.Role, o.MasterAddr, o.LinkUp, o.LinkDown, o.Offset = redis.RoleMaster, "", false, 0, streamOffset(m.data, s.now/1000)
 	}
 	return o
 }

@@ -41,6 +41,7 @@ func (s *sim) begin(seed uint64, without ablation, tracing bool) {
 		queue: s.queue[:0], branches: s.branches[:0], versions: s.versions[:0], stats: s.stats,
 	}
 	s.stats.schedules++
+	s.impaired = [simMembers]tick{never, never, never}
 	s.count = 2 + s.rng.IntN(2)
 	s.persistent = s.chance(40)
 	s.fresh, s.refusal = s.chance(5), s.between(1000, 3900)
@@ -53,9 +54,9 @@ func (s *sim) begin(seed uint64, without ablation, tracing bool) {
 	}
 	s.store(newSimGroup(s.count, s.persistent, protections[s.rng.IntN(len(protections))]))
 	s.ops = []*simOperator{newSimOperator(s, 0), newSimOperator(s, 1)}
+	s.dash = &simDashboard{up: true}
 	s.beginMembers()
-	s.dash.up = true
-	s.dashLater(1, s.dashLook)
+	s.dashLater(s.dash, 1, func() { s.dashLook(s.dash) })
 	for i := range s.proxy {
 		s.proxy[i] = simProxy{up: true, route: -1, period: s.between(20, 60), next: s.between(1, 60), stuck: never}
 	}

@@ -146,11 +146,15 @@ func (r *Reconciler) look(ctx context.Context, s *state) {
 
 // recall fills in what the status remembers of earlier passes.
 func (w *world) recall(status *v1alpha1.CodisGroupStatus, now time.Time) {
-	w.masterRunID, w.sinceFailover = status.MasterRunID, coolDown
+	w.masterRunID, w.savedMaster, w.sinceFailover = status.MasterRunID, status.SavedMaster, coolDown
 	w.behind, w.guarded = status.Dashboard == v1alpha1.DashboardBehind, status.Writes == v1alpha1.WritesGuarded
 	if status.Promotion != nil {
 		w.promotedRunID, w.promoted = status.Promotion.RunID, status.Promotion.Member
 		w.switching = status.Promotion.Cause == v1alpha1.CauseSwitchover
+		w.found = status.Promotion.Cause == v1alpha1.CauseFoundMaster
+		if status.Promotion.Outcome == v1alpha1.PromotionTakenBack {
+			w.promotedRunID = "" // Whoever it is takes writes by mistake.
+		}
 	}
 	if last := status.LastFailover; last != nil {
 		w.sinceFailover = now.Sub(last.Time.Time)

@@ -30,9 +30,9 @@ const (
 	lockTimeout = 500 * time.Millisecond
 	// catchUpTimeout bounds how long the replica may take to receive the last writes.
 	catchUpTimeout = 300 * time.Millisecond
-	// lockLimit is how old a lock may be when the member is made master: an operator
-	// that was held up for longer may no longer be the one that leads.
-	lockLimit = 3 * time.Second
+	// lockLimit is how long after its record a switchover may lock, make master, or
+	// unlock: an operator that was held up for longer may no longer be the one that leads.
+	lockLimit = passLimit
 	// catchUpPoll is the time between two looks at the offsets.
 	catchUpPoll = 5 * time.Millisecond
 )
@@ -63,10 +63,12 @@ func handOverHeld(w world, master, to *member) string {
 		return "no such member"
 	case to.name == master.name:
 		return ""
-	case !w.registered(*to):
+	case !slices.Contains(w.order, to.addr):
 		return "the dashboard does not know " + to.name
-	case !to.redis.Follows(master.addr) || !to.redis.LinkUp || to.redis.Syncing || to.leaving:
+	case !to.redis.Follows(master.addr) || !to.redis.LinkUp || to.redis.Syncing || to.leaving || !w.inSync[to.name]:
 		return to.name + " is not in sync with " + master.name
+	case w.persistent && to.redis.Saving:
+		return to.name + " has not written what it copied to its volume yet"
 	case to.young:
 		return "proxies may not find " + to.name + " yet, whose pod is less than 35 s old"
 	case len(w.deafProxies) > 0:
@@ -91,9 +93,10 @@ func (w world) successor(master *member) *member {
 // Phases: the intent is recorded; the group's slots are locked on every proxy,
 // which then holds requests; the replica receives the last writes; it is made
 // master, and the dashboard promotes it, which unlocks the slots with the new
-// route. Whatever fails unlocks them with the route that the dashboard knows. The
-// intent stays: the next pass finds who is master, and unlocks first if that is the
-// old one (undoSwitchover). It does the same after a crash.
+// route. What fails before the member is made master unlocks them with the old route.
+// What fails later leaves that to the next pass, which finds out who is master, as it
+// does after a crash: if that is the old one, it records that the switchover is taken
+// back, and then unlocks (undoSwitchover).
 func (r *Reconciler) switchOver(ctx context.Context, s *state, to *member) (time.Duration, error) {
 	if r.justGivenUp(s) {
 		s.switchHeld = fmt.Sprintf("the switchover to %s was given up a moment ago and is tried again", to.name)
@@ -117,8 +120,7 @@ func (r *Reconciler) switchOver(ctx context.Context, s *state, to *member) (time
 	}
 	to.redis.LinkUp = false // It may have been made master: the next pass looks, and may need the intent.
 	r.givenUp.Store(s.group.UID, r.Clock.Now())
-	s.try("resync the group", s.api.ResyncGroup(ctx, int(s.group.Spec.ID)))
-	return reconcile.Later, nil
+	return reconcile.Closely, nil
 }
 
 // retryAfter is how long clients are left alone after a switchover that was given up.
@@ -161,26 +163,31 @@ func (r *Reconciler) handOver(ctx context.Context, s *state, master, to member) 
 	for i := range routes {
 		routes[i].Locked = true
 	}
-	locked := r.Clock.Now()
-	if locked.Sub(s.group.Status.Promotion.StartTime.Time) > lockLimit {
-		return errNotCaughtUp // Another operator may have ended it, and nobody would unlock.
+	if err := r.inTime(s); err != nil {
+		return err // Another operator may have ended it, and nobody would unlock.
 	}
 	if err = s.tell(ctx, routes); err == nil {
 		err = r.catchUp(ctx, s, master, to)
 	}
-	if err == nil && r.Clock.Since(locked) > lockLimit {
-		err = errNotCaughtUp
-	}
 	if err == nil {
-		err = s.takeOver(ctx, to)
+		err = r.inTime(s)
 	}
-	if err == nil && r.Clock.Since(locked) > lockLimit {
-		err = errNotCaughtUp
+	if err != nil {
+		return errors.Join(err, r.unlock(ctx, s, routes))
 	}
-	if err == nil {
-		return nil
+	if err := s.takeOver(ctx, to); err != nil {
+		return err
 	}
-	return errors.Join(err, s.unlock(ctx, routes))
+	return r.inTime(s)
+}
+
+// inTime fails when the switchover that is recorded is so old that another operator
+// may have taken over, and may have ended it.
+func (r *Reconciler) inTime(s *state) error {
+	if p := s.group.Status.Promotion; p == nil || r.Clock.Since(p.StartTime.Time) > lockLimit {
+		return errNotCaughtUp
+	}
+	return nil
 }
 
 // stopMoves waits until no step of a move runs, of whichever groups: the dashboard
@@ -218,7 +225,7 @@ func (s *state) stopMoves(ctx context.Context) error {
 // the dashboard has by now: one may have moved to another group meanwhile, which a
 // resync of this group would not reach. While the dashboard cannot be asked nothing
 // moves, so that the old routes still hold.
-func (s *state) unlock(ctx context.Context, locked []codis.Route) error {
+func (r *Reconciler) unlock(ctx context.Context, s *state, locked []codis.Route) error {
 	routes := slices.Clone(locked)
 	for i := range routes {
 		routes[i].Locked = false
@@ -230,6 +237,9 @@ func (s *state) unlock(ctx context.Context, locked []codis.Route) error {
 				routes[i] = now[at]
 			}
 		}
+	}
+	if err := r.inTime(s); err != nil {
+		return err // Who took over may have made another member master.
 	}
 	return s.tell(ctx, routes)
 }
@@ -289,8 +299,8 @@ func (r *Reconciler) catchUp(ctx context.Context, s *state, master, to member) e
 	}
 }
 
-// undoSwitchover unlocks the slots of the group with the route that the
-// dashboard knows, and forgets the intent once no lock can be on its way any more:
+// undoSwitchover records that the old master goes on, unlocks the slots of the group
+// with the route to it, and forgets the intent once no lock can be on its way any more:
 // a proxy that is starved may take the lock after the unlock, and another operator,
 // which took over from this one, may be about to make the member master.
 func (r *Reconciler) undoSwitchover(ctx context.Context, s *state) error {
@@ -303,13 +313,36 @@ func (r *Reconciler) undoSwitchover(ctx context.Context, s *state) error {
 		}
 		return r.endBlindly(ctx, s)
 	}
-	if !s.try("resync the group", s.api.ResyncGroup(ctx, int(s.group.Spec.ID))) {
+	if err := r.takeBack(ctx, s); err != nil {
+		return err
+	}
+	if s.world.order[0] != s.decision.master.addr { // It would send them to the new one.
+		if err := errors.Join(r.observeProxies(ctx, s), r.route(ctx, s, *s.decision.master)); err != nil {
+			return err
+		}
+	} else if !s.try("resync the group", s.api.ResyncGroup(ctx, int(s.group.Spec.ID))) {
 		return nil
 	}
 	if p := s.group.Status.Promotion; p == nil || r.Clock.Since(p.StartTime.Time) < lockLimit {
 		return nil
 	}
 	return r.remember(ctx, s, nil)
+}
+
+// takeBack records that the member that was to be switched to is not the master, though
+// it may take writes, before the old one takes the next.
+func (r *Reconciler) takeBack(ctx context.Context, s *state) error {
+	p := s.group.Status.Promotion
+	if p == nil || p.Outcome == v1alpha1.PromotionTakenBack {
+		return nil
+	}
+	back := *p
+	back.Outcome = v1alpha1.PromotionTakenBack
+	if err := r.remember(ctx, s, &back); err != nil {
+		return err
+	}
+	s.world.promotedRunID = ""
+	return nil
 }
 
 // ended tells whether nobody carries out the switchover any more that was recorded:
@@ -330,11 +363,18 @@ func (r *Reconciler) ended(s *state) bool {
 // now: it takes writes. Otherwise the old one goes on.
 func (r *Reconciler) endBlindly(ctx context.Context, s *state) error {
 	p, to := *s.group.Status.Promotion, s.world.byName(s.group.Status.Promotion.Member)
-	if to == nil || to.redis.RunID != p.RunID || !to.redis.IsMaster() || !s.handedOver(ctx, to.addr) {
+	back := p.Outcome == v1alpha1.PromotionTakenBack
+	if back || to == nil || to.redis.RunID != p.RunID || !to.redis.IsMaster() || !s.handedOver(ctx, to.addr) {
+		if err := r.takeBack(ctx, s); err != nil {
+			return err
+		}
 		return r.route(ctx, s, *s.decision.master)
 	}
 	p.Cause = v1alpha1.CauseFoundMaster
-	return r.remember(ctx, s, &p)
+	if err := r.remember(ctx, s, &p); err != nil {
+		return err
+	}
+	return r.route(ctx, s, *to)
 }
 
 // handedOver tells whether a proxy that answers has a route to a member, or whether

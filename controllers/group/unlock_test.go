@@ -11,7 +11,10 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
 
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/codis"
 )
 
@@ -60,7 +63,9 @@ func TestUnlockFollowsTheDashboard(t *testing.T) {
 			s := stateOfWorld(masterData, syncedData)
 			s.proxies, s.api = codis.Proxies{}, codis.Dashboard{Addr: addr}
 			s.stats.Proxy.Models = []codis.Proxy{{AdminAddr: addr}}
-			if err := s.unlock(t.Context(), locked); err != nil {
+			s.group.Status.Promotion = &v1alpha1.Promotion{StartTime: metav1.NowMicro()}
+			r := &Reconciler{Clock: clock.RealClock{}}
+			if err := r.unlock(t.Context(), s, locked); err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(tt.want, told); diff != "" {

@@ -20,12 +20,18 @@ const refusalTime = redis.GuardTime + 100*time.Millisecond
 // wherever it is: they were guarded, and no replica can be with it. One that cannot
 // be asked may be. It is pure.
 func (w *world) refusesWrites(master *member) bool {
-	if !w.guarded || master.redis.Reachable || master.silent < refusalTime {
+	if !w.guards(master) || master.redis.Reachable || master.silent < refusalTime {
 		return false
 	}
 	return len(w.where(func(m member) bool {
 		return m.addr != master.addr && !m.redis.Reachable && !m.dead
 	})) == 0
+}
+
+// guards tells whether a member that does not answer guards its writes if it is master:
+// that was seen of the last one, and not of one that was about to take over.
+func (w *world) guards(m *member) bool {
+	return w.guarded && w.runIDs[m.name] == w.masterRunID
 }
 
 // guardsWrites tells whether the writes of a group's master shall be guarded: it is

@@ -80,6 +80,7 @@ func (i Info) observation() Observation {
 		Reachable:     true,
 		RunID:         i["run_id"],
 		Loading:       i["loading"] == "1",
+		Saving:        i["aof_rewrite_in_progress"] == "1" || i["aof_rewrite_scheduled"] == "1",
 		Keys:          i.Keys(),
 		UsedMemory:    i.Int("used_memory"),
 		MaxMemory:     i.Int("maxmemory"),

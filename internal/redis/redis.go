@@ -80,6 +80,9 @@ type Observation struct {
 	LinkDown time.Duration
 	// Loading tells that the dataset is being read from disk.
 	Loading bool
+	// Saving tells that the append-only file is being written anew. After a copy from
+	// a master the volume holds the data of before until that is done.
+	Saving bool
 	// Offset is the replication offset, in bytes: sent by a master, received by a replica.
 	Offset int64
 	// Keys over all databases.
