@@ -49,7 +49,23 @@ func TestInvariant2PromotionThatLostItsDataIsNotFinished(t *testing.T) {
 		"the candidate is silent":              {in: []situation{fencedData, unreachable}, held: "no answer in time"},
 		"the candidate reads its disk":         {in: []situation{fencedData, loading}, held: "it is loading its data"},
 		"a person chose the emptied candidate": {in: []situation{fencedData, fencedEmpty}, changes: []change{accepted(1)}},
-		"a person chose another":               {in: []situation{fencedData, fencedEmpty}, changes: []change{accepted(0)}, held: "lost"},
+		"it was not in sync with one that is silent": {
+			in: []situation{unreachable, neverSynced, masterData}, held: "g-0, and that one cannot be asked",
+		},
+		"it was not in sync with one that ended": {in: []situation{ended, neverSynced}},
+		"it was not in sync with one that ended and has a volume": {
+			in: []situation{ended, neverSynced}, changes: []change{persistent}, held: "cannot be asked",
+		},
+		"it was in sync with one that ended and has a volume": {
+			in: []situation{ended, cutOffData}, changes: []change{persistent, wasInSync(1)},
+		},
+		"it was not in sync and another one has more": {
+			in: []situation{fencedData, neverSynced}, changes: []change{keys(0, 9)}, held: "g-0 has more keys",
+		},
+		"it was in sync and another one has more": {
+			in: []situation{fencedData, cutOffData}, changes: []change{keys(0, 9), wasInSync(1)},
+		},
+		"a person chose another": {in: []situation{fencedData, fencedEmpty}, changes: []change{accepted(0)}, held: "lost"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

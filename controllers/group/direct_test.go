@@ -127,6 +127,21 @@ func TestWhoMayTakeOverBeforeTheDashboardKnows(t *testing.T) {
 		"or if a person accepts the loss":    {unreachable, func(w *world) { w.accepted = "g-1" }, true},
 		"not if a person accepts another's":  {unreachable, func(w *world) { w.accepted = "g-2" }, false},
 		"not from one that lives, by nobody": {masterData, func(w *world) { w.accepted = "g-1" }, false},
+		"if the dashboard tells all proxies": {unreachable, func(w *world) { w.blind = false }, true},
+		"not while it refuses to":            {unreachable, func(w *world) { w.blind, w.refusing = false, true }, false},
+		"not while a proxy is deaf":          {unreachable, func(w *world) { w.blind, w.deafProxies = false, []string{"p-1"} }, false},
+		"not past one that was about to take over and is silent": {ended, func(w *world) {
+			w.promoted, w.promotedRunID, w.members[2].redis = "g-2", "r", redis.Observation{}
+		}, false},
+		"past one whose taking over was taken back": {ended, func(w *world) {
+			w.promoted, w.members[2].redis = "g-2", redis.Observation{}
+		}, true},
+		"not past the last master, which the dashboard does not know of": {ended, func(w *world) {
+			w.lastMaster, w.members[2].redis = "g-2", redis.Observation{}
+		}, false},
+		"not past the last master that takes writes": {ended, func(w *world) {
+			w.lastMaster, w.members[2].redis.Role = "g-2", redis.RoleMaster
+		}, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

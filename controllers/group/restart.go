@@ -63,7 +63,7 @@ func (w world) goesOn(m, current *member) bool {
 	if w.masterRunID != "" && m.redis.RunID == w.masterRunID && w.promoted != current.name {
 		return true
 	}
-	if w.promotedRunID != "" && m.redis.RunID == w.promotedRunID && (!w.switching || current.redis.Follows(m.addr)) {
+	if w.promotedRunID != "" && m.redis.RunID == w.promotedRunID && w.carriedOut(m, current) {
 		return m.redis.HasData() || !w.anyData()
 	}
 	if !w.inSync[m.name] && !w.hasMost(m) {
@@ -74,6 +74,13 @@ func (w world) goesOn(m, current *member) bool {
 		return false
 	}
 	return m.redis.HasData() || w.firstUnknown(current) == nil && !w.anyData()
+}
+
+// carriedOut tells whether a member that was made master took the place of the one that
+// was started again. A dashboard that refuses a switchover lets the old master go on
+// before the operator records that it is taken back: then others have more.
+func (w world) carriedOut(m, current *member) bool {
+	return !w.switching || current.redis.Follows(m.addr) || m.redis.Keys > current.redis.Keys && w.hasMost(m)
 }
 
 // bestSurvivor returns the member that followed the given one, in sync, without

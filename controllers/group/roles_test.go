@@ -147,6 +147,40 @@ func TestDecideMaster(t *testing.T) {
 	}
 }
 
+// The dashboard's master takes writes, and g-1 was found to have taken over before
+// the dashboard was told.
+func TestWhoTookOverCounts(t *testing.T) {
+	both := func(s situation) []situation { return []situation{masterData, s} }
+	tests := map[string]situationTest{
+		"waits for one that is silent":      {in: both(unreachable), want: waits(v1alpha1.ReasonMasterUnreachable), message: "g-1"},
+		"goes on without one that ended":    {in: both(ended), want: keeps(0)},
+		"goes on without one that is empty": {in: both(fencedEmpty), want: keeps(0)},
+		"waits for the volume of one that ended": {
+			in: both(ended), changes: []change{persistent}, want: waits(v1alpha1.ReasonMasterUnreachable), message: "g-1",
+		},
+		"goes on with its volume if that has most": {
+			in: both(fencedData), changes: []change{persistent, keys(1, 9)}, want: lifts(1),
+		},
+		"promotes the old master if its volume has less": {
+			in: both(fencedData), changes: []change{persistent, keys(0, 9)}, want: promotes(0),
+		},
+		"goes on with it while it takes writes": {in: both(masterData), changes: []change{meantMaster(1)}, want: promotes(1)},
+		"keeps the master if it was a failover": {
+			in: both(unreachable), changes: []change{func(w *world) { w.found = false }}, want: keeps(0),
+		},
+		"keeps the master if proxies know no more than the dashboard": {
+			in: both(unreachable), changes: []change{func(w *world) { w.behind = false }}, want: keeps(0),
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			tookOver := func(w *world) { w.behind, w.found, w.promoted = true, true, memberName(1) }
+			tt.changes = append([]change{tookOver}, tt.changes...)
+			tt.run(t, 0)
+		})
+	}
+}
+
 // The dashboard does not know the group.
 func TestDecideFirstMaster(t *testing.T) {
 	tests := map[string]situationTest{
@@ -308,6 +342,24 @@ func TestDecideAfterRestart(t *testing.T) {
 		},
 		"lifts a complete volume though another one has more keys": {
 			in: []situation{fencedData, fencedData}, changes: []change{persistent, saved(0), keys(1, 9)}, want: lifts(0),
+		},
+		"goes on with who was meant to take over, before a volume": {
+			in: []situation{fencedData, masterData}, changes: []change{persistent, saved(0), meantMaster(1)}, want: promotes(1),
+		},
+		"does not go on with a switchover of which the old master knows nothing": {
+			in: []situation{fencedData, masterData}, want: lifts(0),
+			changes: []change{persistent, saved(0), meantMaster(1), func(w *world) { w.switching = true }},
+		},
+		"goes on with a switchover whose new master has more than the volume": {
+			in: []situation{fencedData, masterData}, want: promotes(1),
+			changes: []change{persistent, saved(0), keys(1, 9), meantMaster(1), func(w *world) { w.switching = true }},
+		},
+		"goes on with a switchover that the old master followed": {
+			in: []situation{syncedData, masterData}, want: promotes(1),
+			changes: []change{meantMaster(1), func(w *world) { w.switching = true }},
+		},
+		"does not promote a master that nobody recorded over who has more": {
+			in: []situation{fencedEmpty, masterData, neverSynced}, changes: []change{keys(2, 9)}, want: promotes(2),
 		},
 		"promotes who has more keys than a volume that may be old": {
 			in: []situation{fencedData, fencedData}, changes: []change{persistent, saved(1), keys(1, 9)}, want: promotes(1),

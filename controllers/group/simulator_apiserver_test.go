@@ -42,7 +42,7 @@ func (s *sim) cached(lag tick) *v1alpha1.CodisGroup {
 			break
 		}
 	}
-	if s.without.masterRecord || s.without.memberRecord {
+	if s.without.forgets() {
 		shown = shown.DeepCopy()
 		s.without.forget(&shown.Status)
 	}

@@ -31,13 +31,14 @@ func (n *simNeeds) breaksWhole(s *sim, seed int) bool {
 // show runs schedules until enough of them break that do not with everything in
 // place, and says of one how.
 func (n *simNeeds) show(s *sim, without ablation, remove string, limit int) (more int, example string) {
-	all := guards
-	defer func() { guards = all }()
-	less := slices.DeleteFunc(slices.Clone(all), func(g guard) bool { return g.name == remove })
+	all, every := guards, routeGuards
+	defer func() { guards, routeGuards = all, every }()
+	is := func(g guard) bool { return g.name == remove }
 	for seed := 1; seed <= limit && more == 0; seed++ {
-		guards = all
+		guards, routeGuards = all, every
 		whole := n.breaksWhole(s, seed)
-		guards = less
+		guards = slices.DeleteFunc(slices.Clone(all), is)
+		routeGuards = slices.DeleteFunc(slices.Clone(every), is)
 		if broken := s.simulate(uint64(seed), without, false); broken != "" && !whole {
 			more++
 			example = fmt.Sprintf("seed %d: %s", seed, broken)
@@ -52,12 +53,11 @@ func TestSimulationNeedsEveryGuard(t *testing.T) {
 		"the start fence": {startFence: true}, "the comparison of processes": {processCheck: true},
 		"the lock of a switchover": {lock: true}, "the refusal of writes": {refusal: true},
 		"the intent": {intent: true}, "finishHeld": {finishHeld: true},
+		"complete volumes": {savedRecord: true}, "switchovers taken back": {takenBack: true},
 		"the master's process": {masterRecord: true}, "the members' processes": {memberRecord: true},
 	}
-	for _, g := range guards {
-		if g.name != "Routes" { // It says why; mayBypass and the dashboard hold the same.
-			without[g.name] = ablation{}
-		}
+	for _, g := range slices.Concat(guards, routeGuards) {
+		without[g.name] = ablation{}
 	}
 	n := &simNeeds{}
 	for _, name := range slices.Sorted(maps.Keys(without)) {

@@ -24,14 +24,20 @@ func TestSwitchoverWaitsUntilAllIsInOrder(t *testing.T) {
 		to     string
 		held   string
 	}{
-		"all is in order":        {func(*world, *codis.Stats) {}, "g-1", ""},
-		"is the master already":  {func(*world, *codis.Stats) {}, "g-0", ""},
-		"is no member":           {func(*world, *codis.Stats) {}, "h-1", "no such member"},
-		"is not registered":      {func(w *world, _ *codis.Stats) { w.order = w.order[:1] }, "g-1", "does not know"},
-		"its link is down":       {func(w *world, _ *codis.Stats) { w.members[1].redis.LinkUp = false }, "g-1", "not in sync"},
-		"is being copied to":     {func(w *world, _ *codis.Stats) { w.members[1].redis.Syncing = true }, "g-1", "not in sync"},
-		"follows somebody else":  {func(w *world, _ *codis.Stats) { w.members[1].redis.MasterAddr = strayAddr }, "g-1", "not in sync"},
-		"is new":                 {func(w *world, _ *codis.Stats) { w.members[1].young = true }, "g-1", "less than 35 s"},
+		"all is in order":       {func(*world, *codis.Stats) {}, "g-1", ""},
+		"is the master already": {func(*world, *codis.Stats) {}, "g-0", ""},
+		"is no member":          {func(*world, *codis.Stats) {}, "h-1", "no such member"},
+		"is not registered":     {func(w *world, _ *codis.Stats) { w.order = w.order[:1] }, "g-1", "does not know"},
+		"its link is down":      {func(w *world, _ *codis.Stats) { w.members[1].redis.LinkUp = false }, "g-1", "not in sync"},
+		"is being copied to":    {func(w *world, _ *codis.Stats) { w.members[1].redis.Syncing = true }, "g-1", "not in sync"},
+		"follows somebody else": {func(w *world, _ *codis.Stats) { w.members[1].redis.MasterAddr = strayAddr }, "g-1", "not in sync"},
+		"is new":                {func(w *world, _ *codis.Stats) { w.members[1].young = true }, "g-1", "less than 35 s"},
+		"was not recorded yet":  {func(w *world, _ *codis.Stats) { w.inSync = nil }, "g-1", "not in sync"},
+		"nobody is registered":  {func(w *world, _ *codis.Stats) { w.order = nil }, "g-1", "does not know"},
+		"its volume is old": {func(w *world, _ *codis.Stats) {
+			w.persistent, w.members[1].redis.Saving = true, true
+		}, "g-1", "to its volume"},
+		"it has no volume":       {func(w *world, _ *codis.Stats) { w.members[1].redis.Saving = true }, "g-1", ""},
 		"is leaving":             {func(w *world, _ *codis.Stats) { w.members[1].leaving = true }, "g-1", "not in sync"},
 		"a proxy is deaf":        {func(w *world, _ *codis.Stats) { w.deafProxies = []string{"p-1"} }, "g-1", "p-1"},
 		"a slot leaves":          {func(_ *world, s *codis.Stats) { s.Slots[0].Action.State = "pending" }, "g-1", "on their way"},
@@ -43,6 +49,7 @@ func TestSwitchoverWaitsUntilAllIsInOrder(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			w := smallWorld([]situation{masterData, syncedData}, 0)
+			everybodyInSync(&w)
 			stats := &codis.Stats{Slots: []codis.SlotMapping{{ID: 0, GroupID: id}, {ID: 1, GroupID: id + 1}}}
 			tt.change(&w, stats)
 			got := switchoverHeld(w, stats, id, &w.members[0], w.byName(tt.to))
