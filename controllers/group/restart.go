@@ -66,7 +66,7 @@ func (w world) goesOn(m, current *member) bool {
 	if w.promotedRunID != "" && m.redis.RunID == w.promotedRunID && w.carriedOut(m, current) {
 		return m.redis.HasData() || !w.anyData()
 	}
-	if !w.inSync[m.name] && !w.hasMost(m) {
+	if !w.inSync[m.name] && (!w.hasMost(m) || w.heirUnknown(current)) {
 		return false
 	}
 	if survivor := w.bestSurvivor(current); !w.inSync[m.name] &&
@@ -74,6 +74,11 @@ func (w world) goesOn(m, current *member) bool {
 		return false
 	}
 	return m.redis.HasData() || w.firstUnknown(current) == nil && !w.anyData()
+}
+
+// heirUnknown tells whether a member that was in sync with the given one cannot be asked.
+func (w world) heirUnknown(current *member) bool {
+	return len(w.where(func(m member) bool { return m.addr != current.addr && w.inSync[m.name] && !m.known() })) > 0
 }
 
 // carriedOut tells whether a member that was made master took the place of the one that

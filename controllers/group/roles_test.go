@@ -358,6 +358,9 @@ func TestDecideAfterRestart(t *testing.T) {
 			in: []situation{syncedData, masterData}, want: promotes(1),
 			changes: []change{meantMaster(1), func(w *world) { w.switching = true }},
 		},
+		"does not promote a master that nobody recorded while one that was in sync is silent": {
+			in: []situation{fencedEmpty, masterData, unreachable}, changes: []change{wasInSync(2)}, want: holds(),
+		},
 		"does not promote a master that nobody recorded over who has more": {
 			in: []situation{fencedEmpty, masterData, neverSynced}, changes: []change{keys(2, 9)}, want: promotes(2),
 		},

@@ -164,7 +164,7 @@ func (s *sim) simulate(seed uint64, without ablation, tracing bool) string {
 func bubble(t *testing.T, schedules func(t *testing.T, s *sim)) {
 	t.Helper()
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // They take turns anyway.
-	defer debug.SetGCPercent(debug.SetGCPercent(800))
+	defer debug.SetGCPercent(debug.SetGCPercent(3000))
 	synctest.Test(t, func(t *testing.T) {
 		schedules(t, &sim{})
 	})

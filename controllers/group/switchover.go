@@ -13,6 +13,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/codis"
@@ -33,6 +34,8 @@ const (
 	// lockLimit is how long after its record a switchover may lock, make master, or
 	// unlock: an operator that was held up for longer may no longer be the one that leads.
 	lockLimit = passLimit
+	// takeBackTimeout bounds the record that a switchover is taken back.
+	takeBackTimeout = time.Second
 	// catchUpPoll is the time between two looks at the offsets.
 	catchUpPoll = 5 * time.Millisecond
 )
@@ -313,7 +316,7 @@ func (r *Reconciler) undoSwitchover(ctx context.Context, s *state) error {
 		}
 		return r.endBlindly(ctx, s)
 	}
-	if err := r.takeBack(ctx, s); err != nil {
+	if err := r.takeBack(ctx, s); apierrors.IsConflict(err) {
 		return err
 	}
 	if s.world.order[0] != s.decision.master.addr { // It would send them to the new one.
@@ -330,8 +333,12 @@ func (r *Reconciler) undoSwitchover(ctx context.Context, s *state) error {
 }
 
 // takeBack records that the member that was to be switched to is not the master, though
-// it may take writes, before the old one takes the next.
+// it may take writes, before the old one takes the next. Clients wait meanwhile: only
+// where somebody else changed the group do they wait for the next pass, and not for an
+// API server that does not answer.
 func (r *Reconciler) takeBack(ctx context.Context, s *state) error {
+	ctx, cancel := context.WithTimeout(ctx, takeBackTimeout)
+	defer cancel()
 	p := s.group.Status.Promotion
 	if p == nil || p.Outcome == v1alpha1.PromotionTakenBack {
 		return nil
@@ -365,7 +372,7 @@ func (r *Reconciler) endBlindly(ctx context.Context, s *state) error {
 	p, to := *s.group.Status.Promotion, s.world.byName(s.group.Status.Promotion.Member)
 	back := p.Outcome == v1alpha1.PromotionTakenBack
 	if back || to == nil || to.redis.RunID != p.RunID || !to.redis.IsMaster() || !s.handedOver(ctx, to.addr) {
-		if err := r.takeBack(ctx, s); err != nil {
+		if err := r.takeBack(ctx, s); apierrors.IsConflict(err) {
 			return err
 		}
 		return r.route(ctx, s, *s.decision.master)
