@@ -176,11 +176,11 @@ func chooseMaster(w world) decision {
 	return decideAfterRestart(w, current)
 }
 
-// tookOver returns the member that took writes while the dashboard did not know, where
-// the dashboard's master would take them, too: what it took counts, unless it is lost.
+// tookOver returns the member that took writes while the dashboard did not know, and
+// does not any more: what it took counts, unless it is lost.
 func (w world) tookOver(current *member) *member {
 	m := w.byName(w.promoted)
-	if !w.behind || !w.found || !current.redis.IsMaster() || m == nil || m.addr == current.addr || m.redis.IsMaster() {
+	if !w.behind || !w.found || m == nil || m.addr == current.addr || m.redis.IsMaster() {
 		return nil
 	}
 	if lost := m.dead || m.redis.Reachable; lost && !w.persistent {

@@ -147,7 +147,7 @@ func TestDecideMaster(t *testing.T) {
 	}
 }
 
-// The dashboard's master takes writes, and g-1 was found to have taken over before
+// The dashboard calls g-0 master, and g-1 was found to have taken over before
 // the dashboard was told.
 func TestWhoTookOverCounts(t *testing.T) {
 	both := func(s situation) []situation { return []situation{masterData, s} }
@@ -163,6 +163,9 @@ func TestWhoTookOverCounts(t *testing.T) {
 		},
 		"promotes the old master if its volume has less": {
 			in: both(fencedData), changes: []change{persistent, keys(0, 9)}, want: promotes(0),
+		},
+		"goes on with its volume though the old master was started again, too": {
+			in: []situation{fencedData, fencedData}, changes: []change{persistent, saved(0), keys(1, 9)}, want: lifts(1),
 		},
 		"goes on with it while it takes writes": {in: both(masterData), changes: []change{meantMaster(1)}, want: promotes(1)},
 		"keeps the master if it was a failover": {

@@ -81,20 +81,13 @@ func (s *sim) checkNewMaster(i int, by string) {
 			}
 		}
 	}
-	if by == byOperator {
-		s.checkSwitchover(i)
-	}
 	s.checkLosses(i, s.hit(i), asked)
 }
 
 // checkSwitchover is invariant 4 where nothing is wrong with the old master.
-func (s *sim) checkSwitchover(to int) {
+func (s *sim) checkSwitchover(old, to int) {
 	p := s.stored().Status.Promotion
-	if p == nil || p.Cause != v1alpha1.CauseSwitchover || p.Member != simNames[to] || s.rogue || len(s.dash.order) == 0 {
-		return
-	}
-	old := s.dash.order[0]
-	if s.impaired[old] != never {
+	if p == nil || p.Cause != v1alpha1.CauseSwitchover || p.Member != simNames[to] || s.rogue || s.impaired[old] != never {
 		return
 	}
 	s.lacks(s.srv[to].data, s.srv[old].data, func(b, n int32) {
@@ -108,6 +101,7 @@ func (s *sim) checkRoute(old, to int) {
 	if old < 0 || old == to || s.accepted || !s.srv[to].master {
 		return
 	}
+	s.checkSwitchover(old, to)
 	s.checkLosses(to, min(s.impaired[old], s.fencedAt, s.now), s.rogue)
 }
 

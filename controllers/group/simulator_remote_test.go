@@ -341,7 +341,9 @@ func (a simProxyAPI) FillSlots(ctx context.Context, proxy codis.Proxy, routes []
 			c.answer(nil)
 		default:
 			s.logf("operator %d tells proxy %d %+v", a.p.o.id, i, told)
-			s.checkRoute(p.route, memberOf(told.Master))
+			if !told.Locked {
+				s.checkRoute(p.route, memberOf(told.Master))
+			}
 			s.fill(i, memberOf(told.Master), told.Locked, func(ok bool) {
 				if c.pass.alive() && !s.cut(a.p.o.host, hostProxy+i) {
 					c.answer(simError(ok))

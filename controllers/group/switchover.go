@@ -164,6 +164,9 @@ func (r *Reconciler) handOver(ctx context.Context, s *state, master, to member) 
 	}
 	routes = slices.DeleteFunc(routes, func(route codis.Route) bool { return !route.Concerns(int(s.group.Spec.ID)) })
 	for i := range routes {
+		if s.world.behind {
+			routes[i] = routes[i].To(int(s.group.Spec.ID), master.addr)
+		}
 		routes[i].Locked = true
 	}
 	if err := r.inTime(s); err != nil {
@@ -236,6 +239,9 @@ func (r *Reconciler) unlock(ctx context.Context, s *state, locked []codis.Route)
 	if now, err := s.api.Routes(ctx); err == nil {
 		for i := range routes {
 			at := slices.IndexFunc(now, func(route codis.Route) bool { return route.ID == routes[i].ID })
+			if at >= 0 && now[at].Concerns(int(s.group.Spec.ID)) && s.world.behind {
+				now[at] = now[at].To(int(s.group.Spec.ID), s.decision.master.addr)
+			}
 			if at >= 0 {
 				routes[i] = now[at]
 			}
