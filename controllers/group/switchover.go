@@ -34,7 +34,7 @@ const (
 	// lockLimit is how long after its record a switchover may lock, make master, or
 	// unlock: an operator that was held up for longer may no longer be the one that leads.
 	lockLimit = passLimit
-	// takeBackTimeout bounds the record that a switchover is taken back.
+	// takeBackTimeout bounds how long clients wait for a switchover to be taken back.
 	takeBackTimeout = time.Second
 	// catchUpPoll is the time between two looks at the offsets.
 	catchUpPoll = 5 * time.Millisecond
@@ -322,7 +322,7 @@ func (r *Reconciler) undoSwitchover(ctx context.Context, s *state) error {
 		}
 		return r.endBlindly(ctx, s)
 	}
-	if err := r.takeBack(ctx, s); apierrors.IsConflict(err) {
+	if err := r.takeBack(ctx, s); err != nil {
 		return err
 	}
 	if s.world.order[0] != s.decision.master.addr { // It would send them to the new one.
@@ -338,23 +338,32 @@ func (r *Reconciler) undoSwitchover(ctx context.Context, s *state) error {
 	return r.remember(ctx, s, nil)
 }
 
-// takeBack records that the member that was to be switched to is not the master, though
-// it may take writes, before the old one takes the next. Clients wait meanwhile: only
-// where somebody else changed the group do they wait for the next pass, and not for an
-// API server that does not answer.
+// takeBack makes sure that the member that was to be switched to is not the master, though
+// it may take writes, before the old one takes the next: it is recorded, and the member
+// is fenced. Clients wait meanwhile: only where somebody else changed the group do they
+// wait for the next pass, and not for an API server or a member that does not answer.
 func (r *Reconciler) takeBack(ctx context.Context, s *state) error {
-	ctx, cancel := context.WithTimeout(ctx, takeBackTimeout)
-	defer cancel()
 	p := s.group.Status.Promotion
-	if p == nil || p.Outcome == v1alpha1.PromotionTakenBack {
+	if p == nil {
 		return nil
 	}
-	back := *p
-	back.Outcome = v1alpha1.PromotionTakenBack
-	if err := r.remember(ctx, s, &back); err != nil {
-		return err
+	ctx, cancel := context.WithTimeout(ctx, takeBackTimeout)
+	defer cancel()
+	if p.Outcome != v1alpha1.PromotionTakenBack {
+		back := *p
+		back.Outcome = v1alpha1.PromotionTakenBack
+		if err := r.remember(ctx, s, &back); apierrors.IsConflict(err) {
+			return err
+		}
 	}
 	s.world.promotedRunID = ""
+	to := s.world.byName(p.Member)
+	if to == nil || to == s.decision.master || !to.redis.IsMaster() || to.redis.RunID != p.RunID {
+		return nil
+	}
+	if s.try("fence "+to.name, r.follow(ctx, s, *to, redis.FenceAddr)) {
+		to.redis.Role, to.redis.MasterAddr = redis.RoleReplica, redis.FenceAddr
+	}
 	return nil
 }
 
@@ -378,7 +387,7 @@ func (r *Reconciler) endBlindly(ctx context.Context, s *state) error {
 	p, to := *s.group.Status.Promotion, s.world.byName(s.group.Status.Promotion.Member)
 	back := p.Outcome == v1alpha1.PromotionTakenBack
 	if back || to == nil || to.redis.RunID != p.RunID || !to.redis.IsMaster() || !s.handedOver(ctx, to.addr) {
-		if err := r.takeBack(ctx, s); apierrors.IsConflict(err) {
+		if err := r.takeBack(ctx, s); err != nil {
 			return err
 		}
 		return r.route(ctx, s, *s.decision.master)
@@ -411,7 +420,7 @@ func (s *state) handedOver(ctx context.Context, addr string) bool {
 			if route.Leads(int(s.group.Spec.ID), addr) {
 				return true
 			}
-			held = held && route.Locked
+			held = held && (route.Locked || route.Master == "") // One that is not online yet has none.
 		}
 	}
 	return held

@@ -157,6 +157,7 @@ func TestProxiesTellHowFarASwitchoverCame(t *testing.T) {
 		"one knows the new master":            {[]codis.Route{other, told}, []codis.Route{locked, unlocked}, true},
 		"one does, the other cannot be asked": {[]codis.Route{told}, nil, true},
 		"all hold the requests":               {[]codis.Route{locked, other}, []codis.Route{locked, locked}, true},
+		"one has no routes yet":               {[]codis.Route{locked}, []codis.Route{route("", false)}, true},
 		"one has a slot that is open":         {[]codis.Route{locked}, []codis.Route{locked, unlocked}, false},
 		"one cannot be asked":                 {[]codis.Route{locked}, nil, false},
 	}
