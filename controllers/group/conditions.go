@@ -252,12 +252,17 @@ func reportInSync(s *state) {
 		})
 		return
 	}
-	s.group.Status.InSync = nil
+	s.group.Status.InSync = s.inSyncNow()
+}
+
+// inSyncNow are the members that receive what the master sends.
+func (s *state) inSyncNow() (names []string) {
 	for _, m := range s.world.members {
 		if s.world.hears(m, s.decision.master.addr) {
-			s.group.Status.InSync = append(s.group.Status.InSync, m.name)
+			names = append(names, m.name)
 		}
 	}
+	return names
 }
 
 // runIDOf is the process of a member, the last one known while it does not answer.

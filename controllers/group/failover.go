@@ -183,7 +183,8 @@ func (w world) candidate(master *member) *member {
 		return nil
 	}
 	candidates := w.where(func(m member) bool {
-		return m.addr != master.addr && w.inSync[m.name] && m.known() && !m.redis.Syncing && !m.leaving &&
+		vouched := w.inSync[m.name] || !w.switching && w.meant(m)
+		return m.addr != master.addr && vouched && m.known() && !m.redis.Syncing && !m.leaving &&
 			(m.redis.Follows(master.addr) || w.meant(m)) && (m.redis.HasData() || !w.anyData())
 	})
 	sort.SliceStable(candidates, func(i, j int) bool {

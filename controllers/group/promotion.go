@@ -27,10 +27,11 @@ import (
 func (r *Reconciler) intend(ctx context.Context, s *state, m member, from string, cause v1alpha1.FailoverCause) error {
 	p := s.group.Status.Promotion
 	locks := cause == v1alpha1.CauseSwitchover
-	if p != nil && p.Member == m.name && p.RunID == m.redis.RunID && p.Outcome == "" && !locks {
+	left := p != nil && p.Cause == v1alpha1.CauseSwitchover
+	if p != nil && p.Member == m.name && p.RunID == m.redis.RunID && !left && !locks {
 		return nil
 	}
-	if p != nil && p.Cause == v1alpha1.CauseSwitchover && !locks {
+	if left && !locks && !s.world.behind { // Otherwise the routes are told directly, which unlocks.
 		// Its slots may be locked, and what is recorded now no longer says so. A
 		// failover unlocks them itself, with the new route.
 		var err error = s.problem
@@ -59,6 +60,10 @@ func (r *Reconciler) remember(ctx context.Context, s *state, promotion *v1alpha1
 // record writes a part of the status at once, and fails when the status changed
 // since it was read. The pass knows of it only when it is stored.
 func (r *Reconciler) record(ctx context.Context, s *state, change func(*v1alpha1.CodisGroupStatus)) error {
+	if s.decision.verb == keep { // It may take long until the pass ends.
+		then := change
+		change = func(status *v1alpha1.CodisGroupStatus) { status.InSync = s.inSyncNow(); then(status) }
+	}
 	stored := s.before.DeepCopy()
 	change(&stored.Status)
 	patch := client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})
@@ -80,7 +85,7 @@ func (s *state) handOverLeft(known *codis.Group) *member {
 		return nil
 	}
 	old := s.world.byAddr(known.Servers[0].Addr)
-	if routed := s.world.routedTo(); routed != nil && routed != old {
+	if routed := s.world.routedTo(); old == nil || routed != nil && routed != old || s.world.tookOver(old) != nil {
 		return nil // The proxies went on to that one while the dashboard could not be asked.
 	}
 	return s.handOverFrom(old, known)

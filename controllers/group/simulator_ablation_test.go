@@ -16,26 +16,17 @@ type ablation struct {
 	intent, finishHeld bool
 	// masterRecord, memberRecord: which processes the master and the members were.
 	masterRecord, memberRecord bool
-	// savedRecord: every volume counts as complete. takenBack: nobody knows that a
-	// switchover was taken back.
-	savedRecord, takenBack bool
 }
 
 // forgets tells whether anything of a status is left out.
 func (a ablation) forgets() bool {
-	return a.masterRecord || a.memberRecord || a.savedRecord || a.takenBack
+	return a.masterRecord || a.memberRecord
 }
 
 // forget drops what the operator took down of the processes of members.
 func (a ablation) forget(status *v1alpha1.CodisGroupStatus) {
 	if a.masterRecord {
 		status.MasterRunID = ""
-	}
-	if a.savedRecord {
-		status.SavedMaster = status.Master
-	}
-	if a.takenBack && status.Promotion != nil {
-		status.Promotion.Outcome = ""
 	}
 	for i := range status.Members {
 		if a.memberRecord {

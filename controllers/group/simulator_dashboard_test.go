@@ -103,6 +103,7 @@ func (s *sim) dashLook(d *simDashboard) {
 		d.seen[i] = answers
 		if answers && !p.online && len(d.order) > 0 && !d.busy && d.stores() {
 			p.online, p.registered = true, true
+			p.next = max(p.next, s.now+s.between(50, 300)) // Kubernetes calls it ready, and clients come.
 			p.route, p.locked = d.order[0], d.promoting == prepared
 			p.entry = p.model(i)
 			s.logf("proxy %d is online with route to g-%d", i, p.route)

@@ -82,7 +82,9 @@ type sim struct {
 // simStats counts what happened, so that a run shows that it tested something.
 type simStats struct {
 	schedules, promotions, switchovers, fences, held, crashes, passes, calls, writes, lost, lostLate, raced, faults int
-	seconds                                                                                                         int64
+	// takeovers of dashboards: of them, in the middle of a promotion, or of a move.
+	takeovers, midPromotion, midMove int
+	seconds                          int64
 }
 
 func (s *sim) logf(format string, args ...any) {

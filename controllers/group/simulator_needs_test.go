@@ -53,7 +53,6 @@ func TestSimulationNeedsEveryGuard(t *testing.T) {
 		"the start fence": {startFence: true}, "the comparison of processes": {processCheck: true},
 		"the lock of a switchover": {lock: true}, "the refusal of writes": {refusal: true},
 		"the intent": {intent: true}, "finishHeld": {finishHeld: true},
-		"complete volumes": {savedRecord: true}, "switchovers taken back": {takenBack: true},
 		"the master's process": {masterRecord: true}, "the members' processes": {memberRecord: true},
 	}
 	for _, g := range slices.Concat(guards, routeGuards) {

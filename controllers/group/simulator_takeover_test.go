@@ -3,7 +3,10 @@
 
 package group
 
-import "slices"
+import (
+	"slices"
+	"testing"
+)
 
 // Two dashboards at once. One that is cut off from its coordinator goes on serving
 // whom it reaches from memory, and with what it has begun; it can store nothing, since
@@ -23,6 +26,13 @@ func (s *sim) dashTakeOver() {
 		old.reaches[host] = !s.cut(hostDashboard, host) && s.chance(80)
 	}
 	old.severed = true
+	s.stats.takeovers++
+	if old.promoting != idle {
+		s.stats.midPromotion++
+	}
+	if old.moving {
+		s.stats.midMove++
+	}
 	s.ghost, s.replaced = old, s.now+s.between(100, 5000)
 	s.dash = &simDashboard{
 		order: slices.Clone(old.order), promoting: old.promoting, index: old.index, moving: old.moving,
@@ -61,4 +71,17 @@ func (s *sim) dashSeen(o *simOperator) *simDashboard {
 		return s.ghost
 	}
 	return s.dash
+}
+
+// Schedules take dashboards over at the moments that matter.
+func TestSimulationTakesDashboardsOver(t *testing.T) {
+	bubble(t, func(t *testing.T, s *sim) {
+		for seed := range uint64(4000) {
+			s.simulate(seed, ablation{}, false)
+		}
+		if n := s.stats; n.midPromotion == 0 || n.midMove == 0 || n.takeovers < 200 {
+			t.Errorf("%d dashboards were taken over, %d in the middle of a promotion and %d of a move",
+				n.takeovers, n.midPromotion, n.midMove)
+		}
+	})
 }

@@ -68,7 +68,7 @@ func handOverHeld(w world, master, to *member) string {
 		return ""
 	case !slices.Contains(w.order, to.addr):
 		return "the dashboard does not know " + to.name
-	case !to.redis.Follows(master.addr) || !to.redis.LinkUp || to.redis.Syncing || to.leaving || !w.inSync[to.name]:
+	case !w.hears(*to, master.addr) || to.redis.Syncing || to.leaving || !w.inSync[to.name]:
 		return to.name + " is not in sync with " + master.name
 	case w.persistent && to.redis.Saving:
 		return to.name + " has not written what it copied to its volume yet"
