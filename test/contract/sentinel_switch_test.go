@@ -210,6 +210,36 @@ func TestSentinelMajority(t *testing.T) {
 	}
 }
 
+// What the dashboard read from sentinels before a promotion made them forget is believed afterwards: if the promotion
+// takes longer than the five seconds to the second look, the old master is the first of the group again.
+func TestSentinelLookUndoesAPromotion(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.cluster(layout{
+		groups: 1, members: 2, proxies: 1, dashboard: withSentinels(nil),
+		proxy: proxySpec{settings: settings{"backend_recv_timeout": "8s"}},
+	})
+	master, replica := c.member(1, 1), c.member(1, 2)
+	c.d.sentinels(1)
+	c.d.resyncSentinels()
+	eventually(t, patience, "the dashboard has looked once", func() bool { return c.d.seesMaster(1, master.addr) })
+	c.hang()
+	if got := <-c.promoteLater(); got != "OK" {
+		t.Fatalf("promote: %s", got)
+	}
+	eventually(t, patience, "the old master is back in the books", func() bool {
+		return c.d.group(1).order()[0] == master.addr
+	})
+	requireOrder(t, c.d, 1, master, replica)
+	if !c.d.group(1).OutOfSync {
+		t.Error("the group is in sync")
+	}
+	// The promotion itself has happened, and proxies are where it put them.
+	if got := c.proxies[0].slots()[0].Backend; got != replica.addr || replica.role() != "master" {
+		t.Errorf("the proxy is at %s, the replica is %s", got, replica.role())
+	}
+}
+
 // The whole of it: sentinels find a master dead, make its replica master, and clients write to that.
 func TestSentinelFailover(t *testing.T) {
 	t.Parallel()
@@ -243,9 +273,6 @@ func TestSentinelFailover(t *testing.T) {
 	if !c.d.group(1).OutOfSync || c.d.sentinelModel().OutOfSync {
 		t.Error("it is the group that is out of sync, and not the sentinels")
 	}
-	// The old master is made a replica by them when it comes back.
-	master.start()
-	eventually(t, failoverPatience, "the old master is a replica", func() bool { return master.inSyncWith(replica) })
 }
 
 // failoverPatience has room for the half minute in which a sentinel does nothing because the machine was too slow.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -44,8 +45,9 @@ func (p *Product) Watch(ctx context.Context, servers []string, pause time.Durati
 		default:
 		}
 	}
-	go func() {
-		defer close(events)
+	var subscriber sync.WaitGroup
+	defer subscriber.Wait()
+	subscriber.Go(func() {
 		for ctx.Err() == nil {
 			retry := time.Now().Add(retryPauses * pause)
 			if p.subscribe(ctx, servers, event) {
@@ -54,9 +56,14 @@ func (p *Product) Watch(ctx context.Context, servers []string, pause time.Durati
 				waitUntil(ctx, retry)
 			}
 		}
-	}()
-	for range events {
-		p.look(ctx, servers, pause, report)
+	})
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-events:
+			p.look(ctx, servers, pause, report)
+		}
 	}
 }
 
