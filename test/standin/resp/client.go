@@ -67,7 +67,8 @@ func (c *Client) Do(words ...string) (Reply, error) {
 	return replies[0], nil
 }
 
-// Pipeline sends commands in one go and returns their replies, errors included. Each has the client's timeout to arrive.
+// Pipeline sends commands in one go and returns their replies, errors included. Each of them has the client's timeout
+// to arrive.
 func (c *Client) Pipeline(commands ...[]string) ([]Reply, error) {
 	var out []byte
 	for _, words := range commands {

@@ -169,15 +169,25 @@ func TestMasters(t *testing.T) {
 		want   string
 		fails  string
 	}{
-		"all agree":                     {func(*world) {}, "a:6379", ""},
-		"one of three knows better":     {func(w *world) { w.switchTo(2, other) }, other, ""},
-		"the highest epoch wins":        {func(w *world) { w.switchTo(0, third); w.switchTo(1, third); w.switchTo(1, other) }, other, ""},
-		"one is gone":                   {func(w *world) { w.sentinels[0].Kill() }, "a:6379", ""},
-		"two are gone":                  {func(w *world) { w.sentinels[0].Kill(); w.sentinels[1].Kill() }, "", "lost majority (1/3)"},
-		"two have forgotten all":        {func(w *world) { w.sentinels[0].Forget(); w.sentinels[1].Forget() }, "a:6379", ""},
-		"all have forgotten all":        {func(w *world) { forget(w.sentinels) }, "none", ""},
-		"two are gone, one has forgot":  {func(w *world) { w.sentinels[0].Kill(); w.sentinels[1].Kill(); w.sentinels[2].Forget() }, "", "lost majority (1/3)"},
-		"one that is gone knew of more": {func(w *world) { w.switchTo(0, other); w.sentinels[0].Kill() }, "a:6379", ""},
+		"all agree":                 {func(*world) {}, "a:6379", ""},
+		"one of three knows better": {func(w *world) { w.switchTo(2, other) }, other, ""},
+		"the highest epoch wins": {func(w *world) {
+			w.switchTo(0, third)
+			w.switchTo(1, third)
+			w.switchTo(1, other)
+		}, other, ""},
+		"one is gone":            {func(w *world) { w.kill(0) }, "a:6379", ""},
+		"two are gone":           {func(w *world) { w.kill(0, 1) }, "", "lost majority (1/3)"},
+		"two have forgotten all": {func(w *world) { w.forget(0, 1) }, "a:6379", ""},
+		"all have forgotten all": {func(w *world) { w.forget(0, 1, 2) }, "none", ""},
+		"two are gone, and the other has forgotten all": {func(w *world) {
+			w.kill(0, 1)
+			w.forget(2)
+		}, "", "lost majority (1/3)"},
+		"the one that knew better is gone": {func(w *world) {
+			w.switchTo(0, other)
+			w.kill(0)
+		}, "a:6379", ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -206,9 +216,15 @@ func TestMasters(t *testing.T) {
 	}
 }
 
-func forget(all []*memsentinel.Sentinel) {
-	for _, s := range all {
-		s.Forget()
+func (w *world) kill(sentinels ...int) {
+	for _, i := range sentinels {
+		w.sentinels[i].Kill()
+	}
+}
+
+func (w *world) forget(sentinels ...int) {
+	for _, i := range sentinels {
+		w.sentinels[i].Forget()
 	}
 }
 
@@ -257,8 +273,7 @@ func TestWatchNeedsAMajority(t *testing.T) {
 	w := newWorld(t, 3)
 	w.listen("a:6379", memserver.New(memserver.Config{}).Serve)
 	w.monitor("a:6379")
-	w.sentinels[0].Kill()
-	w.sentinels[1].Kill()
+	w.kill(0, 1)
 	reports := w.watched()
 	select {
 	case got := <-reports:
