@@ -291,14 +291,18 @@ func reportFailover(s *state, now time.Time) {
 		return // The dashboard may be at it.
 	}
 	status.Promotion = nil
-	if p.Member != master.name || p.From == "" || p.From == p.Member {
+	if p.From == "" || p.From == p.Member {
+		return
+	}
+	if p.Member != master.name {
+		failovers.WithLabelValues(string(p.Cause), resultGivenUp).Inc()
 		return
 	}
 	took := now.Sub(p.StartTime.Time)
 	status.LastFailover = &v1alpha1.FailoverRecord{
 		From: p.From, To: p.Member, Cause: p.Cause, Time: metav1.NewMicroTime(now), DurationMilliseconds: took.Milliseconds(),
 	}
-	failovers.WithLabelValues(string(p.Cause)).Inc()
+	failovers.WithLabelValues(string(p.Cause), resultPromoted).Inc()
 	failoverSeconds.Observe(took.Seconds())
 }
 

@@ -309,9 +309,9 @@ func TestReportUsage(t *testing.T) {
 	}
 }
 
-// counted returns how many failovers of a cause, and how many durations, were
-// told to Prometheus so far.
-func counted(t *testing.T, cause v1alpha1.FailoverCause) (failovers, durations int) {
+// counted returns how many failovers of a cause with a result, and how many
+// durations, were told to Prometheus so far.
+func counted(t *testing.T, cause v1alpha1.FailoverCause, result string) (failovers, durations int) {
 	t.Helper()
 	families, err := metrics.Registry.Gather()
 	if err != nil {
@@ -322,7 +322,8 @@ func counted(t *testing.T, cause v1alpha1.FailoverCause) (failovers, durations i
 			switch {
 			case family.GetName() == "codis_operator_failover_duration_seconds":
 				durations += int(m.GetHistogram().GetSampleCount())
-			case family.GetName() == "codis_operator_failovers_total" && m.GetLabel()[0].GetValue() == string(cause):
+			case family.GetName() == "codis_operator_failovers_total" &&
+				m.GetLabel()[0].GetValue() == string(cause) && m.GetLabel()[1].GetValue() == result:
 				failovers += int(m.GetCounter().GetValue())
 			}
 		}
@@ -345,6 +346,7 @@ func TestReportFailover(t *testing.T) {
 		promotion *v1alpha1.Promotion
 		blind     bool
 		left      bool
+		givenUp   int
 		record    *v1alpha1.FailoverRecord
 		runID     string
 	}{
@@ -360,7 +362,7 @@ func TestReportFailover(t *testing.T) {
 		},
 		"the first master":                      {in: running, promotion: promotion("g-0", "", ""), runID: "run"},
 		"the master was lifted again":           {in: running, promotion: promotion("g-0", "g-0", v1alpha1.CauseFoundMaster), runID: "run"},
-		"another became master than was meant":  {in: running, promotion: promotion("g-1", "g-0", v1alpha1.CauseMasterDead), runID: "run"},
+		"another became master than was meant":  {in: running, promotion: promotion("g-1", "g-0", v1alpha1.CauseMasterDead), givenUp: 1, runID: "run"},
 		"the new master takes no writes yet":    {in: []situation{unreachable, syncedData}, promotion: promotion("g-0", "g-1", v1alpha1.CauseMasterDead), left: true, runID: "before"},
 		"a follower is held back":               {in: stray, promotion: promotion("g-0", "g-1", v1alpha1.CauseMasterDead), left: true, runID: "before"},
 		"the dashboard may be at another":       {in: running, promotion: promotion("g-1", "g-0", v1alpha1.CauseMasterDead), blind: true, left: true, runID: "run"},
@@ -378,7 +380,8 @@ func TestReportFailover(t *testing.T) {
 			if tt.promotion != nil {
 				cause = tt.promotion.Cause
 			}
-			failovers, durations := counted(t, cause)
+			failovers, durations := counted(t, cause, resultPromoted)
+			givenUp, _ := counted(t, cause, resultGivenUp)
 			reportFailover(s, now)
 			if diff := cmp.Diff(tt.record, status.LastFailover); diff != "" {
 				t.Error(diff)
@@ -390,8 +393,41 @@ func TestReportFailover(t *testing.T) {
 			if tt.record != nil {
 				more = 1
 			}
-			if f, d := counted(t, cause); f != failovers+more || d != durations+more {
+			if f, d := counted(t, cause, resultPromoted); f != failovers+more || d != durations+more {
 				t.Errorf("counted %d failovers and %d durations, want %d", f-failovers, d-durations, more)
+			}
+			if f, _ := counted(t, cause, resultGivenUp); f != givenUp+tt.givenUp {
+				t.Errorf("counted %d failovers that were given up, want %d", f-givenUp, tt.givenUp)
+			}
+		})
+	}
+}
+
+func TestFalseAlarm(t *testing.T) {
+	status := func(reachable metav1.ConditionStatus, reason, runID string) v1alpha1.CodisGroupStatus {
+		return v1alpha1.CodisGroupStatus{MasterRunID: runID, Conditions: []metav1.Condition{
+			{Type: v1alpha1.ConditionMasterReachable, Status: reachable, Reason: reason},
+		}}
+	}
+	silent := status(metav1.ConditionFalse, v1alpha1.ReasonMasterUnreachable, "run")
+	well := status(metav1.ConditionTrue, v1alpha1.ReasonReady, "run")
+	tests := map[string]struct {
+		before, after v1alpha1.CodisGroupStatus
+		want          bool
+	}{
+		"a silent master answers again":           {silent, well, true},
+		"it is still silent":                      {silent, silent, false},
+		"it was not silent":                       {well, well, false},
+		"another took its place":                  {silent, status(metav1.ConditionTrue, v1alpha1.ReasonReady, "another"), false},
+		"it was started again":                    {status(metav1.ConditionFalse, v1alpha1.ReasonProgressing, "run"), well, false},
+		"nothing is known of the time before":     {v1alpha1.CodisGroupStatus{}, well, false},
+		"nobody knows which process is master":    {status(metav1.ConditionFalse, v1alpha1.ReasonMasterUnreachable, ""), status(metav1.ConditionTrue, v1alpha1.ReasonReady, ""), false},
+		"the group was held, which is no silence": {status(metav1.ConditionFalse, v1alpha1.ReasonPromotionHeld, "run"), well, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := falseAlarm(&tt.before, &tt.after); got != tt.want {
+				t.Errorf("falseAlarm() = %t, want %t", got, tt.want)
 			}
 		})
 	}

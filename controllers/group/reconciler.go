@@ -148,8 +148,13 @@ func (s *state) handingOver() bool {
 }
 
 func (r *Reconciler) patch(ctx context.Context, s *state) error {
-	return conditions.Patch(ctx, r.Client, r.Recorder, s.before, s.group,
+	alarm := falseAlarm(&s.before.Status, &s.group.Status)
+	err := conditions.Patch(ctx, r.Client, r.Recorder, s.before, s.group,
 		s.before.Status.Conditions, s.group.Status.Conditions)
+	if err == nil && alarm {
+		falseAlarms.Inc()
+	}
+	return err
 }
 
 // validate finds what only a look at other objects shows: the webhook may have

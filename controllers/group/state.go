@@ -20,6 +20,7 @@ import (
 	"github.com/codis-io/codis-operator/internal/codis"
 	"github.com/codis-io/codis-operator/internal/naming"
 	"github.com/codis-io/codis-operator/internal/podtemplate"
+	"github.com/codis-io/codis-operator/internal/prober"
 	"github.com/codis-io/codis-operator/internal/product"
 	"github.com/codis-io/codis-operator/internal/redis"
 )
@@ -119,13 +120,21 @@ func (r *Reconciler) observe(ctx context.Context, s *state) (time.Duration, erro
 
 // look asks the members and the dashboard.
 func (r *Reconciler) look(ctx context.Context, s *state) {
+	asking, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	dashboard := make(chan struct{})
+	go func() {
+		defer close(dashboard)
+		r.observeTopology(asking, s)
+	}()
+	patient := time.After(dashboardPatience)
 	var wg sync.WaitGroup
-	wg.Go(func() { r.observeTopology(ctx, s) })
 	members := make([]member, max(s.wanted(), len(s.pods)))
 	for ordinal := range members {
 		wg.Go(func() { members[ordinal] = r.observeMember(ctx, s, ordinal) })
 	}
 	wg.Wait()
+	r.awaitDashboard(s, members, dashboard, patient, giveUp)
 	s.looked = r.Clock.Now()
 	s.world = world{
 		members:    members,
@@ -142,6 +151,48 @@ func (r *Reconciler) look(ctx context.Context, s *state) {
 	s.world.window = probingOf(s.group.Spec.Failover).window
 	r.setTargets(s)
 	s.observed = true
+}
+
+const (
+	// dashboardPatience is how long a pass waits for the dashboard while the master
+	// does not answer. Both may be on a node that is lost, where nothing breaks the
+	// connection, and a failover does without the dashboard.
+	dashboardPatience = time.Second
+	// dashboardPoll is the time between two looks whether the master still answers,
+	// where the dashboard takes longer.
+	dashboardPoll = 100 * time.Millisecond
+)
+
+// awaitDashboard waits for its answer, and gives up where the master does not answer
+// either once patience has ended.
+func (r *Reconciler) awaitDashboard(
+	s *state, members []member, answered <-chan struct{}, patient <-chan time.Time, giveUp func(),
+) {
+	for {
+		select {
+		case <-answered:
+			return
+		case <-patient:
+			if !r.masterAnswers(s, members) {
+				giveUp()
+				<-answered
+				return
+			}
+			patient = time.After(dashboardPoll)
+		}
+	}
+}
+
+// masterAnswers tells whether the last master answered when it was asked, and has
+// answered the prober since.
+func (r *Reconciler) masterAnswers(s *state, members []member) bool {
+	for _, m := range members {
+		if m.name == s.group.Status.Master {
+			probe := r.probe(s, m)
+			return m.redis.Reachable && probe.State != prober.Silent && probe.State != prober.Dead
+		}
+	}
+	return true // There is none to be replaced.
 }
 
 // recall fills in what the status remembers of earlier passes.

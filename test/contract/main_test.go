@@ -83,7 +83,7 @@ func flagGiven(name string) bool {
 }
 
 func checkRelease() error {
-	for _, name := range []string{"codis-dashboard", "codis-proxy", "codis-fe", "codis-server"} {
+	for _, name := range []string{"codis-dashboard", "codis-proxy", "codis-fe", "codis-server", "redis-sentinel"} {
 		if _, err := exec.LookPath(filepath.Join(release.dir, name)); err != nil {
 			return err
 		}

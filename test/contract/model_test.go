@@ -58,10 +58,22 @@ type remoteError struct {
 }
 
 type serverStats struct {
-	Stats    map[string]string `json:"stats"`
-	Error    *remoteError      `json:"error"`
-	UnixTime int64             `json:"unixtime"`
-	Timeout  bool              `json:"timeout"`
+	Stats    map[string]string         `json:"stats"`
+	Error    *remoteError              `json:"error"`
+	Sentinel map[string]monitoredGroup `json:"sentinel"`
+	UnixTime int64                     `json:"unixtime"`
+	Timeout  bool                      `json:"timeout"`
+}
+
+// monitoredGroup is what a sentinel tells about a group.
+type monitoredGroup struct {
+	Master map[string]string   `json:"master"`
+	Slaves []map[string]string `json:"slaves"`
+}
+
+type sentinelModel struct {
+	Servers   []string `json:"servers"`
+	OutOfSync bool     `json:"out_of_sync"`
 }
 
 type proxyModel struct {
@@ -77,7 +89,13 @@ type proxyModel struct {
 type proxyStats struct {
 	Online bool `json:"online"`
 	Closed bool `json:"closed"`
-	Ops    struct {
+
+	Sentinels struct {
+		Servers  []string          `json:"servers"`
+		Masters  map[string]string `json:"masters"`
+		Switched bool              `json:"switched"`
+	} `json:"sentinels"`
+	Ops struct {
 		Total int64 `json:"total"`
 		Fails int64 `json:"fails"`
 	} `json:"ops"`
@@ -120,6 +138,11 @@ type topomStats struct {
 		} `json:"progress"`
 		Executor int `json:"executor"`
 	} `json:"slot_action"`
+	Sentinels struct {
+		Model   sentinelModel          `json:"model"`
+		Stats   map[string]serverStats `json:"stats"`
+		Masters map[string]string      `json:"masters"`
+	} `json:"sentinels"`
 }
 
 // owners counts the slots of each group.

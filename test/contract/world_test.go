@@ -23,6 +23,7 @@ const (
 	portProxy     = 19000 // proxy N listens on portProxy+N
 	portAdmin     = 11080 // its admin interface on portAdmin+N
 	portServer    = 8000  // server N listens on portServer+N
+	portSentinel  = 26379 // sentinel N listens on portSentinel+N
 	portNobody    = 6666  // nobody ever listens here
 	portReserve   = 17999 // held for as long as the world lasts
 )

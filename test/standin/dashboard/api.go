@@ -253,22 +253,19 @@ func (d *Dashboard) serverInfo(_ *http.Request, p rpc.Params) (any, error) {
 }
 
 func (d *Dashboard) infoSentinel(_ *http.Request, p rpc.Params) (any, error) {
-	return d.sentinelInfo(p["addr"])
+	c, err := resp.Dial(d.ctx, d.cfg.Dial, p["addr"], "", time.Second)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	return c.Info()
 }
 
-func (d *Dashboard) sentinelInfo(addr string) (info map[string]string, err error) {
-	err = d.sentinel(addr, time.Second, func(c *resp.Client) error {
-		info, err = c.Info()
-		return err
-	})
-	return info, err
-}
-
-// monitored answers that nothing is monitored, if the sentinel is there.
 func (d *Dashboard) monitored(_ *http.Request, p rpc.Params) (any, error) {
-	err := d.sentinel(p["addr"], time.Second, func(c *resp.Client) error {
-		_, err := c.Do("SENTINEL", "masters")
-		return err
-	})
-	return map[string]any{}, err
+	c, err := resp.Dial(d.ctx, d.cfg.Dial, p["addr"], "", d.cfg.SentinelClientTimeout.D())
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	return d.sentinels.Monitored(c)
 }

@@ -4,7 +4,8 @@
 // Package dashboard is the stand-in for codis-dashboard ("topom"): it owns the topology of one product, in a store,
 // and pushes it to proxies. It is wrong where the original is wrong: a lock that outlives its holder, one mutex held
 // across calls to proxies, promotion without a look at replication, one-shot sync actions, settings that a restart
-// forgets. It does not watch sentinels.
+// forgets. Whatever address sentinels call the master of a group becomes the master in the books, if it is one of the
+// group's.
 package dashboard
 
 import (
@@ -22,6 +23,7 @@ import (
 	"github.com/codis-io/codis-operator/test/standin/models"
 	"github.com/codis-io/codis-operator/test/standin/resp"
 	"github.com/codis-io/codis-operator/test/standin/rpc"
+	"github.com/codis-io/codis-operator/test/standin/sentinel"
 	"github.com/codis-io/codis-operator/test/standin/store"
 )
 
@@ -44,6 +46,8 @@ type Config struct {
 	Resolve rpc.ResolveFunc
 	// Period is the pause of the background loops; 0 means one second.
 	Period time.Duration
+	// WatchPause is the unit of the pauses between looks at sentinels; 0 means one second.
+	WatchPause time.Duration
 	// LockRetry is the pause between attempts to take the lock; 0 means two seconds.
 	LockRetry time.Duration
 	// Log receives log lines; nil means none.
@@ -74,8 +78,10 @@ type Dashboard struct {
 	gone   chan struct{}
 	loops  sync.WaitGroup
 
-	actionPool *resp.Pool
-	statsPool  *resp.Pool
+	actionPool   *resp.Pool
+	statsPool    *resp.Pool
+	sentinelPool *resp.Pool
+	sentinels    *sentinel.Product
 
 	interval atomic.Int64
 	disabled atomic.Bool
@@ -89,6 +95,9 @@ type Dashboard struct {
 	cache       cache
 	serverStats map[string]*ServerStats
 	proxyStats  map[string]*ProxyStats
+	// masters is what sentinels told last, by group. It is nil until they did.
+	masters map[int]string
+	unwatch context.CancelFunc
 }
 
 // New returns a dashboard that does not hold the lock yet.
@@ -128,6 +137,10 @@ func New(cfg Config) (*Dashboard, error) {
 	d.rpc = rpc.NewClient(d.ctx, cfg.Dial)
 	d.actionPool = resp.NewPool(d.ctx, cfg.Dial, cfg.ProductAuth, cfg.MigrationTimeout.D())
 	d.statsPool = resp.NewPool(d.ctx, cfg.Dial, cfg.ProductAuth, statsRedisTimeout)
+	d.sentinelPool = resp.NewPool(d.ctx, cfg.Dial, "", statsRedisTimeout)
+	d.sentinels = sentinel.New(sentinel.Product{
+		Name: cfg.ProductName, Auth: cfg.ProductAuth, Dial: cfg.Dial, Resolve: cfg.Resolve, Log: cfg.Log,
+	})
 	mux := http.NewServeMux()
 	mux.Handle("/", d.routes())
 	d.server = &http.Server{Handler: mux, ErrorLog: d.log}
@@ -143,6 +156,9 @@ func (c *Config) complete() {
 	}
 	if c.Period == 0 {
 		c.Period = time.Second
+	}
+	if c.WatchPause == 0 {
+		c.WatchPause = time.Second
 	}
 	if c.LockRetry == 0 {
 		c.LockRetry = 2 * time.Second
@@ -237,9 +253,11 @@ func (d *Dashboard) Start() error {
 		return rpc.Errorf("store: acquire lock of %s failed", d.cfg.ProductName)
 	}
 	d.online = true
-	if _, err := d.view(); err != nil {
+	v, err := d.view()
+	if err != nil {
 		return err
 	}
+	d.rewatch(v.sentinel.Servers)
 	d.every(d.refreshServers)
 	d.every(d.refreshProxies)
 	d.every(d.processSlots)
@@ -309,6 +327,7 @@ func (d *Dashboard) end() {
 	close(d.exit)
 	d.actionPool.Close()
 	d.statsPool.Close()
+	d.sentinelPool.Close()
 	d.cancel()
 	d.rpc.Close()
 }

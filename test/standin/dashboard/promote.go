@@ -16,7 +16,8 @@ import (
 //
 //	preparing: slots are pushed locked to all proxies. A failure pushes them unlocked again and stays here.
 //	prepared:  clients of the group wait. A crash from here on leaves them waiting until promote is called again.
-//	           Servers are reordered, and the new master gets SLAVEOF NO ONE; if that fails nobody hears of it.
+//	           Sentinels forget the group; one that hangs makes everybody wait for sentinel_client_timeout. Servers
+//	           are reordered, and the new master gets SLAVEOF NO ONE; if that fails nobody hears of it.
 //	finished:  slots are pushed unlocked to all proxies. A failure stays here.
 //
 // Nothing looks at replication: promoting a stale or empty replica works, and loses data.

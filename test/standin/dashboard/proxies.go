@@ -124,25 +124,30 @@ func (d *Dashboard) RemoveProxy(token string, force bool) error {
 	})
 }
 
-// push sends routes to every registered proxy at once and waits for all of them: one that is dead fails the whole.
+// push sends routes to every registered proxy.
 func (d *Dashboard) push(v *view, slots []*models.SlotMapping) error {
 	if len(slots) == 0 {
 		return nil
 	}
+	return d.putAll(v, "fillslots", "resync slots", func(p *models.Proxy) any { return v.routes(slots, p) })
+}
+
+// putAll calls every registered proxy at once and waits for all of them: one that is dead fails the whole.
+func (d *Dashboard) putAll(v *view, call, failed string, body func(p *models.Proxy) any) error {
 	var wg sync.WaitGroup
 	errs := make([]error, 0, len(v.proxies))
 	var mu sync.Mutex
 	for _, p := range v.proxies {
-		routes := v.routes(slots, p)
+		args := body(p)
 		wg.Go(func() {
-			err := d.rpc.Put(p.AdminAddr, d.proxyCall(p, "fillslots"), routes)
+			err := d.rpc.Put(p.AdminAddr, d.proxyCall(p, call), args)
 			if err == nil {
 				return
 			}
-			d.log.Printf("proxy-[%s] resync slots failed: %v", p.Token, err)
+			d.log.Printf("proxy-[%s] %s failed: %v", p.Token, failed, err)
 			mu.Lock()
 			defer mu.Unlock()
-			errs = append(errs, rpc.Errorf("proxy-[%s] resync slots failed", p.Token))
+			errs = append(errs, rpc.Errorf("proxy-[%s] %s failed", p.Token, failed))
 		})
 	}
 	wg.Wait()

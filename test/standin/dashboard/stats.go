@@ -11,6 +11,7 @@ import (
 
 	"github.com/codis-io/codis-operator/test/standin/models"
 	"github.com/codis-io/codis-operator/test/standin/rpc"
+	"github.com/codis-io/codis-operator/test/standin/sentinel"
 )
 
 const (
@@ -20,10 +21,12 @@ const (
 
 // ServerStats is the last poll of a server or sentinel.
 type ServerStats struct {
-	Stats    map[string]string `json:"stats,omitempty"`
-	Error    *rpc.RemoteError  `json:"error,omitempty"`
-	UnixTime int64             `json:"unixtime"`
-	Timeout  bool              `json:"timeout,omitempty"`
+	Stats map[string]string `json:"stats,omitempty"`
+	Error *rpc.RemoteError  `json:"error,omitempty"`
+	// Sentinel is what a sentinel monitors of this product, by monitor.
+	Sentinel map[string]*sentinel.Group `json:"sentinel,omitempty"`
+	UnixTime int64                      `json:"unixtime"`
+	Timeout  bool                       `json:"timeout,omitempty"`
 }
 
 // ProxyStats is the last poll of a proxy.
@@ -59,7 +62,7 @@ type SlotActionStats struct {
 	Executor int64    `json:"executor"`
 }
 
-// SentinelStats are sentinels and what they answered. Masters stays empty: nobody asks.
+// SentinelStats are sentinels and what they answered. Masters are those they told last, by group.
 type SentinelStats struct {
 	Model   *models.Sentinel        `json:"model"`
 	Stats   map[string]*ServerStats `json:"stats"`
@@ -89,14 +92,14 @@ type Overview struct {
 func (d *Dashboard) Stats() (*Stats, error) {
 	var s *Stats
 	err := d.locked(func(v *view) error {
-		sentinel := *v.sentinel
+		servers := *v.sentinel
 		s = &Stats{
 			Closed:     d.closed,
 			Group:      GroupStats{Models: []*models.Group{}, Stats: map[string]*ServerStats{}},
 			Proxy:      ProxiesStats{Models: []*models.Proxy{}, Stats: d.proxyStats},
 			SlotAction: d.slotActionStats(),
 			Sentinels: SentinelStats{
-				Model: &sentinel, Stats: map[string]*ServerStats{}, Masters: map[string]string{},
+				Model: &servers, Stats: map[string]*ServerStats{}, Masters: sentinel.ByGroup(d.masters),
 			},
 		}
 		for _, m := range v.slots {
@@ -115,7 +118,7 @@ func (d *Dashboard) Stats() (*Stats, error) {
 			s.Proxy.Models = append(s.Proxy.Models, &c)
 		}
 		slices.SortFunc(s.Proxy.Models, func(a, b *models.Proxy) int { return a.ID - b.ID })
-		for _, addr := range sentinel.Servers {
+		for _, addr := range servers.Servers {
 			d.copyServerStats(s.Sentinels.Stats, addr)
 		}
 		return nil
@@ -234,11 +237,20 @@ func (d *Dashboard) pollServer(addr string) *ServerStats {
 }
 
 func (d *Dashboard) pollSentinel(addr string) *ServerStats {
-	info, err := d.sentinelInfo(addr)
+	c, err := d.sentinelPool.Get(addr)
 	if err != nil {
 		return &ServerStats{Error: rpc.NewRemoteError(err)}
 	}
-	return &ServerStats{Stats: info}
+	defer d.sentinelPool.Put(addr, c)
+	info, err := c.Info()
+	if err != nil {
+		return &ServerStats{Error: rpc.NewRemoteError(err)}
+	}
+	groups, err := d.sentinels.Monitored(c)
+	if err != nil {
+		return &ServerStats{Error: rpc.NewRemoteError(err)}
+	}
+	return &ServerStats{Stats: info, Sentinel: groups}
 }
 
 // refreshProxies polls all proxies, and brings back online those that were restarted under the same token.

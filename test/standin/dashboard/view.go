@@ -111,6 +111,17 @@ func (v *view) master(gid int) string {
 	return ""
 }
 
+// masters are the first servers of all groups that have one.
+func (v *view) masters() map[int]string {
+	masters := map[int]string{}
+	for gid := range v.groups {
+		if addr := v.master(gid); addr != "" {
+			masters[gid] = addr
+		}
+	}
+	return masters
+}
+
 func (v *view) isPromoting(gid int) bool {
 	g := v.groups[gid]
 	return g != nil && g.Promoting.State != models.ActionNothing

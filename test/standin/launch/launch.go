@@ -1,8 +1,8 @@
 // SPDX-FileCopyrightText: The Codis operator authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package launch builds the command line of the stand-in for codis-server, which is redis-server with the module in
-// test/standin/server. It starts nothing itself.
+// Package launch builds the command lines of the stand-ins for codis-server, which is redis-server with the module in
+// test/standin/server, and for redis-sentinel, which is redis-server in another mode.
 package launch
 
 import (
@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // ModuleName is the file name of the compiled module, which lies next to the launcher.
@@ -19,6 +20,20 @@ const ModuleName = "codis.so"
 // Files are the two files a launch needs.
 type Files struct {
 	Redis, Module string
+}
+
+// Become turns the process into redis-server with the arguments of codis-server, keeping its process id. It does not
+// return if it succeeds.
+func Become(args []string) error {
+	launcher, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	files, err := Find(launcher)
+	if err != nil {
+		return err
+	}
+	return syscall.Exec(files.Redis, Argv(files, args), os.Environ())
 }
 
 // Find looks for redis-server and the module in the directory of the launcher, and for redis-server in PATH.

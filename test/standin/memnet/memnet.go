@@ -53,6 +53,18 @@ func (n *Network) Blackhole(name string, on bool) {
 	n.holes[name] = on
 }
 
+// Resolve looks a name up, for those who have to hand on addresses. What is listened on now is what it gives, also to
+// those who dial it later.
+func (n *Network) Resolve(network, name string) (*net.TCPAddr, error) {
+	n.mu.Lock()
+	addr, known := n.addrs[name]
+	n.mu.Unlock()
+	if !known {
+		return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
+	}
+	return net.ResolveTCPAddr(network, addr)
+}
+
 // Dial connects to a name. What is not a name is taken for an address.
 func (n *Network) Dial(ctx context.Context, network, name string) (net.Conn, error) {
 	n.mu.Lock()

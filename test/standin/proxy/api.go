@@ -38,7 +38,7 @@ func (p *Proxy) Overview() *Overview {
 // secured refuses calls without the right xauth, and all calls once the proxy is closed. It takes the mutex.
 func (p *Proxy) secured(h rpc.Handler) rpc.Handler {
 	return func(r *http.Request, params rpc.Params) (any, error) {
-		_, closed, _ := p.state()
+		_, closed := p.state()
 		switch {
 		case closed:
 			return nil, ErrClosed
@@ -80,7 +80,7 @@ func (p *Proxy) routes() *rpc.Router {
 	put("loglevel/:xauth/:value", logLevel)
 	put("fillslots/:xauth", write(p.putSlots))
 	put("sentinels/:xauth", write(p.putSentinels))
-	put("sentinels/:xauth/rewatch", write(func(*http.Request) error { return p.whileOpen(func() error { return nil }) }))
+	put("sentinels/:xauth/rewatch", write(func(*http.Request) error { return p.RewatchSentinels() }))
 	return t
 }
 

@@ -57,7 +57,7 @@ func (p *Proxy) OnlineWithSlots(slots []*models.Slot) error {
 
 func (p *Proxy) keepAsking(attempts int, dashboard func() (string, error)) error {
 	for range attempts {
-		if online, closed, _ := p.state(); online || closed {
+		if online, closed := p.state(); online || closed {
 			return nil
 		}
 		addr, err := dashboard()

@@ -3,8 +3,9 @@
 
 // Package proxy is the stand-in for codis-proxy: it routes the commands of clients to the master of each key's slot,
 // as the dashboard tells it. It is wrong where the original is wrong: a change of routes waits for every request in
-// flight, locked slots keep clients waiting without a limit, nobody is told when it ends. It does not listen to
-// sentinels, does not register with jodis and reports no metrics.
+// flight, locked slots keep clients waiting without a limit, nobody is told when it ends, and a route follows whatever
+// address sentinels call the master of its group, be it of the group or not. It does not register with jodis and
+// reports no metrics.
 package proxy
 
 import (
@@ -21,6 +22,7 @@ import (
 
 	"github.com/codis-io/codis-operator/test/standin/models"
 	"github.com/codis-io/codis-operator/test/standin/rpc"
+	"github.com/codis-io/codis-operator/test/standin/sentinel"
 	"github.com/codis-io/codis-operator/test/standin/store"
 )
 
@@ -39,6 +41,8 @@ type Config struct {
 	Hostname string
 	// Dial opens every connection; nil means the network.
 	Dial rpc.DialFunc
+	// WatchPause is the unit of the pauses between looks at sentinels; 0 means one second.
+	WatchPause time.Duration
 	// Resolve looks up announced addresses; nil means the network's resolver. It is not used for announced addresses
 	// if only Dial is set, whose names need not exist elsewhere.
 	Resolve rpc.ResolveFunc
@@ -66,10 +70,10 @@ type Proxy struct {
 	running sync.WaitGroup
 
 	// mu is held while routes change, and everything but the model waits for it.
-	mu        sync.Mutex
-	online    bool
-	closed    bool
-	sentinels []string
+	mu     sync.Mutex
+	online bool
+	closed bool
+	watch  watch
 
 	conns connections
 }
@@ -94,6 +98,9 @@ func New(cfg Config) (*Proxy, error) {
 	}
 	p.conns.open = map[io.Closer]bool{}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.watch.product = sentinel.New(sentinel.Product{
+		Name: cfg.ProductName, Auth: cfg.ProductAuth, Dial: cfg.Dial, Log: cfg.Log,
+	})
 	p.router = newRouter(&backendContext{
 		ctx: p.ctx, dial: cfg.Dial, settings: &p.cfg.Settings, log: cfg.Log, running: &p.running,
 	})
@@ -117,6 +124,9 @@ func (c *Config) complete() {
 	}
 	if name, err := os.Hostname(); c.Hostname == "" && err == nil {
 		c.Hostname = name
+	}
+	if c.WatchPause == 0 {
+		c.WatchPause = time.Second
 	}
 	if c.Log == nil {
 		c.Log = log.New(io.Discard, "", 0)
@@ -173,10 +183,10 @@ func (p *Proxy) Done() <-chan struct{} { return p.gone }
 // Online says whether the proxy serves clients.
 func (p *Proxy) Online() bool { return p.router.isOnline() }
 
-func (p *Proxy) state() (online, closed bool, sentinels []string) {
+func (p *Proxy) state() (online, closed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.online && !p.closed, p.closed, p.sentinels
+	return p.online && !p.closed, p.closed
 }
 
 // whileOpen runs a change with the mutex held.
@@ -206,14 +216,6 @@ func (p *Proxy) FillSlots(slots []*models.Slot) error {
 				return err
 			}
 		}
-		return nil
-	})
-}
-
-// SetSentinels remembers the list.
-func (p *Proxy) SetSentinels(servers []string) error {
-	return p.whileOpen(func() error {
-		p.sentinels = servers
 		return nil
 	})
 }
@@ -286,6 +288,7 @@ func (p *Proxy) shutdown() {
 	close(p.exit)
 	p.conns.closeListeners()
 	p.router.close()
+	p.watch.stop()
 	go p.stopServing()
 }
 

@@ -43,6 +43,8 @@ type slot struct {
 	backendGroup, migrateGroup int
 	replicas                   [][]*server
 	method                     int
+	// switched says that sentinels made the route what it is.
+	switched bool
 }
 
 func newRouter(c *backendContext) *router {
@@ -72,15 +74,15 @@ func (s *router) fill(m *models.Slot) error {
 	case m.ForwardMethod != models.ForwardSync && m.ForwardMethod != models.ForwardSemiAsync:
 		return errInvalidMethod
 	}
-	s.replace(m)
+	s.replace(m, false)
 	return nil
 }
 
 // replace runs with the mutex held.
-func (s *router) replace(m *models.Slot) {
+func (s *router) replace(m *models.Slot, switched bool) {
 	x := &s.slots[m.ID]
 	x.block()
-	x.method = m.ForwardMethod
+	x.method, x.switched = m.ForwardMethod, switched
 	old := append([]*server{x.backend, x.migrate}, flatten(x.replicas)...)
 	x.backend, x.backendGroup = s.primary.retain(m.BackendAddr), m.BackendAddrGroupID
 	x.migrate, x.migrateGroup = s.primary.retain(m.MigrateFrom), m.MigrateFromGroupID
@@ -150,7 +152,7 @@ func (s *router) close() {
 		return
 	}
 	for id := range s.slots {
-		s.replace(&models.Slot{ID: id, ForwardMethod: s.slots[id].method})
+		s.replace(&models.Slot{ID: id, ForwardMethod: s.slots[id].method}, false)
 	}
 }
 

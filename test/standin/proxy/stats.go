@@ -169,9 +169,8 @@ const (
 func (p *Proxy) Stats() *models.ProxyStats { return p.statsWith(statsFull) }
 
 func (p *Proxy) statsWith(flags int) *models.ProxyStats {
-	online, closed, servers := p.state()
-	s := &models.ProxyStats{Online: online, Closed: closed}
-	s.Sentinels.Servers = servers
+	online, closed := p.state()
+	s := &models.ProxyStats{Online: online, Closed: closed, Sentinels: p.sentinelStats()}
 	s.Ops = models.ProxyOps{
 		Total: p.stats.total.Load(), Fails: p.stats.fails.Load(), QPS: p.stats.qps.Load(),
 		Redis: models.RedisErrors{Errors: p.stats.errors.Load()},

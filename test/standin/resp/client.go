@@ -57,7 +57,7 @@ func (c *Client) Broken() bool { return c.broken }
 
 // Do sends one command; an error reply is an error.
 func (c *Client) Do(words ...string) (Reply, error) {
-	replies, err := c.pipeline(words)
+	replies, err := c.Pipeline(words)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +67,9 @@ func (c *Client) Do(words ...string) (Reply, error) {
 	return replies[0], nil
 }
 
-func (c *Client) pipeline(commands ...[]string) ([]Reply, error) {
+// Pipeline sends commands in one go and returns their replies, errors included. Each of them has the client's timeout
+// to arrive.
+func (c *Client) Pipeline(commands ...[]string) ([]Reply, error) {
 	var out []byte
 	for _, words := range commands {
 		command := make([][]byte, len(words))
@@ -94,6 +96,20 @@ func (c *Client) pipeline(commands ...[]string) ([]Reply, error) {
 		return nil, rpc.Trace(err)
 	}
 	return replies, nil
+}
+
+// Receive waits for a reply that no command asked for, as a subscriber does.
+func (c *Client) Receive() (Reply, error) {
+	var reply Reply
+	err := c.conn.SetReadDeadline(time.Now().Add(c.timeout))
+	if err == nil {
+		reply, err = ReadReply(c.r)
+	}
+	if err != nil {
+		c.Close()
+		return nil, rpc.Trace(err)
+	}
+	return reply, nil
 }
 
 // Select changes the database if needed.
@@ -192,7 +208,7 @@ func (c *Client) SetMaster(master string) error {
 	if err != nil {
 		return rpc.Trace(err)
 	}
-	replies, err := c.pipeline(
+	replies, err := c.Pipeline(
 		[]string{"MULTI"},
 		[]string{"CONFIG", "SET", "masterauth", c.auth},
 		[]string{"SLAVEOF", host, port},

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 )
 
@@ -224,6 +225,34 @@ func (p Reply) Elements() ([]Reply, error) {
 		}
 	}
 	return elements, nil
+}
+
+// Null says whether the reply is a null bulk or a null array.
+func (p Reply) Null() bool {
+	return (p.Kind() == Bulk || p.Kind() == Array) && string(p.Line()) == "-1"
+}
+
+// Maps splits an array of arrays, each of which lists names and values by turns.
+func (p Reply) Maps() ([]map[string]string, error) {
+	rows, err := p.Elements()
+	if err != nil {
+		return nil, err
+	}
+	maps := make([]map[string]string, len(rows))
+	for i, row := range rows {
+		words, err := row.Elements()
+		if err != nil {
+			return nil, err
+		}
+		if len(words)%2 != 0 {
+			return nil, fmt.Errorf("%w: a name without a value", ErrProtocol)
+		}
+		maps[i] = map[string]string{}
+		for pair := range slices.Chunk(words, 2) {
+			maps[i][pair[0].Text()] = pair[1].Text()
+		}
+	}
+	return maps, nil
 }
 
 // AppendCommand appends a request in the array form. A null word stays null, and a server that gets one hangs up.

@@ -8,27 +8,13 @@ package main
 import (
 	"fmt"
 	"os"
-	"syscall"
 
 	"github.com/codis-io/codis-operator/test/standin/launch"
 )
 
 func main() {
-	if err := run(os.Args[1:]); err != nil {
+	if err := launch.Become(os.Args[1:]); err != nil {
 		fmt.Fprintf(os.Stderr, "codis-server (stand-in): %v\n", err)
 		os.Exit(1)
 	}
-}
-
-// run does not return if it succeeds.
-func run(args []string) error {
-	launcher, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	files, err := launch.Find(launcher)
-	if err != nil {
-		return err
-	}
-	return syscall.Exec(files.Redis, launch.Argv(files, args), os.Environ())
 }
