@@ -4,11 +4,13 @@
 package group
 
 import (
+	"context"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/codis"
 	"github.com/codis-io/codis-operator/internal/fixture"
 	"github.com/codis-io/codis-operator/internal/redis"
 )
@@ -250,5 +252,73 @@ func TestMasterThatSomebodyElseMayHaveMadeIsNotDemotedBlindly(t *testing.T) {
 				t.Errorf("%d follow, held %q", len(follows), held)
 			}
 		})
+	}
+}
+
+// A dashboard that cannot reach a proxy sends all of them back to the old master.
+func TestAMasterThatCameBackIsFencedBeforeTheDashboardIsTold(t *testing.T) {
+	tests := map[string]struct {
+		change func(s *state)
+		fenced bool
+	}{
+		"the dashboard calls it the master":       {func(*state) {}, true},
+		"the dashboard knows":                     {func(s *state) { s.world.order = addrs(1, 0) }, false},
+		"proxies know no more than the dashboard": {func(s *state) { s.world.behind = false }, false},
+		"it does not answer":                      {func(s *state) { s.world.members[0].redis = redis.Observation{} }, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t, 2)
+			s := l.state(masterData, masterData)
+			for i := range s.world.members {
+				l.server(i).TakeWrites()
+				s.world.members[i].redis = s.servers.Observe(t.Context(), redisAddr(s.world.members[i]))
+			}
+			s.world.behind, s.world.order = true, addrs(0, 1)
+			tt.change(s)
+			if err := l.r.demote(t.Context(), s, s.world.members[1]); err != nil {
+				t.Fatal(err)
+			}
+			old := s.servers.Observe(t.Context(), redisAddr(s.world.members[0]))
+			if old.Fenced() != tt.fenced || tt.fenced == old.IsMaster() {
+				t.Errorf("the old master is %+v", old)
+			}
+			if m := s.servers.Observe(t.Context(), redisAddr(s.world.members[1])); !m.IsMaster() {
+				t.Errorf("the new master is %+v", m)
+			}
+		})
+	}
+}
+
+// countingDashboard counts the promotions that it is asked for.
+type countingDashboard struct {
+	dashboard
+
+	promotions int
+}
+
+func (d *countingDashboard) Promote(context.Context, int, string) error {
+	d.promotions++
+	return nil
+}
+
+func TestTheDashboardIsNotToldWhileItDoesNotHearAProxy(t *testing.T) {
+	l := newLab(t, 2)
+	s := l.state(masterData, masterData)
+	for i := range s.world.members {
+		s.world.members[i].redis.RunID = memberName(i)
+	}
+	s.world.behind, s.world.order, s.world.masterRunID = true, addrs(0, 1), memberName(1)
+	s.stats.Proxy.Models = []codis.Proxy{{Token: "p", Hostname: "p-1"}}
+	api := &countingDashboard{}
+	s.api = api
+	if s.world.routedTo() != &s.world.members[1] {
+		t.Fatal("the proxies were not told of the second")
+	}
+	if _, err := l.r.promote(t.Context(), s, &s.world.members[1]); err != nil {
+		t.Fatal(err)
+	}
+	if api.promotions != 0 {
+		t.Error("it was told: it would have all proxies go back to the old master")
 	}
 }

@@ -303,6 +303,9 @@ func (r *Reconciler) promote(ctx context.Context, s *state, m *member) (time.Dur
 	from, cause := s.masterBefore(), s.decision.cause
 	told := s.world.routedTo() == m
 	if told {
+		if len(s.stats.DeafProxies()) > 0 {
+			return r.promoteDirectly(ctx, s, m) // It would take the promotion back, and the routes with it.
+		}
 		from, cause = "", "" // It was recorded when the proxies were told.
 	}
 	if err := r.intend(ctx, s, *m, from, cause); err != nil {
@@ -319,6 +322,9 @@ func (r *Reconciler) promote(ctx context.Context, s *state, m *member) (time.Dur
 	gid := int(s.group.Spec.ID)
 	if !slices.Contains(s.world.order, m.addr) && !s.try("add "+m.addr, s.api.AddServer(ctx, gid, m.addr)) {
 		return reconcile.Soon, nil
+	}
+	if err := r.demote(ctx, s, *m); err != nil {
+		return reconcile.Closely, redis.Unexpected(err)
 	}
 	tell := func() error { return s.api.Promote(ctx, gid, m.addr) }
 	if s.world.order[0] == m.addr { // It calls that member the master still: it was not told of the last one.
@@ -339,6 +345,21 @@ func (r *Reconciler) promote(ctx context.Context, s *state, m *member) (time.Dur
 	}
 	s.promoted(m)
 	return reconcile.Soon, nil
+}
+
+// demote fences a master that came back after the proxies were told that another one
+// is, before the dashboard is told: where a proxy does not hear of a promotion, the
+// dashboard sends all of them back to the old master, which must not take writes then.
+func (r *Reconciler) demote(ctx context.Context, s *state, master member) error {
+	old := s.world.byAddr(s.world.order[0])
+	if !s.world.behind || old == nil || old.addr == master.addr || !old.redis.IsMaster() {
+		return nil
+	}
+	if err := r.follow(ctx, s, *old, redis.FenceAddr); err != nil {
+		return fmt.Errorf("fence %s: %w", old.name, err)
+	}
+	old.redis.Role, old.redis.MasterAddr = redis.RoleReplica, redis.FenceAddr
+	return nil
 }
 
 // holdMoves has the dashboard pause the moves of slots, and tells whether none runs:

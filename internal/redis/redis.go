@@ -246,14 +246,20 @@ func (c Client) slaveOf(ctx context.Context, addr string, seen Observation, host
 	if err := same(ctx, conn, seen); err != nil {
 		return fmt.Errorf("slaveof %s %s on %s: %w", host, port, addr, err)
 	}
+	// codis-server 3.2 knows SLAVEOF only.
+	steps := []func() error{func() error { return conn.Do(ctx, "SLAVEOF", host, port).Err() }}
 	if seen.WritesGuarded {
-		if err := guard(ctx, conn, false); err != nil {
+		// A master that becomes a replica must not take writes in between.
+		at := 0
+		if seen.IsMaster() {
+			at = len(steps)
+		}
+		steps = slices.Insert(steps, at, func() error { return guard(ctx, conn, false) })
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
 			return fmt.Errorf("slaveof %s %s on %s: %w", host, port, addr, err)
 		}
-	}
-	// codis-server 3.2 knows SLAVEOF only.
-	if err := conn.Do(ctx, "SLAVEOF", host, port).Err(); err != nil {
-		return fmt.Errorf("slaveof %s %s on %s: %w", host, port, addr, err)
 	}
 	// From here on the server stays what it is until it restarts, and then it
 	// is fenced again; the file needs no rewrite.

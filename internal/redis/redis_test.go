@@ -235,6 +235,8 @@ func TestRoleIsGivenOnlyToTheProcessThatWasObserved(t *testing.T) {
 	other.RunID = "def"
 	replica.MasterAddr = "g-1.g.ns.svc:6379"
 	master.Role = RoleMaster
+	leading := Observation{Reachable: true, RunID: "abc", Role: RoleMaster, WritesGuarded: true}
+	infoOf := map[Role]string{RoleReplica: infoOfFenced, RoleMaster: infoOfMaster}
 	tests := map[string]struct {
 		seen Observation
 		act  func(ctx context.Context, addr string, seen Observation) error
@@ -245,6 +247,9 @@ func TestRoleIsGivenOnlyToTheProcessThatWasObserved(t *testing.T) {
 		"pointed at a master": {fenced, followG0, []string{"info", "SLAVEOF g-0.g.ns.svc 6379"}, nil},
 		"a master already":    {master, Client{}.MakeMaster, nil, nil},
 		"no longer guarded":   {guarded, Client{}.MakeMaster, []string{"info", "config set min-slaves-to-write 0", "SLAVEOF NO ONE"}, nil},
+		"a master that is guarded until it follows": {leading, followG0, []string{
+			"info", "SLAVEOF g-0.g.ns.svc 6379", "config set min-slaves-to-write 0",
+		}, nil},
 		"guarded": {fenced, guardWrites(true), []string{
 			"info", "config set min-slaves-max-lag 2", "config set min-slaves-to-write 1",
 		}, nil},
@@ -256,7 +261,7 @@ func TestRoleIsGivenOnlyToTheProcessThatWasObserved(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t, map[string]string{
-				"INFO": bulk(infoOfFenced), "SLAVEOF": "+OK\r\n", "CONFIG": "+OK\r\n",
+				"INFO": bulk(infoOf[tt.seen.Role]), "SLAVEOF": "+OK\r\n", "CONFIG": "+OK\r\n",
 			})
 			if err := tt.act(t.Context(), s.addr, tt.seen); !errors.Is(err, tt.err) {
 				t.Errorf("got %v, want %v", err, tt.err)
