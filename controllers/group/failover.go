@@ -183,7 +183,7 @@ func (w world) candidate(master *member) *member {
 		return nil
 	}
 	candidates := w.where(func(m member) bool {
-		vouched := w.inSync[m.name] || !w.switching && w.meant(m)
+		vouched := w.inSync[m.name] || !w.switching && m.redis.IsMaster() && m.redis.RunID == w.promotedRunID
 		return m.addr != master.addr && vouched && m.known() && !m.redis.Syncing && !m.leaving &&
 			(m.redis.Follows(master.addr) || w.meant(m)) && (m.redis.HasData() || !w.anyData())
 	})

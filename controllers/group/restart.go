@@ -18,13 +18,19 @@ func decideAfterRestart(w world, current *member) decision {
 	if len(masters) == 1 && w.goesOn(masters[0], current) {
 		return decision{verb: promote, master: masters[0], cause: v1alpha1.CauseFoundMaster}
 	}
+	if w.blind && w.usurped() {
+		return decision{verb: wait, reason: v1alpha1.ReasonMasterUnreachable, message: fmt.Sprintf(
+			"master %s was restarted and another member takes writes, and the dashboard, which may have made it master, "+
+				"cannot be asked", current.name)}
+	}
 	// A replica that was in sync until the master went has everything that was
 	// acknowledged, but for what was in flight; the disk may be older. One whose
 	// link was down before that is older than a disk that gets every write.
 	if survivor := w.bestSurvivor(current); survivor != nil && w.outdoes(survivor, current, unknown) {
 		return decision{verb: promote, master: survivor, cause: v1alpha1.CauseMasterRestarted}
 	}
-	complete := w.persistent && w.savedMaster == current.name
+	taken := w.promotedRunID != "" && w.promoted != current.name // By one that was started again, too.
+	complete := w.persistent && w.savedMaster == current.name && !taken
 	if heir := w.unknownHeir(current); heir != nil {
 		unknown = heir
 	} else if current.hasWholeData() && (complete || unknown == nil && w.hasMost(current)) {

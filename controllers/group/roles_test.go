@@ -367,6 +367,17 @@ func TestDecideAfterRestart(t *testing.T) {
 		"does not promote a master that nobody recorded over who has more": {
 			in: []situation{fencedEmpty, masterData, neverSynced}, changes: []change{keys(2, 9)}, want: promotes(2),
 		},
+		"waits for the dashboard while somebody's master takes writes": {
+			in: []situation{fencedData, masterData, cutOffData}, want: waits(v1alpha1.ReasonMasterUnreachable),
+			message: "cannot be asked", changes: []change{wasInSync(2), func(w *world) { w.blind = true }},
+		},
+		"promotes past somebody's master that the dashboard did not make": {
+			in: []situation{fencedData, masterData, cutOffData}, want: promotes(2), changes: []change{wasInSync(2)},
+		},
+		"promotes who took over and was started again, with more keys than a complete volume": {
+			in: []situation{fencedData, fencedData}, want: promotes(1),
+			changes: []change{persistent, saved(0), keys(1, 9), promoted(1), func(w *world) { w.promotedRunID = "before" }},
+		},
 		"promotes who has more keys than a volume that may be old": {
 			in: []situation{fencedData, fencedData}, changes: []change{persistent, saved(1), keys(1, 9)}, want: promotes(1),
 		},
