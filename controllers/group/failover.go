@@ -191,8 +191,8 @@ func (w world) hears(m member, master string) bool {
 
 // trusted tells whether a server that takes writes may be copied to members that
 // hold other data: the operator made it master, it was promoted while in sync,
-// or a person chose it.
+// or a person chose it, or the sentinels did.
 func (w world) trusted(master member) bool {
 	return w.masterRunID == "" || slices.Contains([]string{w.masterRunID, w.promotedRunID}, master.redis.RunID) ||
-		w.inSync[master.name] || w.accepted == master.name
+		w.inSync[master.name] || w.accepted == master.name || w.chosen(master)
 }
