@@ -58,6 +58,9 @@ func validateDashboard(d *v1alpha1.CodisDashboardTemplate, path *field.Path) fie
 	if d.FE != nil {
 		list = append(list, validateComponent(&d.FE.Component, path.Child("fe"))...)
 	}
+	if d.Sentinel != nil {
+		list = append(list, validateComponent(&d.Sentinel.Component, path.Child("sentinel"))...)
+	}
 	return list
 }
 
@@ -138,7 +141,7 @@ func validateExtra(extra podtemplate.Extra, pod *field.Path) field.ErrorList {
 		at := pod.Child("containers").Index(i)
 		if container.Name == "" || isComponent(container.Name) {
 			list = append(list, field.Invalid(at.Child("name"), container.Name,
-				"a name other than config, gate, etcd, zookeeper, dashboard, fe, server and proxy, "+
+				"a name other than config, gate, etcd, zookeeper, dashboard, fe, sentinel, server and proxy, "+
 					"which the operator uses, is needed"))
 		}
 		if container.Image == "" {
@@ -163,7 +166,8 @@ func isVolume(name string) bool {
 func isComponent(name string) bool {
 	return slices.Contains([]string{
 		"config", "gate", "etcd", "zookeeper",
-		naming.ComponentDashboard, naming.ComponentFE, naming.ComponentServer, naming.ComponentProxy,
+		naming.ComponentDashboard, naming.ComponentFE, naming.ComponentSentinel, naming.ComponentServer,
+		naming.ComponentProxy,
 	}, name)
 }
 

@@ -28,6 +28,8 @@ const (
 	ConditionRebalanced = "Rebalanced"
 	// ConditionFEReady tells whether the web page runs.
 	ConditionFEReady = "FEReady"
+	// ConditionSentinelsReady tells whether the sentinels can replace a master.
+	ConditionSentinelsReady = "SentinelsReady"
 
 	// ConditionCoordinatorReady mirrors the coordinator of a cluster.
 	ConditionCoordinatorReady = "CoordinatorReady"
@@ -130,6 +132,27 @@ const (
 	ReasonVolumeShrinkRefused = "VolumeShrinkRefused"
 	// ReasonVolumeResizeAsked: a claim was told to ask for another size.
 	ReasonVolumeResizeAsked = "VolumeResizeAsked"
+
+	// ReasonSentinelDecides: the sentinels replace this master, or wait.
+	ReasonSentinelDecides = "SentinelDecides"
+	// ReasonSentinelsStarting: sentinels are being started or made known.
+	ReasonSentinelsStarting = "SentinelsStarting"
+	// ReasonSentinelsLeaving: sentinels are being removed.
+	ReasonSentinelsLeaving = "SentinelsLeaving"
+	// ReasonSentinelsDegraded: a sentinel does not answer, a majority does.
+	ReasonSentinelsDegraded = "SentinelsDegraded"
+	// ReasonNoMajority: too few sentinels answer for them to replace a master.
+	ReasonNoMajority = "NoMajority"
+	// ReasonSentinelForeign: a sentinel is registered that the operator did not add.
+	ReasonSentinelForeign = "SentinelForeign"
+	// ReasonSentinelAdded: a sentinel was made known to the dashboard.
+	ReasonSentinelAdded = "SentinelAdded"
+	// ReasonSentinelRemoved: a sentinel was taken out of the dashboard.
+	ReasonSentinelRemoved = "SentinelRemoved"
+	// ReasonMonitorCorrected: sentinels watched what is not the master of a group.
+	ReasonMonitorCorrected = "MonitorCorrected"
+	// ReasonFailoverHandedOver: somebody else replaces the masters of a group from now on.
+	ReasonFailoverHandedOver = "FailoverHandedOver"
 
 	// ReasonSlotsAssigned: the first layout of the slots was made.
 	ReasonSlotsAssigned = "SlotsAssigned"

@@ -38,6 +38,12 @@ type CodisDashboardTemplate struct {
 	// +optional
 	FE *FESettings `json:"fe,omitempty"`
 
+	// sentinel has redis-sentinels replace masters that fail, as Codis itself does,
+	// instead of the operator. Planned changes of master stay with the operator.
+	// Default: none, and the operator replaces them.
+	// +optional
+	Sentinel *SentinelSettings `json:"sentinel,omitempty"`
+
 	// rebalance tells when slots move between groups. Default: by themselves, so
 	// that all groups own the same number.
 	// +optional
@@ -303,7 +309,8 @@ type CodisDashboardStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions of the dashboard: Ready, WorkloadReady, SlotsAssigned, Rebalanced, FEReady.
+	// conditions of the dashboard: Ready, WorkloadReady, SlotsAssigned, Rebalanced, FEReady,
+	// SentinelsReady.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -329,6 +336,10 @@ type CodisDashboardStatus struct {
 	// +optional
 	Slots *SlotCounts `json:"slots,omitempty"`
 
+	// sentinel is what was last seen of the sentinels; empty where there are none.
+	// +optional
+	Sentinel *SentinelStatus `json:"sentinel,omitempty"`
+
 	// rebalance is how far the last rebalance is.
 	// +optional
 	Rebalance *RebalanceStatus `json:"rebalance,omitempty"`
@@ -342,8 +353,8 @@ type CodisDashboardStatus struct {
 	Layout []GroupSlots `json:"layout,omitempty"`
 }
 
-// CodisDashboard is the one dashboard of a product, its web page, and the
-// layout of the product's slots.
+// CodisDashboard is the one dashboard of a product, its web page, its sentinels if
+// it has any, and the layout of the product's slots.
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=cda,categories=codis
@@ -353,6 +364,7 @@ type CodisDashboardStatus struct {
 // +kubebuilder:printcolumn:name="Migrating",type=integer,JSONPath=`.status.slots.migrating`
 // +kubebuilder:printcolumn:name="Balanced",type=string,JSONPath=`.status.conditions[?(@.type=="Rebalanced")].status`
 // +kubebuilder:printcolumn:name="Left",type=integer,JSONPath=`.status.rebalance.left`
+// +kubebuilder:printcolumn:name="Sentinels",type=string,priority=1,JSONPath=`.status.sentinel.ready`
 // +kubebuilder:printcolumn:name="Moved",type=integer,priority=1,JSONPath=`.status.rebalance.moved`
 // +kubebuilder:printcolumn:name="Seconds",type=integer,priority=1,JSONPath=`.status.rebalance.estimatedSecondsLeft`
 // +kubebuilder:printcolumn:name="Balance",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Rebalanced")].message`

@@ -189,7 +189,7 @@ type MemberStatus struct {
 }
 
 // FailoverCause says why a member took the place of the master.
-// +kubebuilder:validation:Enum=MasterDead;MasterSilent;MasterRestarted;DataLossAccepted;FoundMaster;Switchover
+// +kubebuilder:validation:Enum=MasterDead;MasterSilent;MasterRestarted;DataLossAccepted;FoundMaster;Switchover;Sentinel
 type FailoverCause string
 
 // Causes of failovers.
@@ -206,6 +206,8 @@ const (
 	CauseFoundMaster FailoverCause = "FoundMaster"
 	// CauseSwitchover: it was planned, by a person or to replace the master's pod.
 	CauseSwitchover FailoverCause = "Switchover"
+	// CauseSentinel: the sentinels of the dashboard chose it.
+	CauseSentinel FailoverCause = "Sentinel"
 )
 
 // Promotion is a change of master that has been decided and is being carried out.
@@ -314,6 +316,12 @@ type CodisGroupStatus struct {
 	// it (spec.failover.splitBrainProtection). Empty at all other times.
 	// +optional
 	Writes WriteState `json:"writes,omitempty"`
+
+	// failoverBy is Sentinel while sentinels replace a master that fails. It is written
+	// before the first of them watches the group, and taken back when none can any
+	// more; only one of both ever acts. Empty while the operator does.
+	// +optional
+	FailoverBy FailoverAuthority `json:"failoverBy,omitempty"`
 
 	// lastFailover is the last change of master that was not the first.
 	// +optional

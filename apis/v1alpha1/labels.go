@@ -10,7 +10,7 @@ const (
 	LabelName = "app.kubernetes.io/name"
 	// LabelInstance carries the name of the custom resource that owns the object.
 	LabelInstance = "app.kubernetes.io/instance"
-	// LabelComponent tells the part: dashboard, fe, server or proxy.
+	// LabelComponent tells the part: coordinator, dashboard, fe, sentinel, server or proxy.
 	LabelComponent = "app.kubernetes.io/component"
 	// LabelManagedBy is the recommended label for the managing tool.
 	LabelManagedBy = "app.kubernetes.io/managed-by"

@@ -4,6 +4,7 @@
 // Command config-writer runs as an init container: it joins the template of a
 // configuration with passwords from mounted Secrets into the file that a Codis
 // process reads, so that no password is in a ConfigMap, a flag or the environment.
+// The file of a sentinel gets the identity of its pod.
 // For a dashboard whose store others can reach it also looks who holds the lock:
 // a dashboard that starts takes it from whoever has it.
 package main
@@ -52,9 +53,12 @@ func main() {
 	flag.StringVar(&wanted.Addr, "lock-addr", "", "Comma list of the store's members.")
 	flag.StringVar(&wanted.Product, "lock-product", "", "Product that is locked.")
 	flag.StringVar(&wanted.Holder, "lock-holder", "", "Address of the dashboard that may have the lock.")
+	var identity identity
+	flag.StringVar(&identity.pod, "sentinel-pod", "", "namespace/name of the pod of a sentinel; empty for none.")
+	flag.StringVar(&identity.ip, "sentinel-ip", "", "Address that a sentinel announces.")
 	message := flag.String("message", "/dev/termination-log", "File that takes who holds the lock.")
 	flag.Parse()
-	err := write(config.Format(*format), *template, *out, files, logins)
+	err := write(config.Format(*format), *template, *out, files, logins, identity)
 	if err == nil && wanted.Store != "" {
 		err = look(context.Background(), wanted, logins[coordinatorAuth], *message, retryPeriod)
 	}
@@ -103,7 +107,26 @@ func look(ctx context.Context, wanted lock.Lock, login, message string, retry ti
 	}
 }
 
-func write(format config.Format, template, out string, files, logins secrets) error {
+// identity is what a sentinel is known by; the zero value is for all other files.
+type identity struct{ pod, ip string }
+
+// complete adds it to the text of a file, of which an older one may be there.
+func (i identity) complete(text, out string) (string, error) {
+	if i.pod == "" {
+		return text, nil
+	}
+	namespace, pod, found := strings.Cut(i.pod, "/")
+	if !found || i.ip == "" {
+		return "", fmt.Errorf("a sentinel needs --sentinel-pod=namespace/name and --sentinel-ip")
+	}
+	before, err := os.ReadFile(out) //nolint:gosec // The operator chose the path.
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", err
+	}
+	return config.WithIdentity(text, string(before), naming.SentinelID(namespace, pod), i.ip), nil
+}
+
+func write(format config.Format, template, out string, files, logins secrets, identity identity) error {
 	text, err := os.ReadFile(template) //nolint:gosec // The operator chose the path.
 	if err != nil {
 		return err
@@ -124,6 +147,9 @@ func write(format config.Format, template, out string, files, logins secrets) er
 		settings[setting] = login
 	}
 	result, err := config.WithSettings(format, string(text), settings)
+	if err == nil {
+		result, err = identity.complete(result, out)
+	}
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/codis-io/codis-operator/internal/config"
 	"github.com/codis-io/codis-operator/internal/lock"
+	"github.com/codis-io/codis-operator/internal/naming"
 )
 
 func file(t *testing.T, name, content string) string {
@@ -33,7 +34,7 @@ func file(t *testing.T, name, content string) string {
 func TestWriteJoinsTemplateAndPasswords(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "redis.conf")
 	password := file(t, "password", "s3cret\n")
-	err := write(config.Redis, file(t, "template", "port 6379\n"), out, secrets{"requirepass": password, "masterauth": password}, nil)
+	err := write(config.Redis, file(t, "template", "port 6379\n"), out, secrets{"requirepass": password, "masterauth": password}, nil, identity{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +68,7 @@ func TestWriteLeavesNoFileBehindWhenItCannot(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "dashboard.toml")
-			err := write(config.TOML, tt.template, out, tt.files, nil)
+			err := write(config.TOML, tt.template, out, tt.files, nil, identity{})
 			if err == nil {
 				t.Fatal("it succeeded")
 			}
@@ -114,7 +115,7 @@ func TestALoginIsUserAndPassword(t *testing.T) {
 				}
 			}
 			out := filepath.Join(t.TempDir(), "dashboard.toml")
-			err := write(config.TOML, file(t, "template", ""), out, nil, secrets{"coordinator_auth": dir})
+			err := write(config.TOML, file(t, "template", ""), out, nil, secrets{"coordinator_auth": dir}, identity{})
 			if (err == nil) != (tt.want != "") {
 				t.Fatalf("got %v", err)
 			}
@@ -172,5 +173,29 @@ func TestLookNeedsTheLoginThatItIsTold(t *testing.T) {
 	err := look(t.Context(), lock.Lock{Store: "etcd"}, filepath.Join(t.TempDir(), "none"), "", time.Millisecond)
 	if err == nil {
 		t.Error("a login that is missing is no error")
+	}
+}
+
+// A sentinel keeps who it is and the number of its last election, and nothing else.
+func TestSentinelStartsWithNobodyToWatch(t *testing.T) {
+	out := file(t, "sentinel.conf", "port 1\nsentinel myid old\nsentinel monitor p-1 10.0.0.1 6379 2\n"+
+		"sentinel known-slave p-1 10.0.0.2 6379\nsentinel current-epoch 7\n")
+	err := write(config.Redis, file(t, "template", "port 26379\n"), out, nil, nil, identity{"ns/s-0", "10.0.0.9"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "port 26379\nsentinel myid " + naming.SentinelID("ns", "s-0") + "\nsentinel announce-ip 10.0.0.9\n" +
+		"sentinel current-epoch 7\n"
+	if string(got) != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	for _, incomplete := range []identity{{pod: "s-0", ip: "10.0.0.9"}, {pod: "ns/s-0"}} {
+		if err := write(config.Redis, file(t, "template", ""), out, nil, nil, incomplete); err == nil {
+			t.Errorf("%+v was taken", incomplete)
+		}
 	}
 }

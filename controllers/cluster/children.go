@@ -74,6 +74,9 @@ func dashboard(c *v1alpha1.CodisCluster) *v1alpha1.CodisDashboard {
 	if template.FE != nil {
 		template.FE.Component = withImage(c, template.FE.Component)
 	}
+	if template.Sentinel != nil {
+		template.Sentinel.Component = withImage(c, template.Sentinel.Component)
+	}
 	var groups []int32
 	for id := int32(1); id <= groupCount(c); id++ {
 		groups = append(groups, id)

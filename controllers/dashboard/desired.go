@@ -53,7 +53,7 @@ func service(d *v1alpha1.CodisDashboard) *corev1.Service {
 }
 
 func configText(d *v1alpha1.CodisDashboard, kept store) string {
-	return config.Dashboard(product.Name(d), kept.Store, naming.PortDashboard, d.Spec.Migration)
+	return config.Dashboard(product.Name(d), kept.Store, naming.PortDashboard, d.Spec.Migration, d.Spec.Sentinel)
 }
 
 func configMap(d *v1alpha1.CodisDashboard, kept store) *corev1.ConfigMap {

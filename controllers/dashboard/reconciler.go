@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package dashboard reconciles CodisDashboard: the one dashboard of a product,
-// its web page, and who owns which slot. It refuses to touch servers.
+// its web page, its sentinels, and who owns which slot. It refuses to touch servers.
 package dashboard
 
 import (
@@ -14,6 +14,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -53,18 +54,21 @@ type Reconciler struct {
 	asked sync.Map
 	// told is when the slots of a dashboard were reported last, by UID.
 	told sync.Map
+	// resynced is when a dashboard was asked to tell all sentinels anew last, by UID.
+	resynced sync.Map
 }
 
 // +kubebuilder:rbac:groups=codis.io,resources=codisdashboards,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=codis.io,resources=codisdashboards/status,verbs=get;update;patch
 // +kubebuilder:rbac:groups=codis.io,resources=codisdashboards/finalizers,verbs=update
 // +kubebuilder:rbac:groups=codis.io,resources=codiscoordinators;codisgroups,verbs=get;list;watch
-// +kubebuilder:rbac:groups=apps,resources=statefulsets,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups=apps,resources=statefulsets,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=services;configmaps,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;delete
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;create
 // +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies;ingresses,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // SetupWithManager registers the reconciler.
@@ -77,6 +81,8 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Owns(&corev1.ConfigMap{}).
 		Owns(&networkingv1.NetworkPolicy{}).
 		Owns(&networkingv1.Ingress{}).
+		Owns(&policyv1.PodDisruptionBudget{}).
+		Watches(&corev1.Pod{}, watch.PodsOf(naming.ComponentSentinel)).
 		Watches(&corev1.Pod{}, watch.PodsOf(naming.ComponentDashboard)).
 		Watches(&v1alpha1.CodisCoordinator{}, watch.Coordinators(mgr.GetClient())).
 		Watches(&v1alpha1.CodisDashboard{}, watch.Pages(mgr.GetClient()),
@@ -98,6 +104,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		r.seen.Delete(dashboard.UID)
 		r.told.Delete(dashboard.UID)
 		r.asked.Delete(dashboard.UID)
+		r.resynced.Delete(dashboard.UID)
 		return ctrl.Result{}, nil // Everything it has is inside Kubernetes and goes with it.
 	}
 	if reconcile.Paused(dashboard) {
@@ -107,8 +114,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	step := func(f func(context.Context, *state) (time.Duration, error)) reconcile.Step {
 		return func(ctx context.Context) (time.Duration, error) { return f(ctx, s) }
 	}
-	result, err := reconcile.Run(ctx, step(r.observe), step(r.applyObjects), step(r.startAgain), step(r.retryLock),
-		step(r.replaceLost), step(r.assignSlots), step(r.moveSlots))
+	result, err := reconcile.Run(ctx, step(r.observe), step(r.announceSentinels), step(r.applyObjects),
+		step(r.startAgain), step(r.retryLock),
+		step(r.replaceLost), step(r.assignSlots), step(r.moveSlots), step(r.keepSentinels))
 	if !s.observed {
 		return reconcile.Done(result, err) // What could not be looked at is not reported as absent.
 	}
@@ -146,6 +154,12 @@ func (r *Reconciler) applyObjects(ctx context.Context, s *state) (time.Duration,
 		return 0, err
 	}
 	objects = append(objects, page...)
+	watching, err := r.sentinelObjects(s)
+	if err != nil {
+		s.blocked = product.InvalidSpec(err)
+		return 0, nil
+	}
+	objects = append(objects, watching...)
 	s.applied = apply.Applier{Client: r.Client, Reader: r.Reader}.Objects(ctx, s.dashboard, objects...)
 	return 0, errors.Join(reconcile.Unexpected(s.applied), r.removePage(ctx, s))
 }

@@ -21,6 +21,10 @@ import (
 // groupView is what a decision about slots needs to know of a CodisGroup.
 type groupView struct {
 	id int
+	// name of the CodisGroup, and of the pod that is its master.
+	name, master string
+	// sentinelLed tells that sentinels replace the master, and the operator does not.
+	sentinelLed bool
 	// inSync tells that every member is registered and follows the master.
 	inSync bool
 	// registered tells that the dashboard knows all members, and what keys they hold is told.

@@ -46,6 +46,8 @@ type state struct {
 	live *appsv1.StatefulSet
 	pod  *corev1.Pod
 	fe   *appsv1.Deployment
+	// sentinels, as far as there are any.
+	sentinels sentinels
 
 	api      codis.Dashboard
 	stats    *codis.Stats
@@ -72,6 +74,9 @@ type state struct {
 // observe finds out all that a pass is based on.
 func (r *Reconciler) observe(ctx context.Context, s *state) (time.Duration, error) {
 	if err := r.observeObjects(ctx, s); err != nil {
+		return 0, err
+	}
+	if err := r.observeSentinels(ctx, s); err != nil {
 		return 0, err
 	}
 	if err := r.observeCoordinator(ctx, s); err != nil {
@@ -103,11 +108,15 @@ func viewOf(g *v1alpha1.CodisGroup) groupView {
 	holds := func(t string) bool { return meta.IsStatusConditionTrue(g.Status.Conditions, t) }
 	view := groupView{
 		id:         int(g.Spec.ID),
+		name:       g.Name,
+		master:     g.Status.Master,
 		registered: holds(v1alpha1.ConditionRegistered),
 		reachable:  holds(v1alpha1.ConditionMasterReachable),
 		promoting:  g.Status.Promotion != nil || g.Status.Dashboard == v1alpha1.DashboardBehind,
 		leaving:    g.DeletionTimestamp != nil || g.Spec.SlotPolicy == v1alpha1.SlotsDrain,
 		keySlots:   g.Status.KeySlots,
+
+		sentinelLed: g.Status.FailoverBy == v1alpha1.FailoverBySentinel,
 	}
 	view.inSync = view.registered && view.reachable && holds(v1alpha1.ConditionReplicasInSync)
 	return view
@@ -244,10 +253,15 @@ func report(s *state, domain naming.Domain, now time.Time) {
 		status.Version = s.version
 	}
 	reportSlots(s, now)
-	workload, slots, fe := workloadCondition(s), slotsCondition(s), feCondition(s)
+	reportSentinels(s, domain)
+	workload, slots, fe, watching := workloadCondition(s), slotsCondition(s), feCondition(s), sentinelsCondition(s)
+	summarised := []conditions.Condition{workload, slots, fe}
+	if s.sentinelsConcern() { // Those of somebody else are told, and no more.
+		summarised = append(summarised, watching)
+	}
 	ready := conditions.Summarize(v1alpha1.ConditionReady,
-		"the dashboard answers and every slot has an owner", workload, slots, fe)
-	conditions.Set(&status.Conditions, d.Generation, ready, workload, slots, balanceCondition(s), fe)
+		"the dashboard answers and every slot has an owner", summarised...)
+	conditions.Set(&status.Conditions, d.Generation, ready, workload, slots, balanceCondition(s), fe, watching)
 }
 
 func workloadCondition(s *state) conditions.Condition {

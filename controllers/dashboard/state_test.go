@@ -107,7 +107,8 @@ func TestReportSetsEveryConditionInEveryState(t *testing.T) {
 			want := map[string]string{
 				v1alpha1.ConditionReady: tt.ready, v1alpha1.ConditionWorkloadReady: tt.workload,
 				v1alpha1.ConditionSlotsAssigned: tt.slots, v1alpha1.ConditionFEReady: tt.fe,
-				v1alpha1.ConditionRebalanced: tt.slots, // Nothing moves here.
+				v1alpha1.ConditionRebalanced:     tt.slots, // Nothing moves here.
+				v1alpha1.ConditionSentinelsReady: off,
 			}
 			if name == "the dashboard refuses" {
 				want[v1alpha1.ConditionRebalanced] = good

@@ -122,12 +122,13 @@ func (r *Reconciler) settle(ctx context.Context, s *state) (time.Duration, error
 		r.straighten(ctx, s)
 	}
 	follows, held := decideFollowers(s.world, *master)
+	follows = s.world.readdress(follows, held, *master, s.masterAddr(*master))
 	s.held = held
 	if err := r.observeKeySlots(ctx, s, *master); err != nil {
 		return reconcile.Later, err
 	}
 	for _, m := range follows {
-		if err := r.follow(ctx, s, m, master.addr); err != nil {
+		if err := r.follow(ctx, s, m, s.masterAddr(*master)); err != nil {
 			return reconcile.Soon, redis.Unexpected(fmt.Errorf("point %s at %s: %w", m.name, master.name, err))
 		}
 	}

@@ -45,6 +45,7 @@ func report(s *state, now time.Time) {
 		specCondition(s), workload, master, replicas, registered, volumes)
 	available := conditions.Summarize(v1alpha1.ConditionAvailable, "the master takes writes", specCondition(s), master)
 	conditions.Set(&status.Conditions, g.Generation, ready, available, workload, master, replicas, registered, volumes)
+	reportElection(s, now)
 	reportMembers(s)
 	reportFailover(s, now)
 	switch {

@@ -91,7 +91,7 @@ func (r *Reconciler) detach(ctx context.Context, s *state, master member) error 
 		if err := r.follow(ctx, s, *m, redis.FenceAddr); err != nil {
 			return fmt.Errorf("fence %s: %w", m.name, err)
 		}
-		m.redis.MasterAddr, m.redis.LinkUp = redis.FenceAddr, false
+		m.redis.MasterAddr, m.redis.MasterName, m.redis.LinkUp = redis.FenceAddr, "", false
 	}
 	return nil
 }

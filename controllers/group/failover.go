@@ -227,9 +227,9 @@ func (w world) hears(m member, master string) bool {
 
 // trusted tells whether a server that takes writes may be copied to members that
 // hold other data: the operator made it master, it was promoted while in sync,
-// or a person chose it; or nobody else can have more.
+// or a person chose it, or the sentinels did; or nobody else can have more.
 func (w world) trusted(master member) bool {
-	return w.masterRunID == "" || w.meant(master) || w.inSync[master.name] || w.accepted == master.name ||
+	return w.masterRunID == "" || w.meant(master) || w.inSync[master.name] || w.accepted == master.name || w.chosen(master) ||
 		w.orphaned() && w.hasMore(master)
 }
 

@@ -66,6 +66,7 @@ func (r *Reconciler) finalize(ctx context.Context, s *state) (time.Duration, err
 // goOn keeps a group whose deletion is held serving: its master may fail all the same.
 func (r *Reconciler) goOn(ctx context.Context, s *state, reason, message string) (time.Duration, error) {
 	after, err := r.assignRoles(ctx, s)
+	reportElection(s, r.Clock.Now())
 	reportMembers(s)
 	reportFailover(s, r.Clock.Now())
 	return reconcile.Soonest(reconcile.Steady, after), errors.Join(err, r.reportDeleting(ctx, s, reason, message))

@@ -42,7 +42,10 @@ func decideFollowers(w world, master member) (follows []member, held string) {
 // heldBack says why a member must not copy a master, "" if it may.
 func (w world) heldBack(m, master member) string {
 	const wayOut = "annotate the group with " + v1alpha1.AnnotationAcceptDataLoss + "=<pod whose data is kept>"
+	disputed := w.disputed(m, master)
 	switch {
+	case disputed != "":
+		return disputed
 	case w.blind && !w.behind && m.redis.IsMaster():
 		return m.name + " takes writes as well, and the dashboard, which may have made it master, cannot be asked"
 	case !m.redis.HasData() || w.accepted == master.name:

@@ -52,6 +52,8 @@ type Reconciler struct {
 	watched sync.Map
 	// givenUp is when a switchover of a group, by UID, was given up last.
 	givenUp sync.Map
+	// elections are whom sentinels made master of a group, by UID, without the dashboard.
+	elections sync.Map
 	// classes is why volumes of a StorageClass cannot grow, by name.
 	classes sync.Map
 	// refusedSizes is why the API server refused a claim another size, by both.
@@ -125,6 +127,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		step(r.observe),
 		step(r.assignRoles), // Before anything that may fail: a quota must not block a promotion.
 		step(r.register),
+		step(r.keepMonitors),
 		step(r.applyObjects),
 		step(r.resizeVolumes),
 		step(r.rollOut),
@@ -153,6 +156,9 @@ func (r *Reconciler) patch(ctx context.Context, s *state) error {
 		s.before.Status.Conditions, s.group.Status.Conditions)
 	if err == nil && alarm {
 		falseAlarms.Inc()
+	}
+	if err == nil {
+		r.tellElection(s)
 	}
 	return err
 }

@@ -85,6 +85,8 @@ type world struct {
 	guarded bool
 	// persistent tells that every write reaches a volume within a second.
 	persistent bool
+	// lookouts are the sentinels, where the dashboard has some.
+	lookouts lookouts
 }
 
 // verb is what shall happen to the member that a decision names.
@@ -153,6 +155,9 @@ func chooseMaster(w world) decision {
 			return decision{verb: lift, master: chosen}
 		}
 	}
+	if w.lookouts.decide() {
+		return decideWatched(w, current)
+	}
 	switch routed := w.routedTo(); {
 	case routed != nil && routed != current:
 		return decision{verb: promote, master: routed, cause: v1alpha1.CauseFoundMaster}
@@ -210,6 +215,9 @@ func decideFirstMaster(w world) decision {
 			return decision{verb: keep, master: chosen}
 		}
 		return decision{verb: lift, master: chosen}
+	}
+	if elected := w.elected(); elected != nil && elected.redis.IsMaster() && w.chosen(*elected) {
+		return decision{verb: keep, master: elected}
 	}
 	last := w.byName(w.lastMaster)
 	if last != nil && last.redis.IsMaster() && last.redis.HasData() && w.masters() == 1 {

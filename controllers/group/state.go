@@ -87,6 +87,10 @@ type state struct {
 	applied error
 	// refused is the last error that the dashboard answered an act with.
 	refused error
+	// unseen is why the sentinels could not be found.
+	unseen error
+	// elected tells that sentinels replaced the master since the last pass.
+	elected bool
 }
 
 // known returns the group as the dashboard knows it, nil if it does not or cannot be asked.
@@ -114,11 +118,13 @@ func (r *Reconciler) observe(ctx context.Context, s *state) (time.Duration, erro
 	if err := r.observeDashboard(ctx, s); err != nil {
 		return 0, err
 	}
-	r.look(ctx, s)
+	if r.look(ctx, s); s.unseen != nil {
+		return 0, s.unseen
+	}
 	return 0, r.observeClaims(ctx, s) // Last: roles need none of it.
 }
 
-// look asks the members and the dashboard.
+// look asks the members, the dashboard and its sentinels.
 func (r *Reconciler) look(ctx context.Context, s *state) {
 	asking, giveUp := context.WithCancel(ctx)
 	defer giveUp()
@@ -129,6 +135,8 @@ func (r *Reconciler) look(ctx context.Context, s *state) {
 	}()
 	patient := time.After(dashboardPatience)
 	var wg sync.WaitGroup
+	var watching lookouts
+	wg.Go(func() { watching, s.unseen = r.observeSentinels(ctx, s) })
 	members := make([]member, max(s.wanted(), len(s.pods)))
 	for ordinal := range members {
 		wg.Go(func() { members[ordinal] = r.observeMember(ctx, s, ordinal) })
@@ -142,7 +150,9 @@ func (r *Reconciler) look(ctx context.Context, s *state) {
 		lastMaster: s.group.Status.Master,
 		accepted:   s.group.Annotations[v1alpha1.AnnotationAcceptDataLoss],
 		persistent: s.group.Spec.Storage != nil,
+		lookouts:   watching,
 	}
+	r.completeLookouts(s)
 	s.world.watched = r.watchedFor(s.group.UID)
 	s.world.recall(&s.group.Status, r.Clock.Now())
 	if s.stats != nil {
@@ -150,7 +160,7 @@ func (r *Reconciler) look(ctx context.Context, s *state) {
 	}
 	s.world.window = probingOf(s.group.Spec.Failover).window
 	r.setTargets(s)
-	s.observed = true
+	s.observed = s.unseen == nil
 }
 
 const (

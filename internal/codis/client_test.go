@@ -83,6 +83,22 @@ func TestEveryActIsOnePutWithXAuth(t *testing.T) {
 		"resync": {
 			func(ctx context.Context, d Dashboard) error { return d.ResyncGroup(ctx, 3) }, request{Path: "group/resync/X/3"},
 		},
+		"add a sentinel": {
+			func(ctx context.Context, d Dashboard) error { return d.AddSentinel(ctx, addr) },
+			request{Path: "sentinels/add/X/" + addr},
+		},
+		"remove a sentinel": {
+			func(ctx context.Context, d Dashboard) error { return d.RemoveSentinel(ctx, addr, false) },
+			request{Path: "sentinels/del/X/" + addr + "/0"},
+		},
+		"remove a sentinel that is gone": {
+			func(ctx context.Context, d Dashboard) error { return d.RemoveSentinel(ctx, addr, true) },
+			request{Path: "sentinels/del/X/" + addr + "/1"},
+		},
+		"tell all sentinels anew": {
+			func(ctx context.Context, d Dashboard) error { return d.ResyncSentinels(ctx) },
+			request{Path: "sentinels/resync-all/X"},
+		},
 		"assign slots": {
 			func(ctx context.Context, d Dashboard) error { return d.AssignSlots(ctx, slots) },
 			request{Path: "slots/assign/X", Body: `[{"id":7,"group_id":2,"action":{}}]`},

@@ -32,6 +32,15 @@ type Stats struct {
 			Status string `json:"status"`
 		} `json:"progress"`
 	} `json:"slot_action"`
+	Sentinels struct {
+		Model struct {
+			// Servers are the addresses of the registered sentinels.
+			Servers []string `json:"servers"`
+			// OutOfSync tells that groups, members or sentinels changed since all of them
+			// were told.
+			OutOfSync bool `json:"out_of_sync"`
+		} `json:"model"`
+	} `json:"sentinels"`
 }
 
 // ServerStats is the last look of the dashboard at a server.
@@ -116,6 +125,13 @@ type ProxyState struct {
 	Sessions struct {
 		Alive int64 `json:"alive"`
 	} `json:"sessions"`
+	Sentinels struct {
+		// Servers are the addresses of the sentinels that the proxy listens to.
+		Servers []string `json:"servers"`
+		// Switched tells that the proxy has routes from sentinels which the dashboard
+		// has sent it no other for since.
+		Switched bool `json:"switched"`
+	} `json:"sentinels"`
 }
 
 // GroupByID finds a group, or returns nil.

@@ -80,7 +80,9 @@ const migrationTimeout = 5
 
 // Dashboard renders dashboard.toml of a product, without product_auth and the
 // login of the store.
-func Dashboard(product string, store Store, port int, migration *v1alpha1.Migration) string {
+func Dashboard(
+	product string, store Store, port int, migration *v1alpha1.Migration, sentinel *v1alpha1.SentinelSettings,
+) string {
 	settings := map[string]string{
 		"coordinator_name":  strconv.Quote(store.Name),
 		"coordinator_addr":  strconv.Quote(store.Addr),
@@ -88,9 +90,18 @@ func Dashboard(product string, store Store, port int, migration *v1alpha1.Migrat
 		"admin_addr":        strconv.Quote("0.0.0.0:" + strconv.Itoa(port)),
 		"migration_timeout": strconv.Quote(strconv.Itoa(migrationTimeout) + "s"),
 	}
-	if migration == nil {
-		return toml(settings, nil)
+	if sentinel != nil {
+		maps.Copy(settings, sentinelSettings(MonitorOf(sentinel)))
 	}
+	if migration != nil {
+		maps.Copy(settings, migrationSettings(migration))
+	}
+	return toml(settings, nil)
+}
+
+// migrationSettings tell a dashboard how slots move.
+func migrationSettings(migration *v1alpha1.Migration) map[string]string {
+	settings := map[string]string{}
 	for name, value := range map[string]*int32{
 		"migration_parallel_slots": migration.ParallelSlots,
 		"migration_async_maxbulks": migration.MaxBulks,
@@ -106,7 +117,7 @@ func Dashboard(product string, store Store, port int, migration *v1alpha1.Migrat
 	if migration.TimeoutSeconds != nil {
 		settings["migration_timeout"] = strconv.Quote(strconv.Itoa(int(*migration.TimeoutSeconds)) + "s")
 	}
-	return toml(settings, nil)
+	return settings
 }
 
 // proxyDefaults are the settings of a proxy that differ from its own defaults.

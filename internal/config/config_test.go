@@ -37,7 +37,7 @@ func golden(t *testing.T, name, got string) {
 }
 
 func TestFilesAsTheyAreRendered(t *testing.T) {
-	golden(t, "dashboard.golden.toml", Dashboard("ns.d", Store{Name: "filesystem", Addr: "/var/lib/codis"}, 18080, nil))
+	golden(t, "dashboard.golden.toml", Dashboard("ns.d", Store{Name: "filesystem", Addr: "/var/lib/codis"}, 18080, nil, nil))
 	golden(t, "etcd-founder.golden.yaml", Etcd(EtcdMember{
 		Name: "c-coordinator-0", Directory: "/var/lib/etcd/a1", Token: "ns/c", Founds: true,
 		PeerURL: "http://c-coordinator-0:2380", ClientURL: "http://c-coordinator-0:2379",
@@ -234,7 +234,7 @@ func TestMigrationSettings(t *testing.T) {
 	bytes := resource.MustParse("16Mi")
 	got := settings(t, Dashboard("p", Store{Name: "filesystem", Addr: "/d"}, 1, &v1alpha1.Migration{
 		ParallelSlots: new(int32(7)), MaxBulks: new(int32(8)), MaxBytes: &bytes, NumKeys: new(int32(9)), TimeoutSeconds: new(int32(10)),
-	}), " = ")
+	}, nil), " = ")
 	want := map[string]string{
 		"migration_parallel_slots": "7", "migration_async_maxbulks": "8", "migration_async_maxbytes": `"16777216"`,
 		"migration_async_numkeys": "9", "migration_timeout": `"10s"`, "product_name": `"p"`,
@@ -244,7 +244,7 @@ func TestMigrationSettings(t *testing.T) {
 			t.Errorf("%s is %s, want %s", name, got[name], value)
 		}
 	}
-	none := settings(t, Dashboard("p", Store{Name: "filesystem", Addr: "/d"}, 1, &v1alpha1.Migration{}), " = ")
+	none := settings(t, Dashboard("p", Store{Name: "filesystem", Addr: "/d"}, 1, &v1alpha1.Migration{}, nil), " = ")
 	if len(none) != 5 || none["migration_timeout"] != `"5s"` {
 		t.Errorf("without settings: %v", none)
 	}

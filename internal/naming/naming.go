@@ -8,6 +8,8 @@
 package naming
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"net"
 	"regexp"
 	"strconv"
@@ -27,6 +29,7 @@ const (
 	ComponentCoordinator = "coordinator"
 	ComponentDashboard   = "dashboard"
 	ComponentFE          = "fe"
+	ComponentSentinel    = "sentinel"
 	ComponentServer      = "server"
 	ComponentProxy       = "proxy"
 )
@@ -37,6 +40,7 @@ const (
 	PortProxyAdmin = 11080
 	PortProxy      = 19000
 	PortServer     = 6379
+	PortSentinel   = 26379
 	PortFE         = 8080
 )
 
@@ -69,6 +73,24 @@ func CoordinatorPod(coordinator string, ordinal int) string {
 
 // FE names the Deployment and the Service of a dashboard's web page.
 func FE(dashboard string) string { return dashboard + "-fe" }
+
+// Sentinel names the StatefulSet and the Service of a dashboard's sentinels.
+func Sentinel(dashboard string) string { return dashboard + "-sentinel" }
+
+// SentinelPod names a sentinel.
+func SentinelPod(dashboard string, ordinal int) string {
+	return Sentinel(dashboard) + "-" + strconv.Itoa(ordinal)
+}
+
+// SentinelID is what a sentinel is known by to the others for as long as its pod has
+// its name, wherever that runs: 40 hexadecimal digits.
+func SentinelID(namespace, pod string) string {
+	sum := sha256.Sum256([]byte("codis-sentinel/" + namespace + "/" + pod))
+	return hex.EncodeToString(sum[:20])
+}
+
+// Monitor names what sentinels of a product know a group by; Codis has the rule.
+func Monitor(product string, group int) string { return product + "-" + strconv.Itoa(group) }
 
 // Auth names the Secret with a generated product password.
 func Auth(dashboard string) string { return dashboard + "-auth" }
@@ -110,6 +132,11 @@ func (d Domain) MemberAddr(namespace, group, pod string) string {
 // DashboardAddr is the address that a dashboard announces.
 func (d Domain) DashboardAddr(namespace, dashboard string) string {
 	return d.pod(namespace, Dashboard(dashboard), DashboardPod(dashboard), PortDashboard)
+}
+
+// SentinelAddr is the address by which the dashboard and the proxies know a sentinel.
+func (d Domain) SentinelAddr(namespace, dashboard string, ordinal int) string {
+	return d.pod(namespace, Sentinel(dashboard), SentinelPod(dashboard, ordinal), PortSentinel)
 }
 
 // CoordinatorAddr is the address of a member of a coordinator.

@@ -24,6 +24,10 @@ func TestNamesNeverChange(t *testing.T) {
 		"dashboard":                Dashboard("d"),
 		"dashboard pod":            DashboardPod("d"),
 		"web page":                 FE("d"),
+		"sentinels":                Sentinel("d"),
+		"sentinel":                 SentinelPod("d", 2),
+		"identity of a sentinel":   SentinelID("ns", "d-sentinel-2"),
+		"monitor":                  Monitor("ns.d", 12),
 		"auth":                     Auth("d"),
 		"product":                  Product("ns", "d"),
 		"proxy":                    Proxy("p"),
@@ -34,6 +38,7 @@ func TestNamesNeverChange(t *testing.T) {
 		"address of dashboard":     domain.DashboardAddr("ns", "d"),
 		"address for clients":      domain.ProxyService("ns", "p"),
 		"address of a coordinator": domain.CoordinatorAddr("ns", "c", 2, PortEtcd),
+		"address of a sentinel":    domain.SentinelAddr("ns", "d", 2),
 	}
 	want := map[string]string{
 		"application":              "codis",
@@ -45,6 +50,10 @@ func TestNamesNeverChange(t *testing.T) {
 		"dashboard":                "d-dashboard",
 		"dashboard pod":            "d-dashboard-0",
 		"web page":                 "d-fe",
+		"sentinels":                "d-sentinel",
+		"sentinel":                 "d-sentinel-2",
+		"identity of a sentinel":   "9355b9b1488a8fdc38e85f968ef181b82499ee3a",
+		"monitor":                  "ns.d-12",
 		"auth":                     "d-auth",
 		"product":                  "ns.d",
 		"proxy":                    "p-proxy",
@@ -55,6 +64,7 @@ func TestNamesNeverChange(t *testing.T) {
 		"address of dashboard":     "d-dashboard-0.d-dashboard.ns.svc.cluster.local:18080",
 		"address for clients":      "p-proxy.ns.svc.cluster.local:19000",
 		"address of a coordinator": "c-coordinator-2.c-coordinator.ns.svc.cluster.local:2379",
+		"address of a sentinel":    "d-sentinel-2.d-sentinel.ns.svc.cluster.local:26379",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("DO NOT CHANGE names: %s", diff)

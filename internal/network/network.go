@@ -33,6 +33,13 @@ func Product(dashboard string) networkingv1.NetworkPolicyPeer {
 	}}}
 }
 
+// Part is one part of the product of a dashboard, in the same namespace.
+func Part(dashboard, component string) networkingv1.NetworkPolicyPeer {
+	peer := Product(dashboard)
+	peer.PodSelector.MatchLabels[v1alpha1.LabelComponent] = component
+	return peer
+}
+
 // Component is a part of any product in the same namespace.
 func Component(component string) networkingv1.NetworkPolicyPeer {
 	return networkingv1.NetworkPolicyPeer{PodSelector: &metav1.LabelSelector{MatchLabels: map[string]string{

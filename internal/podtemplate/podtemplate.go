@@ -7,6 +7,7 @@
 package podtemplate
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -65,6 +66,19 @@ type ConfigFile struct {
 	Logins map[string]string
 	// Args for the config writer beside those.
 	Args []string
+	// Env that the arguments refer to.
+	Env []corev1.EnvVar
+	// Volume that the file is written to, at Dir, where the main container mounts it
+	// itself. Empty for ConfigDir, which is in memory and goes with the pod.
+	Volume, Dir string
+}
+
+// out is where the file is written.
+func (f *ConfigFile) out() string {
+	if f.Volume != "" {
+		return f.Dir
+	}
+	return ConfigDir
 }
 
 // Pod is what is particular to a pod.
@@ -227,20 +241,21 @@ func addConfig(template *corev1.PodTemplateSpec, p Pod) {
 	args := []string{
 		"--format=" + p.Config.Format,
 		"--template=" + templateDir + "/" + p.Config.Name,
-		"--out=" + ConfigDir + "/" + p.Config.Name,
+		"--out=" + p.Config.out() + "/" + p.Config.Name,
 	}
+	written := cmp.Or(p.Config.Volume, configVolume)
 	mounts := []corev1.VolumeMount{
 		{Name: templateVolume, MountPath: templateDir, ReadOnly: true},
-		{Name: configVolume, MountPath: ConfigDir},
+		{Name: written, MountPath: p.Config.out()},
 	}
 	spec.Volumes = append(spec.Volumes,
 		corev1.Volume{Name: templateVolume, VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
 			LocalObjectReference: corev1.LocalObjectReference{Name: p.Config.ConfigMap},
-		}}},
-		corev1.Volume{Name: configVolume, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{
-			Medium: corev1.StorageMediumMemory, SizeLimit: new(resource.MustParse("1Mi")),
-		}}},
-	)
+		}}})
+	if written == configVolume {
+		spec.Volumes = append(spec.Volumes, inMemory(configVolume))
+		spec.Containers[0].VolumeMounts = append(spec.Containers[0].VolumeMounts, mounts[1])
+	}
 	for _, setting := range sortedKeys(p.Config.Secrets) {
 		volume := "secret-" + strings.ReplaceAll(setting, "_", "-")
 		args = append(args, "--secret="+setting+"="+secretsDir+"/"+setting+"/"+naming.PasswordKey)
@@ -262,14 +277,20 @@ func addConfig(template *corev1.PodTemplateSpec, p Pod) {
 		Name:         ConfigContainer,
 		Command:      []string{"/config-writer"},
 		Args:         args,
+		Env:          p.Config.Env,
 		VolumeMounts: mounts,
 	}, p.Images))
-	spec.Containers[0].VolumeMounts = append(spec.Containers[0].VolumeMounts,
-		corev1.VolumeMount{Name: configVolume, MountPath: ConfigDir})
 	hash, err := apply.Hash(p.Config.Text)
 	if err == nil { // A string always has a JSON form.
 		template.Annotations[v1alpha1.AnnotationConfig] = hash
 	}
+}
+
+// inMemory is a small volume that reaches no disk.
+func inMemory(name string) corev1.Volume {
+	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{
+		Medium: corev1.StorageMediumMemory, SizeLimit: new(resource.MustParse("1Mi")),
+	}}}
 }
 
 // login mounts the keys of a login. They are optional to kubelet, since the user

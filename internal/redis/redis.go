@@ -74,6 +74,9 @@ type Observation struct {
 	Role  Role
 	// MasterAddr is host:port that a replica follows, as it was told.
 	MasterAddr string
+	// MasterName is another address of that server, where whoever looked knows one; no
+	// server says it.
+	MasterName string
 	// LinkUp and Syncing describe a replica's link.
 	LinkUp, Syncing bool
 	// LinkDown is how long the link of a replica has been down, 0 while it is up.
@@ -107,7 +110,7 @@ func (o Observation) IsMaster() bool { return o.Reachable && o.Role == RoleMaste
 
 // Follows tells whether the server is a replica of the given address.
 func (o Observation) Follows(addr string) bool {
-	return o.Reachable && o.Role == RoleReplica && o.MasterAddr == addr
+	return o.Reachable && o.Role == RoleReplica && addr != "" && (o.MasterAddr == addr || o.MasterName == addr)
 }
 
 // WasInSync tells whether a replica holds a whole copy of its master's data, as

@@ -80,6 +80,11 @@ metadata: {name: full}
 spec: {coordinatorRef: {name: none}, productName: p, authSecretRef: {name: s}}
 ---
 apiVersion: codis.io/v1alpha1
+kind: CodisDashboard
+metadata: {name: guarded, annotations: {codis.io/paused: "true"}}
+spec: {coordinatorRef: {name: none}, sentinel: {storage: {size: 1Gi}}}
+---
+apiVersion: codis.io/v1alpha1
 kind: CodisGroup
 metadata: {name: plain}
 spec: {dashboardRef: {name: none}, id: 1}
@@ -122,6 +127,9 @@ func badChanges() map[string]badChange {
 		"no product name":                       {"CodisDashboard", "full", "{productName: null}", `CodisDashboard.codis.io "full" is invalid: spec: Invalid value: productName is immutable: every server, proxy and stored key carries it; create a new dashboard instead`},
 		"a password":                            {"CodisDashboard", "plain", "{authSecretRef: {name: x}}", `CodisDashboard.codis.io "plain" is invalid: spec: Invalid value: authSecretRef cannot be added or removed later, since servers, proxies and dashboard must agree on the password: create a new dashboard instead`},
 		"another password":                      {"CodisDashboard", "full", "{authSecretRef: {name: x}}", `CodisDashboard.codis.io "full" is invalid: spec.authSecretRef: Invalid value: authSecretRef is immutable, since servers, proxies and dashboard must agree on the password: create a new dashboard instead`},
+		"sentinels without their volumes":       {"CodisDashboard", "guarded", "{sentinel: {storage: null}}", `CodisDashboard.codis.io "guarded" is invalid: spec.sentinel: Invalid value: sentinel.storage cannot be added or removed later: remove sentinel, wait until its pods are gone, and add it again`},
+		"sentinels on larger volumes":           {"CodisDashboard", "guarded", "{sentinel: {storage: {size: 2Gi}}}", `CodisDashboard.codis.io "guarded" is invalid: spec.sentinel.storage: Invalid value: size and storageClassName of sentinel.storage are immutable: remove sentinel, wait until its pods are gone, and add it again`},
+		"fewer sentinels than must agree":       {"CodisDashboard", "guarded", "{sentinel: {replicas: 1, quorum: 2}}", `CodisDashboard.codis.io "guarded" is invalid: spec.sentinel: Invalid value: sentinel.quorum must not be more than sentinel.replicas: no master would ever be replaced`},
 		"another coordinator":                   {"CodisDashboard", "plain", "{coordinatorRef: {name: x}}", `CodisDashboard.codis.io "plain" is invalid: spec.coordinatorRef: Invalid value: coordinatorRef is immutable, since the topology would be left behind: create a new dashboard instead`},
 		"another id":                            {"CodisGroup", "plain", "{id: 3}", `CodisGroup.codis.io "plain" is invalid: spec.id: Invalid value: 3: id is immutable: slots are owned by id; create a new group instead`},
 		"another dashboard of a group":          {"CodisGroup", "plain", "{dashboardRef: {name: x}}", `CodisGroup.codis.io "plain" is invalid: spec.dashboardRef: Invalid value: dashboardRef is immutable: create a new group instead`},

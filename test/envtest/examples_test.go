@@ -15,7 +15,7 @@ func TestGoodObjectsAreTaken(t *testing.T) {
 	namespace := newNamespace(t)
 	good := parse(t, namespace, everything)
 	for _, name := range []string{
-		"sample-1.yml", "sample-2.yml", "sample-2-zookeeper.yml", "components/1-coordinator.yml",
+		"sample-1.yml", "sample-1-sentinel.yml", "sample-2.yml", "sample-2-zookeeper.yml", "components/1-coordinator.yml",
 		"components/2-dashboard.yml", "components/3-groups.yml", "components/4-proxy.yml",
 	} {
 		good = append(good, file(t, namespace, "examples/"+name)...)
@@ -43,6 +43,15 @@ spec:
     productName: my.product-1
     authSecretRef: {name: product-auth}
     fe: {replicas: 1, service: {type: LoadBalancer, annotations: {example.com/internal: "true"}}}
+    sentinel:
+      replicas: 5
+      quorum: 2
+      downAfterMilliseconds: 3000
+      failoverTimeoutSeconds: 30
+      parallelSyncs: 2
+      storage: {size: 100Mi, storageClassName: ssd, reclaimPolicy: Delete}
+      resources: {limits: {memory: 64Mi}}
+      pod: {nodeSelector: {dedicated: codis}}
   groups:
     count: 512
     replicas: 9

@@ -190,6 +190,15 @@ func within[T any](d *Dashboard, do func() T) (x T, ok bool) {
 	}
 }
 
+// StepStats polls everything once, as the background loops do, for somebody whose Period keeps them from running.
+func (d *Dashboard) StepStats() {
+	for _, refresh := range []func() error{d.refreshServers, d.refreshProxies} {
+		if err := refresh(); err != nil {
+			d.log.Printf("refresh: %v", err)
+		}
+	}
+}
+
 func (d *Dashboard) refreshServers() error {
 	servers, sentinels := []string{}, []string{}
 	err := d.locked(func(v *view) error {

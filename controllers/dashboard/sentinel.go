@@ -1,0 +1,342 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package dashboard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/codis"
+	"github.com/codis-io/codis-operator/internal/config"
+	"github.com/codis-io/codis-operator/internal/naming"
+	"github.com/codis-io/codis-operator/internal/podtemplate"
+	"github.com/codis-io/codis-operator/internal/product"
+	"github.com/codis-io/codis-operator/internal/reconcile"
+	"github.com/codis-io/codis-operator/internal/sentinel"
+)
+
+// maxSentinels is the greatest number that the API allows.
+const maxSentinels = 9
+
+// resyncPause is how long the dashboard is left alone after it was asked to tell all
+// sentinels anew: they know nothing for some seconds then.
+const resyncPause = 10 * time.Second
+
+// sentinels is what a pass has found of the sentinels, and decided about them.
+type sentinels struct {
+	live *appsv1.StatefulSet
+	// pods by ordinal, as far as there are any, and what each watches.
+	pods  map[int]*corev1.Pod
+	looks map[int]sentinel.Survey
+	// ending are pods that may still watch a group while no sentinel is wanted.
+	ending []string
+	plan   sentinelPlan
+	// held says why the dashboard does not tell all sentinels and proxies anew; "" if
+	// it need not or may.
+	held string
+	// refused is what the dashboard answered to the last act.
+	refused error
+}
+
+// sentinelPlan is what the dashboard has to be told about sentinels.
+type sentinelPlan struct {
+	add, remove []string
+	// foreign are those that somebody else registered. They are left alone.
+	foreign []string
+}
+
+// planSentinels compares the sentinels that a dashboard knows with those that shall
+// be. It is pure. One is added once its pod is ready, and removed whatever its pod
+// does: it goes.
+func planSentinels(
+	known []string, wanted int, addrOf func(ordinal int) string, ready func(ordinal int) bool,
+) sentinelPlan {
+	var plan sentinelPlan
+	ours := map[string]bool{}
+	for ordinal := range maxSentinels {
+		addr := addrOf(ordinal)
+		ours[addr] = true
+		registered := slices.Contains(known, addr)
+		switch {
+		case ordinal < wanted && !registered && ready(ordinal):
+			plan.add = append(plan.add, addr)
+		case ordinal >= wanted && registered:
+			plan.remove = append(plan.remove, addr)
+		}
+	}
+	for _, addr := range known {
+		if !ours[addr] {
+			plan.foreign = append(plan.foreign, addr)
+		}
+	}
+	return plan
+}
+
+// sentinelsToRun is how many sentinels must run: one that goes is taken out of the
+// dashboard first.
+func sentinelsToRun(wanted int, known []string, addrOf func(ordinal int) string, running int, asked bool) int {
+	if !asked {
+		return max(wanted, running)
+	}
+	replicas := wanted
+	for ordinal := wanted; ordinal < running; ordinal++ {
+		if slices.Contains(known, addrOf(ordinal)) {
+			replicas = ordinal + 1
+		}
+	}
+	return replicas
+}
+
+// sentinelsWanted is how many sentinels the spec asks for.
+func sentinelsWanted(d *v1alpha1.CodisDashboard) int {
+	if d.Spec.Sentinel == nil {
+		return 0
+	}
+	return config.Sentinels(d.Spec.Sentinel)
+}
+
+// announceSentinels stores that there may be sentinels before the first is made, so
+// that whoever finds the status knows that they have to be removed.
+func (r *Reconciler) announceSentinels(ctx context.Context, s *state) (time.Duration, error) {
+	d := s.dashboard
+	if d.Spec.Sentinel == nil || d.Status.Sentinel != nil {
+		return 0, nil
+	}
+	stored := d.DeepCopy()
+	stored.Status.Sentinel = &v1alpha1.SentinelStatus{}
+	patch := client.MergeFromWithOptions(d, client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Status().Patch(ctx, stored, patch); err != nil {
+		return 0, fmt.Errorf("record that there are sentinels: %w", err)
+	}
+	d.ResourceVersion, d.Status.Sentinel = stored.ResourceVersion, &v1alpha1.SentinelStatus{}
+	return 0, nil
+}
+
+// sentinelObjects returns the wanted objects of the sentinels, once it is stored that
+// there may be some.
+func (r *Reconciler) sentinelObjects(s *state) ([]client.Object, error) {
+	d := s.dashboard
+	if d.Spec.Sentinel == nil || d.Status.Sentinel == nil {
+		return nil, nil
+	}
+	running := 0
+	if live := s.sentinels.live; live != nil && live.Spec.Replicas != nil {
+		running = int(*live.Spec.Replicas)
+	}
+	replicas := sentinelsToRun(sentinelsWanted(d), s.knownSentinels(), r.sentinelAddr(d), running, s.stats != nil)
+	return sentinelObjects(d, replicas, r.Namespace, r.Images, s.sentinels.live)
+}
+
+func (r *Reconciler) sentinelAddr(d *v1alpha1.CodisDashboard) func(ordinal int) string {
+	return func(ordinal int) string { return r.Domain.SentinelAddr(d.Namespace, d.Name, ordinal) }
+}
+
+// knownSentinels are the addresses that the dashboard knows.
+func (s *state) knownSentinels() []string {
+	if s.stats == nil {
+		return nil
+	}
+	return s.stats.Sentinels.Model.Servers
+}
+
+// keepSentinels makes the dashboard know the sentinels that shall be, and has it tell
+// the proxies. What the sentinels watch is the business of each group.
+//
+// Phases: that there may be sentinels is stored in the status before the dashboard
+// knows the first of them; those that are ready are added, those that go removed; then
+// all sentinels and proxies are told anew, once every group is settled, since that
+// takes back what sentinels decided a moment ago, and fails for all where one master
+// has no address. After a crash the next pass compares again; every call is safe to
+// repeat.
+func (r *Reconciler) keepSentinels(ctx context.Context, s *state) (time.Duration, error) {
+	d := s.dashboard
+	if s.stats != nil {
+		s.sentinels.plan = planSentinels(s.knownSentinels(), sentinelsWanted(d), r.sentinelAddr(d), s.sentinelReady)
+	}
+	if !s.sentinelsConcern() {
+		return 0, nil
+	}
+	if s.stats == nil || d.Status.Sentinel == nil {
+		return reconcile.Later, nil
+	}
+	for _, addr := range s.sentinels.plan.add {
+		if !s.tried("add sentinel "+addr, s.api.AddSentinel(ctx, addr)) {
+			return reconcile.Later, nil
+		}
+		r.sentinelEvent(s, v1alpha1.ReasonSentinelAdded, "Register", "Added sentinel %s", addr)
+	}
+	for _, addr := range s.sentinels.plan.remove {
+		if !s.tried("remove sentinel "+addr, s.api.RemoveSentinel(ctx, addr, true)) {
+			return reconcile.Later, nil
+		}
+		r.sentinelEvent(s, v1alpha1.ReasonSentinelRemoved, "Unregister", "Removed sentinel %s", addr)
+	}
+	if len(s.sentinels.plan.add)+len(s.sentinels.plan.remove) > 0 {
+		return reconcile.Soon, nil
+	}
+	if err := r.forgetGroups(ctx, s); err != nil {
+		return reconcile.Later, nil //nolint:nilerr // It does not answer, which the condition tells.
+	}
+	after, err := r.resyncSentinels(ctx, s)
+	if err != nil || d.Spec.Sentinel != nil {
+		return after, err
+	}
+	return reconcile.Soon, r.removeSentinels(ctx, s)
+}
+
+// forgetGroups has sentinels watch no group that there is not any more: the addresses
+// of its members may belong to others at any time.
+func (r *Reconciler) forgetGroups(ctx context.Context, s *state) error {
+	name := product.Name(s.dashboard)
+	var errs []error
+	for ordinal, look := range s.sentinels.looks {
+		for _, monitor := range slices.Sorted(maps.Keys(look.Flags)) {
+			group, found := strings.CutPrefix(monitor, name+"-")
+			id, err := strconv.Atoi(group)
+			if found && err == nil && s.isGone(id) {
+				errs = append(errs, tower.Forget(ctx, s.sentinelDial(ordinal), monitor))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// isGone tells whether there is no group of an id: not in the dashboard, which may have
+// lost its store, nor as a CodisGroup.
+func (s *state) isGone(id int) bool {
+	return s.stats.GroupByID(id) == nil && !slices.ContainsFunc(s.groups, func(g groupView) bool { return g.id == id })
+}
+
+// resyncSentinels has the dashboard tell all sentinels and proxies anew if one of them
+// was not told of a change, and nobody is harmed by it.
+func (r *Reconciler) resyncSentinels(ctx context.Context, s *state) (time.Duration, error) {
+	if !staleSentinels(s.stats) || s.dashboard.Spec.Sentinel == nil && len(s.sentinels.plan.foreign) > 0 {
+		return reconcile.Steady, nil
+	}
+	s.sentinels.held = r.resyncHeld(s)
+	if s.sentinels.held != "" {
+		return reconcile.Later, nil
+	}
+	now := r.Clock.Now()
+	if last, ok := r.resynced.Load(s.dashboard.UID); ok {
+		at, _ := last.(time.Time)
+		if left := at.Add(resyncPause).Sub(now); left > 0 {
+			s.sentinels.held = "they were told a moment ago"
+			return left, nil
+		}
+	}
+	r.resynced.Store(s.dashboard.UID, now)
+	s.tried("tell all sentinels anew", s.api.ResyncSentinels(ctx))
+	return reconcile.Soon, nil
+}
+
+// staleSentinels tells whether a sentinel or a proxy does not know what the dashboard
+// does.
+func staleSentinels(stats *codis.Stats) bool {
+	if stats.Sentinels.Model.OutOfSync {
+		return true
+	}
+	for _, proxy := range stats.Proxy.Models {
+		state := stats.Proxy.Stats[proxy.Token].Stats
+		if state != nil && !slices.Equal(state.Sentinels.Servers, stats.Sentinels.Model.Servers) {
+			return true
+		}
+	}
+	return false
+}
+
+// resyncHeld says why sentinels must not be told anew now, "" if they may.
+func (r *Reconciler) resyncHeld(s *state) string {
+	if deaf := s.stats.DeafProxies(); len(deaf) > 0 {
+		return fmt.Sprintf("proxies do not answer the dashboard: %v", deaf)
+	}
+	for ordinal := range maxSentinels {
+		addr := r.sentinelAddr(s.dashboard)(ordinal)
+		if slices.Contains(s.knownSentinels(), addr) && !s.sentinels.looks[ordinal].Answers {
+			return "sentinel " + naming.SentinelPod(s.dashboard.Name, ordinal) + " does not answer"
+		}
+	}
+	for _, known := range s.stats.Group.Models {
+		if held := s.unsettled(known, r.Domain); held != "" {
+			return held
+		}
+	}
+	return ""
+}
+
+// unsettled says why a group must not be told to sentinels anew, "" if it may. A group
+// that nobody made a CodisGroup for is taken as the dashboard has it.
+func (s *state) unsettled(known codis.Group, domain naming.Domain) string {
+	at := slices.IndexFunc(s.groups, func(g groupView) bool { return g.id == known.ID })
+	if at < 0 || len(known.Servers) == 0 {
+		return ""
+	}
+	g := s.groups[at]
+	wanted := domain.MemberAddr(s.dashboard.Namespace, g.name, g.master)
+	switch {
+	case s.dashboard.Spec.Sentinel != nil && !g.sentinelLed:
+		return fmt.Sprintf("group %d is not handed over to them yet", g.id)
+	case !g.reachable || g.promoting || known.Promoting.State != "":
+		return fmt.Sprintf("group %d has no master that answers, or gets another one", g.id)
+	case known.Servers[0].Addr != wanted:
+		return fmt.Sprintf("the dashboard does not know the master of group %d yet", g.id)
+	}
+	for _, look := range s.sentinels.looks {
+		flags := look.Flags[naming.Monitor(product.Name(s.dashboard), g.id)]
+		if flags != "" && flags != "master" {
+			return fmt.Sprintf("sentinels find the master of group %d down, or replace it", g.id)
+		}
+	}
+	return ""
+}
+
+// removeSentinels deletes what is left of the sentinels once the dashboard knows none
+// of them any more. Their status goes when their processes have ended for certain:
+// then, and not before, the operator replaces masters again.
+func (r *Reconciler) removeSentinels(ctx context.Context, s *state) error {
+	d := s.dashboard
+	for _, object := range []client.Object{
+		&appsv1.StatefulSet{}, &corev1.Service{}, &corev1.ConfigMap{}, &networkingv1.NetworkPolicy{},
+		&policyv1.PodDisruptionBudget{},
+	} {
+		err := r.sentinelReader(d).Get(ctx, key(d, naming.Sentinel(d.Name)), object)
+		if err == nil && isOwned(object, d) && object.GetDeletionTimestamp() == nil {
+			err = r.Client.Delete(ctx, object)
+		}
+		if client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("delete sentinels: %w", err)
+		}
+	}
+	return nil
+}
+
+func (s *state) sentinelReady(ordinal int) bool {
+	pod := s.sentinels.pods[ordinal]
+	return pod != nil && podtemplate.Ready(pod)
+}
+
+// tried keeps what the dashboard answered for the condition.
+func (s *state) tried(what string, err error) bool {
+	if err != nil {
+		s.sentinels.refused = fmt.Errorf("%s: %w", what, err)
+	}
+	return err == nil
+}
+
+func (r *Reconciler) sentinelEvent(s *state, reason, action, format, addr string) {
+	r.Recorder.Eventf(s.dashboard, nil, corev1.EventTypeNormal, reason, action, format, addr)
+}

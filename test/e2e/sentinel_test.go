@@ -1,0 +1,115 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/codis-io/codis-operator/test/e2e/framework"
+)
+
+const sentinelManifest = "../../examples/sample-1-sentinel.yml"
+
+var _ = Describe("Sentinels", Ordered, ContinueOnFailure, func() {
+	var p *product
+	var load *framework.Load
+
+	status := func(ctx SpecContext, kind, name, path string) string {
+		GinkgoHelper()
+		return kubectl(ctx, "get", kind, name, "-n", p.namespace, "-o", "jsonpath={"+path+"}")
+	}
+	// watched is how many groups each sentinel watches, and ready who answers.
+	watched := func(ctx SpecContext) string {
+		GinkgoHelper()
+		return status(ctx, "codisdashboard", "guarded", ".status.sentinel.ready") + " " +
+			status(ctx, "codisdashboard", "guarded", ".status.sentinel.members[*].monitors")
+	}
+
+	BeforeAll(func(ctx SpecContext) {
+		namespace := newNamespace(ctx)
+		kubectl(ctx, "create", "-n", namespace, "-f", sentinelManifest)
+		p = watchProduct(ctx, namespace, "guarded")
+		p.waitHealthy(ctx)
+		var err error
+		load, err = cluster.StartLoad(ctx, namespace, "guarded")
+		Expect(err).NotTo(HaveOccurred())
+	}, NodeTimeout(3*time.Minute))
+
+	It("watch every group", func(ctx SpecContext) {
+		Eventually(func() string { return watched(ctx) }).Should(Equal("3/3 2 2 2"))
+		for _, group := range []string{"guarded-1", "guarded-2"} {
+			Expect(status(ctx, "codisgroup", group, ".status.failoverBy")).To(Equal("Sentinel"))
+		}
+	}, SpecTimeout(3*time.Minute))
+
+	It("replace a master that hangs, and the operator follows", func(ctx SpecContext) {
+		p.waitHealthy(ctx)
+		master, replica := p.pod(ctx, host(p.seen().Groups[1][0])), host(p.seen().Groups[1][1])
+		began := time.Now()
+		agent := p.agent(ctx, master.Spec.NodeName)
+		_, err := agent.Signal(ctx, master, master.Spec.Containers[0].Name, "STOP", "")
+		Expect(err).NotTo(HaveOccurred())
+		Eventually(func() string { return host(p.seen().Groups[1][0]) }).Should(Equal(replica))
+		figure("replaced by sentinels after", "%s", seconds(time.Since(began)))
+		_, err = agent.Signal(ctx, master, master.Spec.Containers[0].Name, "CONT", "")
+		Expect(err).NotTo(HaveOccurred())
+		p.waitHealthy(ctx)
+		Expect(host(p.seen().Groups[1][0])).To(Equal(replica), "the old master answers again and takes nothing back")
+		Eventually(func() string {
+			return status(ctx, "codisgroup", "guarded-1", ".status.lastFailover.cause") + " " +
+				status(ctx, "codisgroup", "guarded-1", ".status.lastFailover.to")
+		}).Should(Equal("Sentinel " + replica))
+	}, SpecTimeout(4*time.Minute))
+
+	It("are told again within ten seconds when all of them forgot", func(ctx SpecContext) {
+		Eventually(func() string { return watched(ctx) }).Should(Equal("3/3 2 2 2"))
+		kubectl(ctx, "delete", "pod", "-n", p.namespace, "-l",
+			"app.kubernetes.io/component=sentinel,app.kubernetes.io/instance=guarded", "--wait=true", "--grace-period=1")
+		for ordinal := range 3 {
+			pod := fmt.Sprintf("pod/guarded-sentinel-%d", ordinal)
+			Eventually(func() (string, error) {
+				return cluster.Kubectl(ctx, "wait", "-n", p.namespace, "--for=condition=Ready", pod, "--timeout=1s")
+			}).Should(ContainSubstring("condition met"))
+		}
+		began := time.Now()
+		Eventually(func() string { return watched(ctx) }).WithTimeout(10 * time.Second).Should(Equal("3/3 2 2 2"))
+		figure("told again after", "%s", seconds(time.Since(began)))
+	}, SpecTimeout(3*time.Minute))
+
+	It("leave planned switchovers to the operator, and no client notices", func(ctx SpecContext) {
+		p.waitHealthy(ctx)
+		before, err := load.Report()
+		Expect(err).NotTo(HaveOccurred())
+		replica := host(p.seen().Groups[2][1])
+		kubectl(ctx, "annotate", "codisgroup", "guarded-2", "-n", p.namespace, "codis.io/switch-over-to="+replica)
+		Eventually(func() string { return host(p.seen().Groups[2][0]) }).Should(Equal(replica))
+		p.waitHealthy(ctx)
+		after, err := load.Report()
+		Expect(err).NotTo(HaveOccurred())
+		Expect(after.Errors).To(Equal(before.Errors), "%v", after.Texts)
+		Eventually(func() string { return watched(ctx) }).Should(Equal("3/3 2 2 2"))
+	}, SpecTimeout(3*time.Minute))
+
+	It("go when they are not asked for any more, and the operator replaces masters again", func(ctx SpecContext) {
+		kubectl(ctx, "patch", "codiscluster", "guarded", "-n", p.namespace, "--type=json",
+			"-p", `[{"op":"remove","path":"/spec/dashboard/sentinel"}]`)
+		Eventually(func() string {
+			return status(ctx, "codisdashboard", "guarded", ".status.sentinel") +
+				status(ctx, "codisgroup", "guarded-1", ".status.failoverBy") +
+				status(ctx, "codisgroup", "guarded-2", ".status.failoverBy") +
+				strings.TrimSpace(kubectl(ctx, "get", "statefulset", "guarded-sentinel", "-n", p.namespace, "--ignore-not-found"))
+		}).Should(BeEmpty())
+		p.waitHealthy(ctx)
+		master, replica := p.pod(ctx, host(p.seen().Groups[1][0])), host(p.seen().Groups[1][1])
+		_, err := p.agent(ctx, master.Spec.NodeName).Signal(ctx, master, master.Spec.Containers[0].Name, "KILL", "")
+		Expect(err).NotTo(HaveOccurred())
+		Eventually(func() string { return host(p.seen().Groups[1][0]) }).Should(Equal(replica))
+		p.waitHealthy(ctx)
+	}, SpecTimeout(4*time.Minute))
+})
