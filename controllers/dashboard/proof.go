@@ -1,0 +1,156 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package dashboard
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/codis"
+	"github.com/codis-io/codis-operator/internal/lock"
+	"github.com/codis-io/codis-operator/internal/naming"
+	"github.com/codis-io/codis-operator/internal/product"
+)
+
+// proofPeriod is how often a store that cannot be read is asked again.
+const proofPeriod = 30 * time.Second
+
+// proof is what was found out of one run of a dashboard.
+type proof struct {
+	// run of the dashboard, and where it keeps its topology.
+	run string
+	// due is when to look again; zero for not before the next run.
+	due time.Time
+}
+
+// proveLock records by what the lock of the product is known as that of this
+// dashboard, while it answers and has the lock: when it is deleted, that alone tells
+// that the product is its own. Each run is looked at once. That another one has the
+// lock is recorded as well.
+func (r *Reconciler) proveLock(ctx context.Context, s *state) (time.Duration, error) {
+	d := s.dashboard
+	if d.Status.Store != nil && s.pod != nil && lockProblem(s.pod, product.Name(d)) != nil {
+		d.Status.Store.Lock = nil
+		return 0, nil
+	}
+	if s.stats == nil || s.pod == nil || s.coordinator == nil || !s.store.shared() || s.store.Addr == "" {
+		return 0, nil
+	}
+	now, run := r.Clock.Now(), runName(s.pod)+" "+s.store.Addr
+	last, _ := r.proofs.Load(d.UID)
+	known, _ := last.(proof)
+	if known.run == run && (known.due.IsZero() || now.Before(known.due)) && d.Status.Store != nil {
+		return until(known.due, now), nil
+	}
+	r.proofs.Store(d.UID, proof{run, now.Add(proofPeriod)})
+	kept, err := r.heldLock(ctx, s)
+	if err != nil {
+		return proofPeriod, nil //nolint:nilerr // The coordinator tells of a store that is silent.
+	}
+	d.Status.Store = kept
+	r.proofs.Store(d.UID, proof{run: run})
+	return 0, nil
+}
+
+// until is the time until a moment, 0 for none.
+func until(due, now time.Time) time.Duration {
+	if due.IsZero() {
+		return 0
+	}
+	return due.Sub(now)
+}
+
+// heldLock compares what the dashboard says of itself with the lock in the store.
+func (r *Reconciler) heldLock(ctx context.Context, s *state) (*v1alpha1.StoreStatus, error) {
+	kept := s.store.status(s.coordinator.Spec.Type)
+	wanted, err := r.lockIn(ctx, s.dashboard, kept)
+	if err != nil {
+		return nil, err
+	}
+	model, err := s.api.Model(ctx)
+	if err != nil {
+		return nil, err
+	}
+	view, err := lock.Read(ctx, wanted)
+	if err != nil {
+		return nil, err
+	}
+	session := lock.Session{Token: model.Token, StartTime: model.StartTime}
+	if view.State == lock.Taken && session.Known() && session == view.Session {
+		kept.Lock = &v1alpha1.StoreLock{Owner: s.dashboard.UID, Token: session.Token, StartTime: session.StartTime}
+	}
+	return kept, nil
+}
+
+// runName tells the runs of a dashboard apart.
+func runName(pod *corev1.Pod) string {
+	restarts := int32(0)
+	for _, status := range pod.Status.ContainerStatuses {
+		if status.Name == naming.ComponentDashboard {
+			restarts = status.RestartCount
+		}
+	}
+	return fmt.Sprintf("%s/%d", pod.UID, restarts)
+}
+
+// runOf asks the dashboard of a deleted object who it is, if it had the lock when that
+// was deleted: one that was on its way up then may have taken the lock of another
+// dashboard since, which was away for a moment. silent tells that it does not answer.
+func runOf(ctx context.Context, d *v1alpha1.CodisDashboard, pod *corev1.Pod) (run lock.Session, silent bool) {
+	if !servedAt(pod, d.DeletionTimestamp) || pod.Status.PodIP == "" {
+		return run, false
+	}
+	api := codis.Dashboard{
+		Addr: net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(naming.PortDashboard)), Product: product.Name(d),
+	}
+	if _, err := product.Stats(ctx, api); err != nil {
+		return run, true
+	}
+	model, err := api.Model(ctx)
+	if err != nil {
+		return run, true
+	}
+	return lock.Session{Token: model.Token, StartTime: model.StartTime}, false
+}
+
+// servedAt tells whether a pod has been ready since before a moment, and is. Only a
+// dashboard that has its lock gets ready.
+func servedAt(pod *corev1.Pod, moment *metav1.Time) bool {
+	return pod != nil && slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue && c.LastTransitionTime.Before(moment)
+	})
+}
+
+// stray tells whether the pods of a dashboard are not its own any more. It is pure.
+func stray(d *v1alpha1.CodisDashboard, set *appsv1.StatefulSet, pod *corev1.Pod) bool {
+	if set != nil {
+		return !isOwned(set, d)
+	}
+	return pod != nil && pod.DeletionTimestamp == nil && metav1.GetControllerOf(pod) == nil
+}
+
+// processOf tells whether a dashboard is seen gone, and what that waits for. That its
+// pod is not there says nothing while a StatefulSet makes another one. It is pure.
+func processOf(set *appsv1.StatefulSet, pod *corev1.Pod) (process, string) {
+	wanted := set != nil && set.DeletionTimestamp == nil && ptr.Deref(set.Spec.Replicas, 1) > 0
+	switch {
+	case pod != nil && !wanted:
+		return processEnding, fmt.Sprintf("pod %s on node %s has not ended", pod.Name, pod.Spec.NodeName)
+	case pod != nil:
+		return processRunning, fmt.Sprintf("pod %s on node %s is told to end", pod.Name, pod.Spec.NodeName)
+	case wanted:
+		return processRunning, "the dashboard's StatefulSet is told to start no pod"
+	}
+	return processGone, ""
+}

@@ -1,0 +1,230 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package dashboard
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/lock"
+)
+
+func TestDecideAboutTheProductOfADeletedDashboard(t *testing.T) {
+	own, other := lock.Session{Token: "own", StartTime: "1"}, lock.Session{Token: "other", StartTime: "1"}
+	again := lock.Session{Token: "own", StartTime: "2"}
+	taken := func(s lock.Session, addr string) lock.View {
+		return lock.View{State: lock.Taken, Session: s, Addr: addr}
+	}
+	pinned := func(owner string) lock.View {
+		return lock.View{State: lock.Pinned, Tombstone: &lock.Tombstone{Owner: owner, Dashboard: "ns/x"}}
+	}
+	free, nothing := lock.View{State: lock.Free}, lock.View{State: lock.Nothing}
+	silent := errors.New("it is silent")
+	tests := map[string]struct {
+		with teardown
+		want verdict
+		why  string
+	}{
+		"the lock is that of the run that was recorded":    {teardown{process: processRunning, recorded: own, view: taken(own, "own")}, pinIt, ""},
+		"a dashboard that was killed left that lock":       {teardown{recorded: own, view: taken(own, "own")}, pinIt, ""},
+		"the dashboard says that the lock is its own":      {teardown{process: processRunning, recorded: own, answered: again, view: taken(again, "own")}, pinIt, ""},
+		"late, the lock is its own":                        {teardown{process: processRunning, recorded: own, view: taken(own, "own"), late: true}, pinIt, ""},
+		"another dashboard has the lock":                   {teardown{process: processRunning, recorded: own, answered: own, view: taken(other, "elsewhere")}, leaveIt, "the dashboard at elsewhere has its lock"},
+		"a namesake in another cluster has the lock":       {teardown{process: processRunning, recorded: own, answered: own, view: taken(other, "own")}, leaveIt, "in a run that this one does not know"},
+		"a namesake has it, and its own never had":         {teardown{process: processRunning, view: taken(other, "own")}, leaveIt, "in a run that this one does not know"},
+		"the lock has no token, and nothing is recorded":   {teardown{process: processRunning, view: taken(lock.Session{}, "own")}, leaveIt, "in a run that this one does not know"},
+		"the dashboard hangs and may have the lock":        {teardown{process: processRunning, recorded: own, silent: true, view: taken(again, "own")}, lookAgain, "does not tell"},
+		"it hangs for too long":                            {teardown{process: processRunning, recorded: own, silent: true, view: taken(again, "own"), late: true}, leaveIt, "does not tell"},
+		"it hangs, and somebody else has the lock":         {teardown{process: processRunning, silent: true, view: taken(other, "elsewhere")}, leaveIt, "elsewhere"},
+		"nobody has the lock":                              {teardown{process: processRunning, recorded: own, answered: own, view: free}, leaveIt, "does not say whose it is"},
+		"nobody has the lock, and the process is gone":     {teardown{recorded: own, view: free}, leaveIt, "does not say whose it is"},
+		"it is pinned, and the dashboard runs":             {teardown{process: processRunning, waits: "pod", view: pinned("uid")}, endIt, "pod"},
+		"it is pinned, and the pod ends":                   {teardown{process: processEnding, waits: "pod", view: pinned("uid")}, endIt, "pod"},
+		"the pod does not end":                             {teardown{process: processEnding, waits: "pod", view: pinned("uid"), late: true}, leaveIt, "pod"},
+		"it is pinned, and the dashboard is gone":          {teardown{view: pinned("uid")}, removeIt, ""},
+		"late, it is pinned, and the dashboard is gone":    {teardown{view: pinned("uid"), late: true}, removeIt, ""},
+		"it is pinned for somebody else":                   {teardown{recorded: own, view: pinned("other")}, leaveIt, "removed for CodisDashboard ns/x"},
+		"a tombstone is gone, but for its place":           {teardown{recorded: own, view: lock.View{State: lock.Pinned, Abandoned: true}}, sweepIt, ""},
+		"a tombstone cannot be read":                       {teardown{recorded: own, view: lock.View{State: lock.Pinned}}, leaveIt, "removed for somebody else"},
+		"nothing is there":                                 {teardown{view: nothing}, letGo, ""},
+		"nothing is there, and the dashboard runs":         {teardown{process: processRunning, waits: "pod", view: nothing}, endIt, "pod"},
+		"nothing is there, and its pod does not end":       {teardown{process: processEnding, waits: "pod", view: nothing, late: true}, leaveIt, "pod"},
+		"its pods are to stay":                             {teardown{process: processRunning, orphaned: true, recorded: own, view: taken(own, "own")}, leaveIt, "not its own any more"},
+		"its pods are to stay, and one is away":            {teardown{orphaned: true, recorded: own, view: free}, leaveIt, "not its own any more"},
+		"they are to stay after all":                       {teardown{process: processRunning, orphaned: true, view: pinned("uid")}, leaveIt, "not its own any more"},
+		"they are to stay, but the removal has begun":      {teardown{orphaned: true, view: pinned("uid")}, removeIt, ""},
+		"they are to stay, and the store is silent":        {teardown{orphaned: true, problem: silent}, leaveIt, "not its own any more"},
+		"the product is to stay":                           {teardown{process: processRunning, retained: true, recorded: own, view: taken(own, "own")}, leaveIt, "reclaimPolicy"},
+		"the store is silent":                              {teardown{process: processRunning, recorded: own, problem: silent}, lookAgain, "it is silent"},
+		"the store is silent for too long":                 {teardown{process: processRunning, recorded: own, problem: silent, late: true}, leaveIt, "it is silent"},
+		"what was seen before says nothing while it is so": {teardown{problem: silent, view: pinned("uid")}, lookAgain, "it is silent"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			tt.with.uid, tt.with.addr = "uid", "own"
+			got, why := decide(tt.with)
+			if got != tt.want || !strings.Contains(why, tt.why) {
+				t.Errorf("decide() = %v, %q, want %v, %q", got, why, tt.want, tt.why)
+			}
+		})
+	}
+}
+
+// Of all that can be found out, only three states lead to an act on what is stored, and
+// all of them have proof.
+func TestNothingIsRemovedWithoutProof(t *testing.T) {
+	own := lock.Session{Token: "own", StartTime: "1"}
+	sessions := []lock.Session{{}, own, {Token: "other", StartTime: "1"}, {Token: "own"}}
+	tombstones := []*lock.Tombstone{nil, {Owner: "uid"}, {Owner: "other"}, {}}
+	flags := []bool{false, true}
+	seen := map[verdict]int{}
+	for _, state := range []lock.State{lock.Nothing, lock.Free, lock.Taken, lock.Pinned} {
+		for _, session := range sessions {
+			for _, recorded := range sessions {
+				for _, answered := range sessions {
+					for _, tombstone := range tombstones {
+						for _, p := range []process{processGone, processEnding, processRunning} {
+							for bits := range 32 {
+								b := func(i int) bool { return flags[bits>>i&1] }
+								with := teardown{
+									uid: "uid", addr: "own", process: p, orphaned: b(0), retained: b(1), silent: b(2), late: b(3),
+									recorded: recorded, answered: answered,
+									view: lock.View{State: state, Session: session, Addr: "own", Tombstone: tombstone, Abandoned: tombstone == nil},
+								}
+								if b(4) {
+									with.problem = errors.New("silent")
+								}
+								got, _ := decide(with)
+								seen[got]++
+								owner := tombstone != nil && tombstone.Owner == "uid" && state == lock.Pinned && with.problem == nil
+								proven := state == lock.Taken && session.Known() && (session == recorded || session == answered)
+								if got == removeIt && (!owner || p != processGone) {
+									t.Fatalf("%+v is removed", with)
+								}
+								if got == pinIt && (!proven || with.problem != nil || with.orphaned || with.retained) {
+									t.Fatalf("%+v is pinned", with)
+								}
+								if got == endIt && (with.orphaned || with.retained || with.late) {
+									t.Fatalf("%+v is ended", with)
+								}
+								if with.late && (got == lookAgain || got == endIt || got == sweepIt) {
+									t.Fatalf("%+v stays for ever", with)
+								}
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+	for _, v := range []verdict{letGo, leaveIt, lookAgain, endIt, pinIt, sweepIt, removeIt} {
+		if seen[v] == 0 {
+			t.Errorf("no state leads to %v", v)
+		}
+	}
+}
+
+func setOf(owner *v1alpha1.CodisDashboard, replicas int32) *appsv1.StatefulSet {
+	return &appsv1.StatefulSet{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "ns", Name: "d-dashboard",
+			OwnerReferences: []metav1.OwnerReference{{UID: owner.UID, Controller: new(true)}},
+		},
+		Spec: appsv1.StatefulSetSpec{Replicas: new(replicas)},
+	}
+}
+
+func TestADashboardIsGoneOnceNothingMakesItsPodAnew(t *testing.T) {
+	d := &v1alpha1.CodisDashboard{ObjectMeta: metav1.ObjectMeta{UID: "uid"}}
+	goes := setOf(d, 1)
+	goes.DeletionTimestamp = &metav1.Time{}
+	undefined := setOf(d, 1)
+	undefined.Spec.Replicas = nil
+	pod := &corev1.Pod{}
+	tests := map[string]struct {
+		set  *appsv1.StatefulSet
+		pod  *corev1.Pod
+		want process
+	}{
+		"it runs":                            {setOf(d, 1), pod, processRunning},
+		"its pod is away for a moment":       {setOf(d, 1), nil, processRunning},
+		"its pod is away, of one by default": {undefined, nil, processRunning},
+		"its pod ends":                       {setOf(d, 0), pod, processEnding},
+		"its pod has ended":                  {setOf(d, 0), nil, processGone},
+		"its set goes":                       {goes, pod, processEnding},
+		"its set goes, and its pod has gone": {goes, nil, processGone},
+		"its set went first":                 {nil, pod, processEnding},
+		"it never ran, or everything went":   {nil, nil, processGone},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, waits := processOf(tt.set, tt.pod)
+			if got != tt.want || (waits == "") != (got == processGone) {
+				t.Errorf("got %v, %q", got, waits)
+			}
+		})
+	}
+}
+
+func TestPodsThatAreNotItsOwnAnyMore(t *testing.T) {
+	d := &v1alpha1.CodisDashboard{ObjectMeta: metav1.ObjectMeta{UID: "uid"}}
+	orphan := setOf(d, 1)
+	orphan.OwnerReferences = nil
+	owned := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{{UID: "set", Controller: new(true)}}}}
+	goes := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{DeletionTimestamp: &metav1.Time{}}}
+	tests := map[string]struct {
+		set  *appsv1.StatefulSet
+		pod  *corev1.Pod
+		want bool
+	}{
+		"its own":                              {setOf(d, 1), owned, false},
+		"the set was made an orphan":           {orphan, owned, true},
+		"the set is that of a namesake":        {setOf(&v1alpha1.CodisDashboard{ObjectMeta: metav1.ObjectMeta{UID: "other"}}, 1), owned, true},
+		"the pod was made an orphan":           {nil, &corev1.Pod{}, true},
+		"the pod's set went, and the pod goes": {nil, goes, false},
+		"the pod's set went, and the pod will": {nil, owned, false},
+		"nothing is there":                     {nil, nil, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := stray(d, tt.set, tt.pod); got != tt.want {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}
+
+func TestOnlyADashboardThatServedWhenItWasDeletedHadTheLockThen(t *testing.T) {
+	deleted := metav1.NewTime(time.Now().Truncate(time.Second))
+	ready := func(status corev1.ConditionStatus, since time.Duration) *corev1.Pod {
+		return &corev1.Pod{Status: corev1.PodStatus{Conditions: []corev1.PodCondition{{
+			Type: corev1.PodReady, Status: status, LastTransitionTime: metav1.NewTime(deleted.Add(since)),
+		}}}}
+	}
+	tests := map[string]struct {
+		pod  *corev1.Pod
+		want bool
+	}{
+		"it was ready before":         {ready(corev1.ConditionTrue, -time.Second), true},
+		"it got ready in that second": {ready(corev1.ConditionTrue, 0), false},
+		"it got ready since":          {ready(corev1.ConditionTrue, time.Second), false},
+		"it is not ready":             {ready(corev1.ConditionFalse, -time.Second), false},
+		"nobody looked at it yet":     {&corev1.Pod{}, false},
+		"there is none":               {nil, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := servedAt(tt.pod, &deleted); got != tt.want {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}
