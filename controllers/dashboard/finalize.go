@@ -77,7 +77,7 @@ func (r *Reconciler) finalize(ctx context.Context, s *state) (time.Duration, err
 		return 0, err
 	}
 	next, why := decide(t)
-	if next == removeIt || next == sweepIt || next == pinIt {
+	if next == removeIt || next == pinIt {
 		next, why = r.change(ctx, d, wanted, t, next)
 	}
 	if next == leaveIt {
@@ -199,8 +199,7 @@ func (r *Reconciler) lockIn(
 func (r *Reconciler) change(
 	ctx context.Context, d *v1alpha1.CodisDashboard, wanted lock.Lock, t teardown, next verdict,
 ) (verdict, string) {
-	switch next {
-	case pinIt:
+	if next == pinIt {
 		pinned, err := lock.Pin(ctx, wanted, t.view, lock.Tombstone{
 			Owner: string(d.UID), Dashboard: d.Namespace + "/" + d.Name,
 		})
@@ -211,21 +210,16 @@ func (r *Reconciler) change(
 			return endIt, t.waits
 		}
 		return t.unless(lookAgain, "its lock was taken or released just now")
-	case removeIt:
-		err := lock.Remove(ctx, wanted, t.view)
-		switch {
-		case err == nil:
-			r.removed(ctx, d)
-			return letGo, ""
-		case errors.Is(err, topology.ErrUnfinished):
-			return lookAgain, err.Error() // It gets less with each time.
-		}
-		return t.unless(lookAgain, err.Error())
 	}
-	if err := wanted.Topology().Sweep(ctx); err != nil {
-		return t.unless(lookAgain, err.Error())
+	err := lock.Remove(ctx, wanted, t.view)
+	switch {
+	case err == nil:
+		r.removed(ctx, d)
+		return letGo, ""
+	case errors.Is(err, topology.ErrUnfinished):
+		return lookAgain, err.Error() // It gets less with each time.
 	}
-	return lookAgain, "its lock is being made free"
+	return t.unless(lookAgain, err.Error())
 }
 
 // takeBack makes a lock free again that was pinned in vain, before a product is left.

@@ -65,8 +65,6 @@ const (
 	endIt
 	// pinIt makes sure that nobody takes the lock, or lets go of it.
 	pinIt
-	// sweepIt ends a removal of which the last step is left.
-	sweepIt
 	// removeIt removes the product.
 	removeIt
 )
@@ -112,14 +110,10 @@ func (t teardown) decidePinned() (next verdict, why string) {
 	switch {
 	case t.pinned():
 		return t.unless(endIt, t.waits)
-	case t.view.Abandoned:
-		return t.unless(sweepIt, "its lock is being made free")
+	case t.view.Tombstone != nil:
+		return leaveIt, "it is being removed for CodisDashboard " + t.view.Tombstone.Dashboard
 	}
-	name := "somebody else"
-	if t.view.Tombstone != nil {
-		name = "CodisDashboard " + t.view.Tombstone.Dashboard
-	}
-	return leaveIt, "it is being removed for " + name
+	return leaveIt, "its lock is pinned for something else"
 }
 
 func (t teardown) decideTaken() (next verdict, why string) {

@@ -52,8 +52,7 @@ func TestDecideAboutTheProductOfADeletedDashboard(t *testing.T) {
 		"it is pinned, and the dashboard is gone":          {teardown{view: pinned("uid")}, removeIt, ""},
 		"late, it is pinned, and the dashboard is gone":    {teardown{view: pinned("uid"), late: true}, removeIt, ""},
 		"it is pinned for somebody else":                   {teardown{recorded: own, view: pinned("other")}, leaveIt, "removed for CodisDashboard ns/x"},
-		"a tombstone is gone, but for its place":           {teardown{recorded: own, view: lock.View{State: lock.Pinned, Abandoned: true}}, sweepIt, ""},
-		"a tombstone cannot be read":                       {teardown{recorded: own, view: lock.View{State: lock.Pinned}}, leaveIt, "removed for somebody else"},
+		"a tombstone cannot be read":                       {teardown{recorded: own, view: lock.View{State: lock.Pinned}}, leaveIt, "pinned for something else"},
 		"nothing is there":                                 {teardown{view: nothing}, letGo, ""},
 		"nothing is there, and the dashboard runs":         {teardown{process: processRunning, waits: "pod", view: nothing}, endIt, "pod"},
 		"nothing is there, and its pod does not end":       {teardown{process: processEnding, waits: "pod", view: nothing, late: true}, leaveIt, "pod"},
@@ -97,7 +96,7 @@ func TestNothingIsRemovedWithoutProof(t *testing.T) {
 								with := teardown{
 									uid: "uid", addr: "own", process: p, orphaned: b(0), retained: b(1), silent: b(2), late: b(3),
 									recorded: recorded, answered: answered,
-									view: lock.View{State: state, Session: session, Addr: "own", Tombstone: tombstone, Abandoned: tombstone == nil},
+									view: lock.View{State: state, Session: session, Addr: "own", Tombstone: tombstone},
 								}
 								if b(4) {
 									with.problem = errors.New("silent")
@@ -115,7 +114,7 @@ func TestNothingIsRemovedWithoutProof(t *testing.T) {
 								if got == endIt && (with.orphaned || with.retained || with.late) {
 									t.Fatalf("%+v is ended", with)
 								}
-								if with.late && (got == lookAgain || got == endIt || got == sweepIt) {
+								if with.late && (got == lookAgain || got == endIt) {
 									t.Fatalf("%+v stays for ever", with)
 								}
 							}
@@ -125,7 +124,7 @@ func TestNothingIsRemovedWithoutProof(t *testing.T) {
 			}
 		}
 	}
-	for _, v := range []verdict{letGo, leaveIt, lookAgain, endIt, pinIt, sweepIt, removeIt} {
+	for _, v := range []verdict{letGo, leaveIt, lookAgain, endIt, pinIt, removeIt} {
 		if seen[v] == 0 {
 			t.Errorf("no state leads to %v", v)
 		}

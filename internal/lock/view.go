@@ -61,9 +61,6 @@ type View struct {
 	Addr    string
 	// Tombstone of a lock that is pinned; nil if it has none that can be read.
 	Tombstone *Tombstone
-	// Abandoned tells that a pinned lock has none any more: a removal was about to
-	// end, or to be taken back.
-	Abandoned bool
 
 	found topology.Found
 }
@@ -78,7 +75,7 @@ func Read(ctx context.Context, l Lock) (View, error) {
 	v := View{State: Free, found: found}
 	switch {
 	case found.Pinned:
-		v.State, v.Abandoned = Pinned, found.Tombstone == nil
+		v.State = Pinned
 		t := &Tombstone{}
 		if len(found.Tombstone) > 0 && json.Unmarshal(found.Tombstone, t) == nil && t.Owner != "" {
 			v.Tombstone = t

@@ -100,21 +100,31 @@ func (s etcd) pin(ctx context.Context, found Found, tombstone []byte) (bool, err
 }
 
 func (s etcd) unpin(ctx context.Context, tombstone, lock []byte) error {
-	a, err := s.ask(ctx, http.MethodDelete, s.tombstoneKey(), url.Values{"prevValue": {string(tombstone)}}, false)
-	if err != nil || a.Code != 0 {
-		return unexpected(a, err)
-	}
-	if err := s.removeDirectory(ctx, s.lockKey()); err != nil {
+	now, err := s.look(ctx)
+	if err != nil {
 		return err
 	}
-	a, err = s.ask(ctx, http.MethodPut, s.lockKey(), url.Values{"prevExist": {"false"}, "value": {string(lock)}}, false)
+	if !bytes.Equal(now.Tombstone, tombstone) {
+		return ErrChanged
+	}
+	if err := s.free(ctx); err != nil {
+		return err
+	}
+	a, err := s.ask(ctx, http.MethodPut, s.lockKey(), url.Values{"prevExist": {"false"}, "value": {string(lock)}}, false)
 	return unexpected(a, err, nodeExists)
 }
 
+// free takes a pinned lock away with its tombstone. The API has no condition for that:
+// whoever calls has just seen that it is pinned, which nobody but it takes back. A
+// member that hangs could carry it out late; then a dashboard that has started since
+// loses its lock, and nothing else.
+func (s etcd) free(ctx context.Context) error {
+	a, err := s.ask(ctx, http.MethodDelete, s.lockKey(), url.Values{"recursive": {"true"}}, false)
+	return unexpected(a, err, keyNotFound)
+}
+
+// sweep removes the directory of a product, if it is empty.
 func (s etcd) sweep(ctx context.Context) error {
-	if err := s.removeDirectory(ctx, s.lockKey()); err != nil {
-		return err
-	}
 	a, err := s.ask(ctx, http.MethodDelete, Root(s.Name), url.Values{"dir": {"true"}}, false)
 	return unexpected(a, err, keyNotFound, notEmpty)
 }
@@ -123,41 +133,55 @@ func (s etcd) sweep(ctx context.Context) error {
 // one request for everything could be carried out late by a member that hung, when
 // somebody else has made the product anew.
 func (s etcd) remove(ctx context.Context, tombstone []byte) error {
-	a, err := s.ask(ctx, http.MethodGet, Root(s.Name), url.Values{"quorum": {"true"}, "recursive": {"true"}}, true)
-	if err != nil || a.Code != 0 {
-		return unexpected(a, err, keyNotFound)
-	}
-	var files, directories []node
-	var last *node
-	walk(a.Node, func(n node) {
-		switch {
-		case n.Key == s.tombstoneKey():
-			last = &n
-		case n.Dir:
-			directories = append(directories, n)
-		default:
-			files = append(files, n)
-		}
-	})
-	if last == nil || last.Value != string(tombstone) {
-		return ErrChanged
+	files, directories, err := s.list(ctx, tombstone)
+	if err != nil {
+		return err
 	}
 	if err := s.removeAll(ctx, files); err != nil {
 		return err
 	}
 	slices.SortFunc(directories, func(a, b node) int { return cmp.Compare(len(b.Key), len(a.Key)) })
 	for _, n := range directories {
-		if n.Key == s.lockKey() || n.Key == Root(s.Name) {
-			continue
-		}
-		if err := s.removeDirectory(ctx, n.Key); err != nil {
+		a, err := s.ask(ctx, http.MethodDelete, n.Key, url.Values{"dir": {"true"}}, false)
+		if err := unexpected(a, err, keyNotFound); err != nil {
 			return err
 		}
 	}
-	if a, err := s.deleteAt(ctx, last.Key, last.Index); err != nil || a.Code != 0 {
-		return unexpected(a, err)
+	files, directories, err = s.list(ctx, tombstone)
+	if err != nil {
+		return err
+	}
+	if len(files)+len(directories) > 0 {
+		return ErrChanged
+	}
+	if err := s.free(ctx); err != nil {
+		return err
 	}
 	return s.sweep(ctx)
+}
+
+// list returns what there is of a product beside its pinned lock, which must have the tombstone.
+func (s etcd) list(ctx context.Context, tombstone []byte) (files, directories []node, err error) {
+	a, err := s.ask(ctx, http.MethodGet, Root(s.Name), url.Values{"quorum": {"true"}, "recursive": {"true"}}, true)
+	if err != nil {
+		return nil, nil, err
+	}
+	pinned := false
+	walk(a.Node, func(n node) {
+		switch {
+		case n.Key == s.tombstoneKey():
+			pinned = n.Value == string(tombstone)
+		case n.Key == s.lockKey(), n.Key == Root(s.Name):
+		case n.Dir:
+			directories = append(directories, n)
+		default:
+			files = append(files, n)
+		}
+	})
+	if !pinned {
+		return nil, nil, ErrChanged
+	}
+	return files, directories, nil
 }
 
 // walk visits a node and all below it.
@@ -205,12 +229,6 @@ func (s etcd) removeAll(ctx context.Context, files []node) error {
 // deleteAt deletes a key if nobody has written it since.
 func (s etcd) deleteAt(ctx context.Context, key string, index uint64) (answer, error) {
 	return s.ask(ctx, http.MethodDelete, key, url.Values{"prevIndex": {strconv.FormatUint(index, 10)}}, false)
-}
-
-// removeDirectory removes an empty directory; that it is not there is no error.
-func (s etcd) removeDirectory(ctx context.Context, key string) error {
-	a, err := s.ask(ctx, http.MethodDelete, key, url.Values{"dir": {"true"}}, false)
-	return unexpected(a, err, keyNotFound)
 }
 
 // unexpected is the error of a call; that a key is not as expected is one, too,

@@ -43,7 +43,7 @@ type Found struct {
 	Lock []byte
 	// Pinned tells that the lock can neither be taken nor let go of.
 	Pinned bool
-	// Tombstone says what for; nil where nothing is left of it.
+	// Tombstone says what for; nil where there is none.
 	Tombstone []byte
 
 	version uint64
@@ -93,8 +93,7 @@ func (p Product) Unpin(ctx context.Context, tombstone, lock []byte) error {
 	return p.keeper().unpin(ctx, tombstone, lock)
 }
 
-// Sweep takes a pinned lock away of which the tombstone is gone. It removes nothing
-// that holds anything.
+// Sweep removes the place of a product that has nothing in it.
 func (p Product) Sweep(ctx context.Context) error { return p.keeper().sweep(ctx) }
 
 // Remove removes all there is of a product while it has the tombstone, which goes

@@ -90,7 +90,7 @@ func (s zooKeeper) unpin(ctx context.Context, tombstone, _ []byte) error {
 	})
 }
 
-// sweep has nothing to do: a tombstone goes with its lock, or the lock is as it was.
+// sweep has nothing to do: everything goes in one request.
 func (zooKeeper) sweep(context.Context) error { return nil }
 
 // remove deletes everything in one request, which fails as a whole if the tombstone is
