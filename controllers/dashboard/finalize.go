@@ -150,7 +150,7 @@ func (r *Reconciler) look(
 	ctx context.Context, d *v1alpha1.CodisDashboard, kept *v1alpha1.StoreStatus,
 ) (t teardown, wanted lock.Lock, set *appsv1.StatefulSet, err error) {
 	t = teardown{
-		uid: d.UID, addr: r.Domain.DashboardAddr(d.Namespace, d.Name),
+		uid:      d.UID,
 		orphaned: controllerutil.ContainsFinalizer(d, metav1.FinalizerOrphanDependents),
 		retained: d.Spec.ReclaimPolicy == v1alpha1.ReclaimRetain,
 		late:     r.Clock.Since(kept.RemovalTime.Time) > patience,
@@ -164,17 +164,9 @@ func (r *Reconciler) look(
 	}
 	t.orphaned = t.orphaned || stray(d, set, pod)
 	t.process, t.waits = processOf(set, pod)
-	wanted, err = r.lockIn(ctx, d, kept)
-	if problem, ok := errors.AsType[*product.Problem](err); ok {
-		t.problem = problem // In a namespace that goes, Secrets go first.
-		return t, wanted, set, nil
-	}
-	if err != nil {
-		return t, wanted, nil, err
-	}
-	t.view, t.problem = lock.Read(ctx, wanted)
-	if t.problem == nil && t.view.State == lock.Taken && t.view.Session != t.recorded {
-		t.answered, t.silent = runOf(ctx, d, pod)
+	wanted, t.problem = r.lockIn(ctx, d, kept) // In a namespace that goes, Secrets go first.
+	if t.problem == nil {
+		t.view, t.problem = lock.Read(ctx, wanted)
 	}
 	return t, wanted, set, nil
 }

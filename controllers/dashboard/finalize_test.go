@@ -5,10 +5,7 @@ package dashboard
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"net"
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -28,7 +25,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
-	"github.com/codis-io/codis-operator/internal/codis"
 	"github.com/codis-io/codis-operator/internal/fixture"
 	"github.com/codis-io/codis-operator/internal/naming"
 )
@@ -253,6 +249,7 @@ func TestFinalize(t *testing.T) {
 		"its own pod restarts just now":                 {change: func(l *leaving) { l.etcd.Release(lockKey); l.pod = nil }, event: topologyLeft, why: "does not say whose it is", kept: true},
 		"nothing was ever recorded":                     {change: func(l *leaving) { l.dashboard.Status.Store = nil }, event: topologyLeft, why: "in a run that this one does not know", kept: true, lock: "own"},
 		"the record is that of a copied object":         {change: func(l *leaving) { l.dashboard.Status.Store.Lock.Owner = "original" }, event: topologyLeft, why: "does not know", kept: true, lock: "own"},
+		"a run of its own that nobody recorded has it":  {change: func(l *leaving) { l.etcd.Set(lockKey, lockText(ownAddr, "next")) }, event: topologyLeft, why: "does not know", kept: true, lock: "next"},
 		"its pods are to stay": {change: func(l *leaving) {
 			l.dashboard.Finalizers = append(l.dashboard.Finalizers, metav1.FinalizerOrphanDependents)
 		}, event: leftOnPurpose, why: "its pods are not its own any more", kept: true, lock: "own"},
@@ -307,53 +304,6 @@ func (l *leaving) neighbourStays() {
 	l.t.Helper()
 	if got := l.etcd.Keys("/codis3/p2"); len(got) != 4 {
 		l.t.Errorf("of the neighbour there is %v", got)
-	}
-}
-
-// A dashboard that ran with the lock when it was deleted tells that the lock is its own,
-// also where the operator did not record that run.
-func TestADashboardThatAnswersProvesThatTheLockIsItsOwn(t *testing.T) {
-	const host = "127.77.0.5"
-	session := "new"
-	stats := codis.Stats{Slots: make([]codis.SlotMapping, codis.Slots)}
-	listener, err := net.Listen("tcp", host+":18080")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.Contains(r.URL.Path, "stats") {
-			_ = json.NewEncoder(w).Encode(stats)
-			return
-		}
-		_, _ = fmt.Fprint(w, lockText(ownAddr, session))
-	})}
-	go func() { _ = server.Serve(listener) }()
-	t.Cleanup(func() { _ = server.Close() })
-	tests := map[string]struct {
-		said  string
-		since time.Duration
-		event string
-	}{
-		"it has the lock, and had it then":   {"new", -time.Second, topologyRemoved},
-		"it has the lock since":              {"new", time.Second, topologyLeft},
-		"another run in another cluster has": {"newer", -time.Second, topologyLeft},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			l := newLeaving(t)
-			session = tt.said
-			l.etcd.Set(lockKey, lockText(ownAddr, "new"))
-			l.pod.Status.PodIP = host
-			l.pod.Status.Conditions = []corev1.PodCondition{{
-				Type: corev1.PodReady, Status: corev1.ConditionTrue,
-				LastTransitionTime: metav1.NewTime(l.dashboard.DeletionTimestamp.Add(tt.since)),
-			}}
-			l.start()
-			l.rest(l.reconciler())
-			if got := l.events(); !strings.HasPrefix(got, tt.event) {
-				t.Errorf("events %q, want %q", got, tt.event)
-			}
-		})
 	}
 }
 

@@ -6,9 +6,6 @@ package dashboard
 import (
 	"context"
 	"fmt"
-	"net"
-	"slices"
-	"strconv"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -17,7 +14,6 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
-	"github.com/codis-io/codis-operator/internal/codis"
 	"github.com/codis-io/codis-operator/internal/lock"
 	"github.com/codis-io/codis-operator/internal/naming"
 	"github.com/codis-io/codis-operator/internal/product"
@@ -87,7 +83,9 @@ func (r *Reconciler) heldLock(ctx context.Context, s *state) (*v1alpha1.StoreSta
 		return nil, err
 	}
 	session := lock.Session{Token: model.Token, StartTime: model.StartTime}
-	if view.State == lock.Taken && session.Known() && session == view.Session {
+	// Its address may be that of another pod by now, which says where it is itself.
+	own := session.Known() && model.AdminAddr == wanted.Holder && model.Product == wanted.Product
+	if view.State == lock.Taken && own && session == view.Session {
 		kept.Lock = &v1alpha1.StoreLock{Owner: s.dashboard.UID, Token: session.Token, StartTime: session.StartTime}
 	}
 	return kept, nil
@@ -102,34 +100,6 @@ func runName(pod *corev1.Pod) string {
 		}
 	}
 	return fmt.Sprintf("%s/%d", pod.UID, restarts)
-}
-
-// runOf asks the dashboard of a deleted object who it is, if it had the lock when that
-// was deleted: one that was on its way up then may have taken the lock of another
-// dashboard since, which was away for a moment. silent tells that it does not answer.
-func runOf(ctx context.Context, d *v1alpha1.CodisDashboard, pod *corev1.Pod) (run lock.Session, silent bool) {
-	if !servedAt(pod, d.DeletionTimestamp) || pod.Status.PodIP == "" {
-		return run, false
-	}
-	api := codis.Dashboard{
-		Addr: net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(naming.PortDashboard)), Product: product.Name(d),
-	}
-	if _, err := product.Stats(ctx, api); err != nil {
-		return run, true
-	}
-	model, err := api.Model(ctx)
-	if err != nil {
-		return run, true
-	}
-	return lock.Session{Token: model.Token, StartTime: model.StartTime}, false
-}
-
-// servedAt tells whether a pod has been ready since before a moment, and is. Only a
-// dashboard that has its lock gets ready.
-func servedAt(pod *corev1.Pod, moment *metav1.Time) bool {
-	return pod != nil && slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
-		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue && c.LastTransitionTime.Before(moment)
-	})
 }
 
 // stray tells whether the pods of a dashboard are not its own any more. It is pure.

@@ -26,8 +26,7 @@ const (
 
 // teardown is what a pass over a deleted dashboard has found out, past the cache.
 type teardown struct {
-	uid  types.UID
-	addr string
+	uid types.UID
 
 	// orphaned tells that its pods were to stay, as with --cascade=orphan.
 	orphaned bool
@@ -37,11 +36,8 @@ type teardown struct {
 	// waits names what the pod waits for.
 	waits string
 
-	// recorded is the run of the dashboard that was last seen with the lock, and
-	// answered the one that runs, if it had the lock when it was deleted.
-	recorded, answered lock.Session
-	// silent tells that the one that runs had the lock then, and does not answer.
-	silent bool
+	// recorded is the run of the dashboard that was last seen with the lock.
+	recorded lock.Session
 
 	// problem is why the store cannot be looked at; else view is what it has.
 	problem error
@@ -95,7 +91,10 @@ func decide(t teardown) (next verdict, why string) {
 	case lock.Pinned:
 		return t.decidePinned()
 	case lock.Taken:
-		return t.decideTaken()
+		if t.recorded.Known() && t.recorded == t.view.Session {
+			return pinIt, ""
+		}
+		return leaveIt, fmt.Sprintf("the dashboard at %s has its lock, in a run that this one does not know", t.view.Addr)
 	}
 	return leaveIt, "nobody has its lock, which does not say whose it is"
 }
@@ -114,17 +113,6 @@ func (t teardown) decidePinned() (next verdict, why string) {
 		return leaveIt, "it is being removed for CodisDashboard " + t.view.Tombstone.Dashboard
 	}
 	return leaveIt, "its lock is pinned for something else"
-}
-
-func (t teardown) decideTaken() (next verdict, why string) {
-	is := func(s lock.Session) bool { return s.Known() && s == t.view.Session }
-	switch {
-	case is(t.recorded), is(t.answered):
-		return pinIt, ""
-	case t.silent && t.view.Addr == t.addr:
-		return t.unless(lookAgain, "the dashboard does not tell whether the lock is its own")
-	}
-	return leaveIt, fmt.Sprintf("the dashboard at %s has its lock, in a run that this one does not know", t.view.Addr)
 }
 
 // unless is what is done next while there is time.

@@ -87,7 +87,12 @@ func (w *world) etcd() *keeper {
 			w.t.Fatalf("PUT %s: %v %d %s", key, err, r.status, r.body)
 		}
 	}
-	k.create = k.write
+	k.create = func(key, value string) {
+		r, err := request(http.MethodPut, client+"/v2/keys"+key+"?"+url.Values{"value": {value}}.Encode(), nil)
+		if err != nil || r.status != http.StatusCreated {
+			w.t.Fatalf("PUT %s: %v %d %s", key, err, r.status, r.body)
+		}
+	}
 	k.proc = k.start()
 	return k
 }
