@@ -26,8 +26,10 @@ const proofPeriod = 30 * time.Second
 type proof struct {
 	// run of the dashboard, and where it keeps its topology.
 	run string
-	// due is when to look again; zero for not before the next run.
+	// due is when a store that could not be read is asked again.
 	due time.Time
+	// found is what there is to record; nil before the store could be read.
+	found *v1alpha1.StoreStatus
 }
 
 // proveLock records by what the lock of the product is known as that of this
@@ -46,25 +48,21 @@ func (r *Reconciler) proveLock(ctx context.Context, s *state) (time.Duration, er
 	now, run := r.Clock.Now(), runName(s.pod)+" "+s.store.Addr
 	last, _ := r.proofs.Load(d.UID)
 	known, _ := last.(proof)
-	if known.run == run && (known.due.IsZero() || now.Before(known.due)) && d.Status.Store != nil {
-		return until(known.due, now), nil
+	switch {
+	case known.run == run && known.found != nil:
+		d.Status.Store = known.found.DeepCopy() // The write of an earlier pass may have met a conflict.
+		return 0, nil
+	case known.run == run && now.Before(known.due):
+		return known.due.Sub(now), nil
 	}
-	r.proofs.Store(d.UID, proof{run, now.Add(proofPeriod)})
+	r.proofs.Store(d.UID, proof{run: run, due: now.Add(proofPeriod)})
 	kept, err := r.heldLock(ctx, s)
 	if err != nil {
 		return proofPeriod, nil //nolint:nilerr // The coordinator tells of a store that is silent.
 	}
 	d.Status.Store = kept
-	r.proofs.Store(d.UID, proof{run: run})
+	r.proofs.Store(d.UID, proof{run: run, found: kept.DeepCopy()})
 	return 0, nil
-}
-
-// until is the time until a moment, 0 for none.
-func until(due, now time.Time) time.Duration {
-	if due.IsZero() {
-		return 0
-	}
-	return due.Sub(now)
 }
 
 // heldLock compares what the dashboard says of itself with the lock in the store.

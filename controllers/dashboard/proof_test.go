@@ -148,6 +148,31 @@ func TestAStoreThatIsSilentIsAskedNowAndThen(t *testing.T) {
 	}
 }
 
+// A pass over an old copy of the object cannot write; the next one has the old copy, too.
+func TestARecordWhoseWriteMetAConflictIsMadeAgain(t *testing.T) {
+	f := newServing(t)
+	f.prove(t)
+	before := f.dashboard.DeepCopy()
+	f.pod.UID, f.says = "next", "again"
+	f.etcd.Set(lockKey, lockText(ownAddr, "again"))
+	f.prove(t)
+	f.dashboard = before
+	f.prove(t)
+	if f.dashboard.Status.Store.Lock.Token != "again" || f.asked != 2 {
+		t.Errorf("recorded is %+v, and the dashboard was asked %d times", f.dashboard.Status.Store, f.asked)
+	}
+}
+
+func TestAStoreThatWasNeverReadIsNotAskedInEachPass(t *testing.T) {
+	f := newServing(t)
+	f.etcd.Login("other:x")
+	f.prove(t)
+	f.clock.SetTime(f.clock.Now().Add(proofPeriod / 3))
+	if after := f.prove(t); after != proofPeriod*2/3 || f.asked != 1 {
+		t.Errorf("asked %d times, and again after %s", f.asked, after)
+	}
+}
+
 func TestADirectoryHasNoLockToRecord(t *testing.T) {
 	f := newServing(t)
 	f.store = store{Store: config.Store{Name: filesystem, Addr: storeDir}}
