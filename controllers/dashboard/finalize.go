@@ -109,8 +109,11 @@ func (r *Reconciler) begin(d *v1alpha1.CodisDashboard, kept *v1alpha1.StoreStatu
 
 // release lets the object go.
 func (r *Reconciler) release(ctx context.Context, d *v1alpha1.CodisDashboard) error {
+	if err := reconcile.Release(ctx, r.Client, d); err != nil {
+		return err
+	}
 	r.removals.Delete(d.UID)
-	return reconcile.Release(ctx, r.Client, d)
+	return nil
 }
 
 // keptElsewhere is the store that has the topology of a dashboard and stays when it
@@ -157,6 +160,13 @@ func (r *Reconciler) look(
 	}
 	if l := kept.Lock; l != nil && l.Owner == d.UID {
 		t.recorded = lock.Session{Token: l.Token, StartTime: l.StartTime}
+	}
+	if metav1.GetControllerOf(d) != nil {
+		goes, err := watch.OwnerGoes(ctx, r.Reader, d)
+		if err != nil {
+			return t, wanted, nil, fmt.Errorf("get the cluster of dashboard %s: %w", d.Name, err)
+		}
+		t.goesOn = !goes
 	}
 	set, pod, err := r.workload(ctx, d)
 	if err != nil {
@@ -216,12 +226,12 @@ func (r *Reconciler) change(
 
 // takeBack makes a lock free again that was pinned in vain, before a product is left.
 // Once the dashboard is gone, some of the product may be removed: then nobody may
-// start on it.
+// start on it, unless the lock was another one's all along.
 func (r *Reconciler) takeBack(ctx context.Context, wanted lock.Lock, t *teardown, why string) (verdict, string) {
-	if !t.pinned() {
+	if !t.pinned() && !t.missed() {
 		return leaveIt, why
 	}
-	if t.process != processGone {
+	if t.missed() || t.process != processGone {
 		err := lock.Unpin(ctx, wanted, t.view)
 		switch {
 		case err == nil:
@@ -248,7 +258,7 @@ func (r *Reconciler) leave(ctx context.Context, d *v1alpha1.CodisDashboard, t te
 	kept, root := d.Status.Store, topology.Root(product.Name(d))
 	at := strings.Join(kept.Endpoints, ",")
 	log.FromContext(ctx).Info("Left a product", "root", root, "endpoints", kept.Endpoints, "why", why)
-	if (t.orphaned || t.retained) && !t.pinned() {
+	if (t.orphaned || t.retained || t.goesOn) && !t.pinned() {
 		r.Recorder.Eventf(d, nil, corev1.EventTypeNormal, v1alpha1.ReasonTopologyLeft, "Delete",
 			"Left %s in the %s at %s: %s", root, kept.Kind, at, why)
 		return

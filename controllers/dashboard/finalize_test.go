@@ -106,6 +106,12 @@ func (l *leaving) operatorRuns(cluster *v1alpha1.CodisCluster) {
 	}
 }
 
+// ownedBy makes the dashboard one of a cluster.
+func (l *leaving) ownedBy(cluster *v1alpha1.CodisCluster) {
+	l.dashboard.OwnerReferences = []metav1.OwnerReference{{Kind: "CodisCluster", Name: "cc", UID: "cluster", Controller: new(true)}}
+	l.others = append(l.others, cluster)
+}
+
 // start puts the objects into an API server.
 func (l *leaving) start() {
 	l.t.Helper()
@@ -241,6 +247,8 @@ func TestFinalize(t *testing.T) {
 		"a coordinator of a cluster that is gone":       {change: func(l *leaving) { l.operatorRuns(cluster("")) }, kept: true, lock: "own"},
 		"a coordinator of the operator that goes":       {change: func(l *leaving) { l.operatorRuns(nil); goes(&l.coordinator.ObjectMeta) }, kept: true, lock: "own"},
 		"a coordinator of the operator that is gone":    {change: func(l *leaving) { l.operatorRuns(nil); l.coordinator = nil }, kept: true, lock: "own"},
+		"its own cluster stays":                         {change: func(l *leaving) { l.ownedBy(cluster("")) }, event: leftOnPurpose, why: "its CodisCluster stays", kept: true, lock: "own"},
+		"its own cluster goes":                          {change: func(l *leaving) { l.ownedBy(cluster("going")) }, event: topologyRemoved},
 		"a directory":                                   {change: func(l *leaving) { l.dashboard.Status.Store = nil; l.coordinator.Spec = v1alpha1.CodisCoordinatorSpec{} }, kept: true, lock: "own"},
 		"nothing is there":                              {change: func(l *leaving) { l.etcd.Delete("/codis3/p") }},
 		"another dashboard has the lock":                {change: foreign(elseAddr), event: topologyLeft, why: "the dashboard at " + elseAddr + " has its lock", kept: true, lock: "other"},

@@ -32,7 +32,9 @@ type teardown struct {
 	orphaned bool
 	// retained tells that the product is to stay.
 	retained bool
-	process  process
+	// goesOn tells that the cluster of the dashboard stays, which makes it anew.
+	goesOn  bool
+	process process
 	// waits names what the pod waits for.
 	waits string
 
@@ -70,7 +72,8 @@ const (
 // A product is removed only if its lock was that of this dashboard when it was
 // pinned, and its process is gone since. That nobody has a lock is no proof: another
 // dashboard may be on its way up. Neither is an address: that of a namesake in another
-// Kubernetes cluster is the same.
+// Kubernetes cluster is the same. The product of a cluster that stays is kept: its
+// proxies serve by that layout, and a new one would lose what they write meanwhile.
 func decide(t teardown) (next verdict, why string) {
 	switch {
 	case t.pinned() && t.process == processGone:
@@ -79,6 +82,8 @@ func decide(t teardown) (next verdict, why string) {
 		return leaveIt, "its pods are not its own any more, and the dashboard goes on"
 	case t.retained:
 		return leaveIt, "spec.reclaimPolicy is Retain"
+	case t.goesOn:
+		return leaveIt, "its CodisCluster stays, makes the dashboard anew and goes on with it"
 	case t.problem != nil:
 		return t.unless(lookAgain, t.problem.Error())
 	}
@@ -99,8 +104,12 @@ func decide(t teardown) (next verdict, why string) {
 	return leaveIt, "nobody has its lock, which does not say whose it is"
 }
 
-// pinned tells whether the lock is pinned for this dashboard.
-func (t teardown) pinned() bool {
+// pinned tells whether the lock is pinned for this dashboard, missed whether it is and
+// was another one's.
+func (t teardown) pinned() bool { return t.ownTombstone() && !t.view.Missed }
+func (t teardown) missed() bool { return t.ownTombstone() && t.view.Missed }
+
+func (t teardown) ownTombstone() bool {
 	return t.problem == nil && t.view.State == lock.Pinned &&
 		t.view.Tombstone != nil && t.view.Tombstone.Owner == string(t.uid)
 }
@@ -109,6 +118,8 @@ func (t teardown) decidePinned() (next verdict, why string) {
 	switch {
 	case t.pinned():
 		return t.unless(endIt, t.waits)
+	case t.missed():
+		return leaveIt, "another dashboard took its lock when it was to be pinned"
 	case t.view.Tombstone != nil:
 		return leaveIt, "it is being removed for CodisDashboard " + t.view.Tombstone.Dashboard
 	}

@@ -25,6 +25,8 @@ func TestDecideAboutTheProductOfADeletedDashboard(t *testing.T) {
 	pinned := func(owner string) lock.View {
 		return lock.View{State: lock.Pinned, Tombstone: &lock.Tombstone{Owner: owner, Dashboard: "ns/x"}}
 	}
+	missed := pinned("uid")
+	missed.Missed = true
 	free, nothing := lock.View{State: lock.Free}, lock.View{State: lock.Nothing}
 	silent := errors.New("it is silent")
 	tests := map[string]struct {
@@ -58,6 +60,10 @@ func TestDecideAboutTheProductOfADeletedDashboard(t *testing.T) {
 		"they are to stay, but the removal has begun":      {teardown{orphaned: true, view: pinned("uid")}, removeIt, ""},
 		"they are to stay, and the store is silent":        {teardown{orphaned: true, problem: silent}, leaveIt, "not its own any more"},
 		"the product is to stay":                           {teardown{process: processRunning, retained: true, recorded: own, view: taken(own, "own")}, leaveIt, "reclaimPolicy"},
+		"its cluster goes on":                              {teardown{process: processRunning, goesOn: true, recorded: own, view: taken(own, "own")}, leaveIt, "its CodisCluster stays"},
+		"its cluster goes on, and nobody has the lock":     {teardown{goesOn: true, recorded: own, view: free}, leaveIt, "its CodisCluster stays"},
+		"the pin met another dashboard's lock":             {teardown{process: processRunning, recorded: own, view: missed}, leaveIt, "another dashboard took its lock"},
+		"it did, and the dashboard is gone":                {teardown{recorded: own, view: missed}, leaveIt, "another dashboard took its lock"},
 		"the store is silent":                              {teardown{process: processRunning, recorded: own, problem: silent}, lookAgain, "it is silent"},
 		"the store is silent for too long":                 {teardown{process: processRunning, recorded: own, problem: silent, late: true}, leaveIt, "it is silent"},
 		"what was seen before says nothing while it is so": {teardown{problem: silent, view: pinned("uid")}, lookAgain, "it is silent"},
@@ -86,12 +92,12 @@ func TestNothingIsRemovedWithoutProof(t *testing.T) {
 			for _, recorded := range sessions {
 				for _, tombstone := range tombstones {
 					for _, p := range []process{processGone, processEnding, processRunning} {
-						for bits := range 16 {
+						for bits := range 64 {
 							b := func(i int) bool { return flags[bits>>i&1] }
 							with := teardown{
 								uid: "uid", process: p, orphaned: b(0), retained: b(1), late: b(2),
-								recorded: recorded,
-								view:     lock.View{State: state, Session: session, Addr: "own", Tombstone: tombstone},
+								goesOn: b(4), recorded: recorded,
+								view: lock.View{State: state, Session: session, Addr: "own", Tombstone: tombstone, Missed: b(5)},
 							}
 							if b(3) {
 								with.problem = errors.New("silent")
@@ -100,13 +106,13 @@ func TestNothingIsRemovedWithoutProof(t *testing.T) {
 							seen[got]++
 							owner := tombstone != nil && tombstone.Owner == "uid" && state == lock.Pinned && with.problem == nil
 							proven := state == lock.Taken && session.Known() && session == recorded
-							if got == removeIt && (!owner || p != processGone) {
+							if got == removeIt && (!owner || with.view.Missed || p != processGone) {
 								t.Fatalf("%+v is removed", with)
 							}
-							if got == pinIt && (!proven || with.problem != nil || with.orphaned || with.retained) {
+							if got == pinIt && (!proven || with.problem != nil || with.orphaned || with.retained || with.goesOn) {
 								t.Fatalf("%+v is pinned", with)
 							}
-							if got == endIt && (with.orphaned || with.retained || with.late) {
+							if got == endIt && (with.orphaned || with.retained || with.goesOn || with.late) {
 								t.Fatalf("%+v is ended", with)
 							}
 							if with.late && (got == lookAgain || got == endIt) {

@@ -61,6 +61,9 @@ type View struct {
 	Addr    string
 	// Tombstone of a lock that is pinned; nil if it has none that can be read.
 	Tombstone *Tombstone
+	// Missed tells that the lock was another one than the tombstone says when it was
+	// pinned, and whoever did it has not taken it back yet.
+	Missed bool
 
 	found topology.Found
 }
@@ -72,13 +75,18 @@ func Read(ctx context.Context, l Lock) (View, error) {
 	if err != nil {
 		return View{}, fmt.Errorf("read the lock of %s: %w", l.Product, err)
 	}
+	return viewOf(found)
+}
+
+// viewOf reads what was found. A ZooKeeper has the lock beside the tombstone. It is pure.
+func viewOf(found topology.Found) (View, error) {
 	v := View{State: Free, found: found}
 	switch {
 	case found.Pinned:
 		v.State = Pinned
 		t := &Tombstone{}
 		if len(found.Tombstone) > 0 && json.Unmarshal(found.Tombstone, t) == nil && t.Owner != "" {
-			v.Tombstone = t
+			v.Tombstone, v.Missed = t, found.Lock != nil && string(found.Lock) != t.Lock
 		}
 	case !found.Exists:
 		v.State = Nothing
