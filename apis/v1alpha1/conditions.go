@@ -160,6 +160,12 @@ const (
 	ReasonDashboardLost = "DashboardLost"
 	// ReasonDashboardRestarted: the pod of a dashboard that had served and ended was replaced.
 	ReasonDashboardRestarted = "DashboardRestarted"
+	// ReasonRemovingTopology: a deleted dashboard's product is being removed from its store.
+	ReasonRemovingTopology = "RemovingTopology"
+	// ReasonTopologyRemoved: a product was removed from its store.
+	ReasonTopologyRemoved = "TopologyRemoved"
+	// ReasonTopologyLeft: a product stays in its store though its dashboard was deleted.
+	ReasonTopologyLeft = "TopologyLeft"
 	// ReasonLayoutRestored: an emptied store got its recorded layout back.
 	ReasonLayoutRestored = "LayoutRestored"
 	// ReasonWaitingForGroups: the first layout waits for groups to be in sync.

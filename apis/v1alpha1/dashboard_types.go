@@ -6,6 +6,7 @@ package v1alpha1
 import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // CodisDashboardTemplate is what a user chooses about a dashboard.
@@ -52,6 +53,13 @@ type CodisDashboardTemplate struct {
 	// migration tells how slots move. The defaults are those of Codis.
 	// +optional
 	Migration *Migration `json:"migration,omitempty"`
+
+	// reclaimPolicy says what becomes of the topology in an etcd or ZooKeeper that
+	// stays when this dashboard is deleted: Delete removes it, if this dashboard has
+	// its lock; Retain leaves it, and a namesake made later finds it. What becomes of
+	// volumes is said by each storage.reclaimPolicy. Default: Delete.
+	// +optional
+	ReclaimPolicy ReclaimPolicy `json:"reclaimPolicy,omitempty"`
 }
 
 // RebalancePolicy tells who decides that slots move.
@@ -303,6 +311,43 @@ type RebalanceStatus struct {
 	Plan []PlannedMove `json:"plan,omitempty"`
 }
 
+// StoreStatus tells where a topology is kept, and what proves whose it is.
+type StoreStatus struct {
+	// type of the coordinator: Etcd, ZooKeeper or External.
+	// +required
+	Type CoordinatorType `json:"type"`
+	// kind of the servers: Etcd or ZooKeeper.
+	// +required
+	Kind StoreKind `json:"kind"`
+	// endpoints of the servers, host:port.
+	// +required
+	// +listType=atomic
+	Endpoints []string `json:"endpoints"`
+	// authSecretName is the Secret with the login; empty for none.
+	// +optional
+	AuthSecretName string `json:"authSecretName,omitempty"`
+	// lock of the product as this dashboard holds it; none while another one has it.
+	// +optional
+	Lock *StoreLock `json:"lock,omitempty"`
+	// removalTime is when the removal of the product was first tried.
+	// +optional
+	RemovalTime *metav1.Time `json:"removalTime,omitempty"`
+}
+
+// StoreLock tells one run of a dashboard, which took the lock of its product, from all
+// others, in whatever Kubernetes cluster.
+type StoreLock struct {
+	// owner is the UID of the CodisDashboard.
+	// +required
+	Owner types.UID `json:"owner"`
+	// token that the dashboard gave itself.
+	// +required
+	Token string `json:"token"`
+	// startTime of its process, as it tells it.
+	// +required
+	StartTime string `json:"startTime"`
+}
+
 // CodisDashboardStatus is what the operator saw last.
 type CodisDashboardStatus struct {
 	// observedGeneration is the generation that this status speaks of.
@@ -327,6 +372,12 @@ type CodisDashboardStatus struct {
 	// authSecretName is the Secret in use for the product password.
 	// +optional
 	AuthSecretName string `json:"authSecretName,omitempty"`
+
+	// store that has the topology, where others than the dashboard can reach it;
+	// known once the dashboard has answered. When the dashboard is deleted, the
+	// product is removed from there.
+	// +optional
+	Store *StoreStatus `json:"store,omitempty"`
 
 	// version that the dashboard reports.
 	// +optional

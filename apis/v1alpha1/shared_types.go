@@ -28,15 +28,15 @@ type SecretReference struct {
 	Name string `json:"name"`
 }
 
-// ReclaimPolicy says what becomes of volumes when their owner is deleted.
+// ReclaimPolicy says what becomes of volumes, or of a topology, when their owner is deleted.
 // +kubebuilder:validation:Enum=Retain;Delete
 type ReclaimPolicy string
 
 // Reclaim policies.
 const (
-	// ReclaimRetain keeps the volumes; a namesake made later finds its data.
+	// ReclaimRetain keeps them; a namesake made later finds what was in them.
 	ReclaimRetain ReclaimPolicy = "Retain"
-	// ReclaimDelete deletes the volumes with their owner.
+	// ReclaimDelete deletes them with their owner.
 	ReclaimDelete ReclaimPolicy = "Delete"
 )
 

@@ -134,6 +134,7 @@ func TestLookAtTheLock(t *testing.T) {
 	}{
 		"its own":       {"own:18080", "", true},
 		"somebody else": {"127.0.0.1:%d", "held 127.0.0.1:%d", false},
+		"it is pinned":  {"", "removing ns/d", false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -147,6 +148,9 @@ func TestLookAtTheLock(t *testing.T) {
 					_, _ = fmt.Fprint(w, `{"product_name":"p"}`)
 				case asked == 1:
 					w.WriteHeader(http.StatusServiceUnavailable)
+				case holder == "":
+					_, _ = fmt.Fprint(w, `{"node":{"dir":true,"nodes":[{"key":"/codis3/p/topom/removing",`+
+						`"value":"{\"owner\":\"uid\",\"dashboard\":\"ns/d\"}"}]}}`)
 				default:
 					_, _ = fmt.Fprintf(w, `{"node":{"value":"{\"admin_addr\":\"%s\"}"}}`, holder)
 				}

@@ -87,7 +87,7 @@ func accident(pod *corev1.Pod, ended *corev1.ContainerStateTerminated) bool {
 // sees the lock otherwise than the operator, it is not asked again for a while.
 func (r *Reconciler) retryLock(ctx context.Context, s *state) (time.Duration, error) {
 	if s.pod == nil || s.pod.DeletionTimestamp != nil || s.blocked.Present() || s.coordinator == nil ||
-		!s.store.shared() || lockProblem(s.pod, product.Name(s.dashboard)) == nil ||
+		!s.store.shared() || s.store.Addr == "" || lockProblem(s.pod, product.Name(s.dashboard)) == nil ||
 		!pauses(s.pod.Status.InitContainerStatuses, podtemplate.ConfigContainer) {
 		return 0, nil
 	}
@@ -99,7 +99,7 @@ func (r *Reconciler) retryLock(ctx context.Context, s *state) (time.Duration, er
 		}
 	}
 	r.asked.Store(s.dashboard.UID, now.Add(lockPeriod))
-	wanted, err := r.lockOf(ctx, s)
+	wanted, err := r.lockIn(ctx, s.dashboard, s.store.status(s.coordinator.Spec.Type))
 	if _, told := errors.AsType[*product.Problem](err); told {
 		return lockPeriod, nil // The coordinator tells of it.
 	}
@@ -111,21 +111,6 @@ func (r *Reconciler) retryLock(ctx context.Context, s *state) (time.Duration, er
 	}
 	r.asked.Store(s.dashboard.UID, now.Add(time.Minute))
 	return reconcile.Soon, r.replacePaused(ctx, s.pod)
-}
-
-// lockOf is the lock of the dashboard in its store.
-func (r *Reconciler) lockOf(ctx context.Context, s *state) (lock.Lock, error) {
-	d := s.dashboard
-	wanted := lock.Lock{
-		Store: s.store.Name, Addr: s.store.Addr, Product: product.Name(d),
-		Holder: r.Domain.DashboardAddr(d.Namespace, d.Name),
-	}
-	if s.store.login == "" {
-		return wanted, nil
-	}
-	user, password, err := product.Login(ctx, r.Reader, d.Namespace, s.store.login)
-	wanted.Auth = user + ":" + password
-	return wanted, err
 }
 
 // replacePaused deletes a pod in which nothing runs.

@@ -52,6 +52,10 @@ type Reconciler struct {
 	seen sync.Map
 	// asked is when the lock that keeps a dashboard from starting was looked at last, by UID.
 	asked sync.Map
+	// proofs are what is known of the lock of a dashboard, by UID.
+	proofs sync.Map
+	// removals is when the removal of a product was first tried, by the UID of its dashboard.
+	removals sync.Map
 	// told is when the slots of a dashboard were reported last, by UID.
 	told sync.Map
 	// resynced is when a dashboard was asked to tell all sentinels anew last, by UID.
@@ -61,6 +65,7 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups=codis.io,resources=codisdashboards,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=codis.io,resources=codisdashboards/status,verbs=get;update;patch
 // +kubebuilder:rbac:groups=codis.io,resources=codisdashboards/finalizers,verbs=update
+// +kubebuilder:rbac:groups=codis.io,resources=codisclusters,verbs=get
 // +kubebuilder:rbac:groups=codis.io,resources=codiscoordinators;codisgroups,verbs=get;list;watch
 // +kubebuilder:rbac:groups=apps,resources=statefulsets,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch;create;patch;delete
@@ -105,16 +110,23 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		r.told.Delete(dashboard.UID)
 		r.asked.Delete(dashboard.UID)
 		r.resynced.Delete(dashboard.UID)
-		return ctrl.Result{}, nil // Everything it has is inside Kubernetes and goes with it.
+		r.proofs.Delete(dashboard.UID)
+		return reconcile.Done(reconcile.Run(ctx,
+			func(ctx context.Context) (time.Duration, error) { return r.finalize(ctx, s) }))
 	}
 	if reconcile.Paused(dashboard) {
 		conditions.Set(&s.dashboard.Status.Conditions, dashboard.Generation, conditions.Paused())
 		return ctrl.Result{}, r.patch(ctx, dashboard, s)
 	}
+	if held, err := r.hold(ctx, s.dashboard); err != nil {
+		return reconcile.Done(ctrl.Result{}, err)
+	} else if held {
+		dashboard = s.dashboard.DeepCopy()
+	}
 	step := func(f func(context.Context, *state) (time.Duration, error)) reconcile.Step {
 		return func(ctx context.Context) (time.Duration, error) { return f(ctx, s) }
 	}
-	result, err := reconcile.Run(ctx, step(r.observe), step(r.announceSentinels), step(r.applyObjects),
+	result, err := reconcile.Run(ctx, step(r.observe), step(r.proveLock), step(r.announceSentinels), step(r.applyObjects),
 		step(r.startAgain), step(r.retryLock),
 		step(r.replaceLost), step(r.assignSlots), step(r.moveSlots), step(r.keepSentinels))
 	if !s.observed {

@@ -16,6 +16,7 @@ import (
 	"github.com/codis-io/codis-operator/internal/lock"
 	"github.com/codis-io/codis-operator/internal/podtemplate"
 	"github.com/codis-io/codis-operator/internal/product"
+	"github.com/codis-io/codis-operator/internal/topology"
 )
 
 // store is where the dashboard keeps the topology, as its coordinator says.
@@ -29,6 +30,20 @@ type store struct {
 
 // shared tells whether others than the dashboard can reach the store.
 func (s store) shared() bool { return s.Name != filesystem }
+
+// status is the store as users see it; nil for a directory.
+func (s store) status(coordinator v1alpha1.CoordinatorType) *v1alpha1.StoreStatus {
+	if !s.shared() || s.Addr == "" {
+		return nil
+	}
+	kind := v1alpha1.StoreEtcd
+	if s.Name == zooKeeper {
+		kind = v1alpha1.StoreZooKeeper
+	}
+	return &v1alpha1.StoreStatus{
+		Type: coordinator, Kind: kind, Endpoints: strings.Split(s.Addr, ","), AuthSecretName: s.login,
+	}
+}
 
 // What Codis calls a directory and a ZooKeeper.
 const (
@@ -49,6 +64,10 @@ func lockProblem(pod *corev1.Pod, name string) *product.Problem {
 		return &product.Problem{Reason: v1alpha1.ReasonLockHeld, Message: fmt.Sprintf(
 			"the dashboard at %s has the lock of product %q and does not answer, which does not say that it ended: "+
 				"make sure of that, and take the lock away with codis-admin --remove-lock", found.Addr, name)}
+	case lock.Removing:
+		return &product.Problem{Reason: v1alpha1.ReasonLockHeld, Message: fmt.Sprintf(
+			"product %[1]q is being removed for CodisDashboard %[2]s, and nobody can start on it: wait until that is gone; "+
+				"if it is, and the product still there, remove %[3]s from the store", name, found.Addr, topology.Root(name))}
 	}
 	return nil
 }

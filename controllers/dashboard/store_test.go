@@ -127,6 +127,8 @@ func TestLockProblem(t *testing.T) {
 			"stop it, or choose another productName"},
 		"another dashboard is silent": {"silent d:18080", 1, `the dashboard at d:18080 has the lock of product "p" and does not ` +
 			"answer, which does not say that it ended: make sure of that, and take the lock away with codis-admin --remove-lock"},
+		"it is being removed": {"removing ns/d", 1, `product "p" is being removed for CodisDashboard ns/d, and nobody can start on it: ` +
+			"wait until that is gone; if it is, and the product still there, remove /codis3/p from the store"},
 		"the writer failed otherwise": {"", 1, ""},
 		"the writer is done":          {"held d:18080", 0, ""},
 	}

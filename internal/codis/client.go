@@ -124,6 +124,12 @@ func (d Dashboard) Version(ctx context.Context) (version, product string, err er
 	return overview.Version, overview.Model.Product, err
 }
 
+// Model returns what a dashboard says of itself, whether or not it holds its lock.
+func (d Dashboard) Model(ctx context.Context) (*Topom, error) {
+	model := &Topom{}
+	return model, get(ctx, d.Addr, "/topom/model", model)
+}
+
 // CreateGroup makes an empty group.
 func (d Dashboard) CreateGroup(ctx context.Context, group int) error {
 	return d.put(ctx, nil, "group/create", strconv.Itoa(group))

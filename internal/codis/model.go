@@ -8,6 +8,15 @@ import "strconv"
 // Slots is the number of slots of every product.
 const Slots = 1024
 
+// Topom is the part of a dashboard's model that the operator reads: the lock that it
+// takes says the same.
+type Topom struct {
+	Token     string `json:"token"`
+	StartTime string `json:"start_time"`
+	AdminAddr string `json:"admin_addr"`
+	Product   string `json:"product_name"`
+}
+
 // Stats is the part of GET /topom/stats that the operator reads.
 type Stats struct {
 	Closed bool          `json:"closed"`

@@ -128,7 +128,8 @@ func announce(recorder events.EventRecorder, object runtime.Object, old *metav1.
 	was := old != nil && old.Status == metav1.ConditionTrue
 	is := now.Status == metav1.ConditionTrue
 	kind := corev1.EventTypeWarning
-	if now.Reason == v1alpha1.ReasonRebalancing || now.Reason == v1alpha1.ReasonVolumeGrowing {
+	switch now.Reason {
+	case v1alpha1.ReasonRebalancing, v1alpha1.ReasonVolumeGrowing, v1alpha1.ReasonRemovingTopology:
 		kind = corev1.EventTypeNormal // What was asked for.
 	}
 	headline := now.Type == v1alpha1.ConditionReady || now.Type == v1alpha1.ConditionAvailable

@@ -2,30 +2,25 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package lock finds out who holds the lock of a product, before a dashboard
-// starts that would take it from whoever has it. The lock is a key that outlives
-// its holder: that it is there says nothing. It refuses to remove anything.
+// starts that would take it from whoever has it, or the product is removed. The
+// lock is a key that outlives its holder: that it is there says nothing. It refuses
+// to remove anything by itself.
 package lock
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"syscall"
-	"time"
 
-	"github.com/go-zookeeper/zk"
+	"github.com/codis-io/codis-operator/internal/topology"
 )
 
-// timeout bounds each question to a store and to a dashboard.
-const timeout = 3 * time.Second
-
-// maxAnswer is more than a lock or a model takes.
+// maxAnswer is more than a model takes.
 const maxAnswer = 1 << 20
 
 // Lock of a product, as a dashboard is about to take it.
@@ -38,10 +33,15 @@ type Lock struct {
 	Holder string
 }
 
+// Topology is where the product is kept that the lock is of.
+func (l Lock) Topology() topology.Product {
+	return topology.Product{Kind: l.Store, Addr: l.Addr, Auth: l.Auth, Name: l.Product}
+}
+
 // Finding is what keeps a dashboard from taking the lock.
 type Finding struct {
 	Kind Kind
-	// Addr of whoever has the lock.
+	// Addr of whoever has the lock; whose deletion removes the product.
 	Addr string
 }
 
@@ -54,6 +54,8 @@ const (
 	Held Kind = "held"
 	// Silent: another dashboard has the lock; whether it lives is not known.
 	Silent Kind = "silent"
+	// Removing: the product is being removed.
+	Removing Kind = "removing"
 )
 
 // Present tells whether anything keeps the dashboard from taking the lock.
@@ -65,7 +67,8 @@ func (f Finding) String() string { return strings.TrimSpace(string(f.Kind) + " "
 // Parse reads what a pod said; what it does not know is no finding.
 func Parse(text string) Finding {
 	kind, addr, _ := strings.Cut(strings.TrimSpace(text), " ")
-	if f := (Finding{Kind(kind), addr}); addr != "" && (f.Kind == Held || f.Kind == Silent) {
+	f := Finding{Kind(kind), addr}
+	if addr != "" && (f.Kind == Held || f.Kind == Silent || f.Kind == Removing) {
 		return f
 	}
 	return Finding{}
@@ -73,23 +76,25 @@ func Parse(text string) Finding {
 
 // Check tells whether the lock may be taken: nobody has it, the dashboard itself
 // had it, or whoever has it cannot be running, because its name is gone or its
-// host refuses. Silence is no proof of that. An error says that the store did
-// not answer.
+// host refuses. Silence is no proof of that, and nobody may take the lock of a
+// product that is being removed. An error says that the store did not answer.
 func Check(ctx context.Context, l Lock) (Finding, error) {
-	holder, err := l.read(ctx)
-	if err != nil {
-		return Finding{}, fmt.Errorf("read the lock of %s: %w", l.Product, err)
-	}
-	if holder == "" || holder == l.Holder {
+	v, err := Read(ctx, l)
+	switch {
+	case err != nil:
+		return Finding{}, err
+	case v.State == Pinned:
+		return Finding{Kind: Removing, Addr: v.Tombstone.name()}, nil
+	case v.State != Taken || v.Addr == l.Holder:
 		return Finding{}, nil
 	}
-	return l.look(ctx, holder), nil
+	return l.look(ctx, v.Addr), nil
 }
 
 // look asks the holder for its product: an address may be somebody else's by now. A
 // refusal may come from anything on the way, and says nothing.
 func (l Lock) look(ctx context.Context, holder string) Finding {
-	text, code, err := get(ctx, "http://"+holder+"/topom/model", "")
+	text, code, err := get(ctx, "http://"+holder+"/topom/model")
 	model := struct {
 		Product string `json:"product_name"`
 	}{}
@@ -108,61 +113,12 @@ func gone(err error) bool {
 	return errors.Is(err, syscall.ECONNREFUSED) || noName && dns.IsNotFound
 }
 
-// read returns the address in the lock; empty if there is none.
-func (l Lock) read(ctx context.Context) (string, error) {
-	key := "/codis3/" + l.Product + "/topom"
-	read := l.readEtcd
-	if l.Store == "zookeeper" {
-		read = l.readZooKeeper
-	}
-	text, err := read(ctx, key)
-	if err != nil || len(text) == 0 {
-		return "", err
-	}
-	holder := struct {
-		Addr string `json:"admin_addr"`
-	}{}
-	if err := json.Unmarshal(text, &holder); err != nil || holder.Addr == "" {
-		return "", fmt.Errorf("it is no lock of a dashboard: %.100q", text)
-	}
-	return holder.Addr, nil
-}
-
-func (l Lock) readEtcd(ctx context.Context, key string) ([]byte, error) {
-	var errs []error
-	for member := range strings.SplitSeq(l.Addr, ",") {
-		text, code, err := get(ctx, "http://"+member+"/v2/keys"+(&url.URL{Path: key}).EscapedPath()+"?quorum=true", l.Auth)
-		answer := struct {
-			Code int `json:"errorCode"`
-			Node struct {
-				Value string `json:"value"`
-			} `json:"node"`
-		}{}
-		switch {
-		case err != nil:
-			errs = append(errs, err)
-			continue
-		case json.Unmarshal(text, &answer) != nil, code != http.StatusOK && answer.Code != keyNotFound:
-			errs = append(errs, fmt.Errorf("%s answers %d", member, code))
-			continue
-		}
-		return []byte(answer.Node.Value), nil
-	}
-	return nil, errors.Join(errs...)
-}
-
-// keyNotFound is what etcd says of a key that is not there.
-const keyNotFound = 100
-
-func get(ctx context.Context, target, auth string) (text []byte, code int, err error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+func get(ctx context.Context, target string) (text []byte, code int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, topology.Timeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 	if err != nil {
 		return nil, 0, err
-	}
-	if user, password, found := strings.Cut(auth, ":"); found {
-		request.SetBasicAuth(user, password)
 	}
 	response, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(request)
 	if err != nil {
@@ -172,43 +128,3 @@ func get(ctx context.Context, target, auth string) (text []byte, code int, err e
 	text, err = io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	return text, response.StatusCode, err
 }
-
-func (l Lock) readZooKeeper(ctx context.Context, key string) ([]byte, error) {
-	conn, _, err := zk.Connect(strings.Split(l.Addr, ","), 2*timeout, zk.WithLogger(silent{}))
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	type answer struct {
-		text []byte
-		err  error
-	}
-	answered := make(chan answer, 1)
-	go func() {
-		var a answer
-		if l.Auth != "" {
-			a.err = conn.AddAuth("digest", []byte(l.Auth))
-		}
-		if a.err == nil {
-			a.text, _, a.err = conn.Get(key)
-		}
-		answered <- a
-		conn.Close()
-	}()
-	select {
-	case a := <-answered:
-		if errors.Is(a.err, zk.ErrNoNode) {
-			return nil, nil
-		}
-		return a.text, a.err
-	case <-ctx.Done():
-		go conn.Close()
-		return nil, ctx.Err()
-	}
-}
-
-type silent struct{}
-
-// Printf implements zk.Logger.
-func (silent) Printf(string, ...any) {}

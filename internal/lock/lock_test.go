@@ -110,3 +110,25 @@ func TestParseTakesNothingElse(t *testing.T) {
 		}
 	}
 }
+
+// Nobody starts on a product that is being removed, not even a namesake of its dashboard.
+func TestCheckOfALockThatIsPinned(t *testing.T) {
+	pinned := func(tombstone string) string {
+		return fmt.Sprintf(`{"node":{"key":"/codis3/p/topom","dir":true,"nodes":[{"key":"/codis3/p/topom/removing","value":%q}]}}`, tombstone)
+	}
+	tests := map[string]struct{ answer, want string }{
+		"for a namesake":               {pinned(`{"owner":"uid","dashboard":"ns/d"}`), "removing ns/d"},
+		"for who knows whom":           {pinned("x"), "removing unknown"},
+		"its place is empty":           {`{"node":{"key":"/codis3/p/topom","dir":true}}`, "removing unknown"},
+		"it is somebody's, and no pin": {`{"node":{"key":"/codis3/p/topom","value":"{\"admin_addr\":\"` + own + `\"}"}}`, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			l := lock.Lock{Store: "etcd", Addr: addrOf(t, http.StatusOK, tt.answer), Product: "p", Holder: own}
+			got, err := lock.Check(t.Context(), l)
+			if err != nil || got.String() != tt.want || lock.Parse(got.String()) != got {
+				t.Errorf("got %q, %v", got, err)
+			}
+		})
+	}
+}

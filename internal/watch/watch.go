@@ -220,11 +220,17 @@ func TopologyGoes(ctx context.Context, reader client.Reader, object client.Objec
 	if gone, err := goes(ctx, reader, key, &v1alpha1.CodisDashboard{}); gone || err != nil {
 		return gone, err
 	}
+	return OwnerGoes(ctx, reader, object)
+}
+
+// OwnerGoes tells whether an object goes because the cluster that owns it is gone or
+// being deleted. Ask past the cache.
+func OwnerGoes(ctx context.Context, reader client.Reader, object client.Object) (bool, error) {
 	owner := metav1.GetControllerOf(object)
 	if owner == nil {
 		return false, nil
 	}
-	key.Name = owner.Name
+	key := types.NamespacedName{Namespace: object.GetNamespace(), Name: owner.Name}
 	cluster := &v1alpha1.CodisCluster{}
 	gone, err := goes(ctx, reader, key, cluster)
 	// A namesake that was made since is not the owner.

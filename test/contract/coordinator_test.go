@@ -18,7 +18,9 @@ import (
 	"github.com/go-zookeeper/zk"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/codis-io/codis-operator/internal/codis"
 	"github.com/codis-io/codis-operator/internal/lock"
+	"github.com/codis-io/codis-operator/internal/topology"
 )
 
 const (
@@ -37,8 +39,8 @@ type keeper struct {
 	start func() *process
 	// read returns the value of a key, or "" if there is none.
 	read func(key string) string
-	// write changes a key that is there.
-	write func(key, value string)
+	// write changes a key that is there, create makes one.
+	write, create func(key, value string)
 }
 
 // etcd starts a single etcd with the v2 API.
@@ -85,6 +87,12 @@ func (w *world) etcd() *keeper {
 			w.t.Fatalf("PUT %s: %v %d %s", key, err, r.status, r.body)
 		}
 	}
+	k.create = func(key, value string) {
+		r, err := request(http.MethodPut, client+"/v2/keys"+key+"?"+url.Values{"value": {value}}.Encode(), nil)
+		if err != nil || r.status != http.StatusCreated {
+			w.t.Fatalf("PUT %s: %v %d %s", key, err, r.status, r.body)
+		}
+	}
 	k.proc = k.start()
 	return k
 }
@@ -118,6 +126,15 @@ func (w *world) zookeeper() *keeper {
 		defer conn.Close()
 		if _, err := conn.Set(key, []byte(value), -1); err != nil {
 			w.t.Fatal(err)
+		}
+	}
+	k.create = func(key, value string) {
+		conn := connect()
+		defer conn.Close()
+		for _, made := range []struct{ key, value string }{{path.Dir(key), ""}, {key, value}} {
+			if _, err := conn.Create(made.key, []byte(made.value), 0, zk.WorldACL(zk.PermAll)); err != nil {
+				w.t.Fatal(err)
+			}
 		}
 	}
 	k.read = func(key string) string {
@@ -193,6 +210,104 @@ func testKeeper(t *testing.T, start func(*world) *keeper) {
 	d.proc.stop()
 	if k.read(k.key("topom")) != "" {
 		t.Error("SIGTERM left the lock")
+	}
+	productIsRemoved(t, k)
+}
+
+// lock of the product, for a holder.
+func (k *keeper) lock(holder string) lock.Lock {
+	return lock.Lock{Store: k.name, Addr: k.addr, Product: k.w.product, Holder: holder}
+}
+
+// view is the lock as the operator sees it.
+func (k *keeper) view() lock.View {
+	k.w.t.Helper()
+	v, err := lock.Read(k.w.t.Context(), k.lock("own:18080"))
+	if err != nil {
+		k.w.t.Fatal(err)
+	}
+	return v
+}
+
+// productIsRemoved removes all that a dashboard kept, as the operator does; a namesake starts clean.
+func productIsRemoved(t *testing.T, k *keeper) {
+	t.Helper()
+	ctx, own := t.Context(), k.lock("own:18080")
+	neighbour := k.w.product + "-2"
+	k.create("/codis3/"+neighbour+"/topom", `{"admin_addr": "x:1"}`)
+	d := k.w.dashboard(k.spec())
+	if len(d.stats().Group.Models) == 0 {
+		t.Fatal("nothing is there that could be removed")
+	}
+	model, err := codis.Dashboard{Addr: d.addr, Product: k.w.product}.Model(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := k.view()
+	session := lock.Session{Token: model.Token, StartTime: model.StartTime}
+	if v.State != lock.Taken || v.Session != session || !session.Known() || model.AdminAddr != v.Addr {
+		t.Errorf("the dashboard says that it is %+v, and the lock %+v", model, v)
+	}
+	if pinned, err := lock.Pin(ctx, own, v, lock.Tombstone{Owner: "uid", Dashboard: "ns/d"}); err != nil || !pinned {
+		t.Fatalf("Pin() = %v, %v", pinned, err)
+	}
+	if pinned, _ := lock.Pin(ctx, own, v, lock.Tombstone{Owner: "other"}); pinned {
+		t.Error("it is pinned twice")
+	}
+	pinnedLockStays(t, k, d)
+	v = k.view()
+	if err := lock.Remove(ctx, own, v); err != nil {
+		t.Fatal(err)
+	}
+	if got := k.view(); got.State != lock.Nothing {
+		t.Errorf("there is %+v after the removal", got)
+	}
+	if err := lock.Remove(ctx, own, v); !errors.Is(err, topology.ErrChanged) {
+		t.Errorf("Remove() of what is gone = %v", err)
+	}
+	if k.read("/codis3/"+neighbour+"/topom") == "" {
+		t.Error("the neighbour's lock is gone")
+	}
+	namesake := k.w.dashboard(k.spec())
+	if got := namesake.stats(); len(got.Group.Models) != 0 || got.Slots[1023].GroupID != 0 {
+		t.Errorf("the namesake has groups %v, slot 1023 of group %d", got.Group.Models, got.Slots[1023].GroupID)
+	}
+	if err := lock.Remove(ctx, own, v); !errors.Is(err, topology.ErrChanged) || !namesake.isOnline() {
+		t.Errorf("Remove() again, late = %v", err)
+	}
+	pinIsTakenBack(t, k)
+}
+
+// pinnedLockStays ends a dashboard whose lock is pinned, and starts another one: neither can release the lock.
+func pinnedLockStays(t *testing.T, k *keeper, d *dashboard) {
+	t.Helper()
+	want := lock.Finding{Kind: lock.Removing, Addr: "ns/d"}
+	for _, holder := range []string{d.addr, "another:18080"} {
+		if found, err := lock.Check(t.Context(), k.lock(holder)); err != nil || found != want {
+			t.Errorf("%s finds %v, %v", holder, found, err)
+		}
+	}
+	d.proc.stop()
+	waiting := k.w.startDashboard(k.spec("--remove-lock"))
+	requireOffline(t, waiting)
+	waiting.proc.kill()
+	if v := k.view(); v.State != lock.Pinned || v.Tombstone == nil || v.Tombstone.Owner != "uid" {
+		t.Errorf("after a dashboard ended, and one started, there is %+v", v)
+	}
+}
+
+// pinIsTakenBack puts the lock of a dashboard back, which releases it when it ends.
+func pinIsTakenBack(t *testing.T, k *keeper) {
+	t.Helper()
+	before := k.read(k.key("topom"))
+	if pinned, err := lock.Pin(t.Context(), k.lock("own"), k.view(), lock.Tombstone{Owner: "uid"}); err != nil || !pinned {
+		t.Fatalf("Pin() = %v, %v", pinned, err)
+	}
+	if err := lock.Unpin(t.Context(), k.lock("own"), k.view()); err != nil {
+		t.Fatal(err)
+	}
+	if got := k.read(k.key("topom")); got != before {
+		t.Errorf("the lock is %q, want %q", got, before)
 	}
 }
 
@@ -297,7 +412,7 @@ func lockOutlivesItsHolder(t *testing.T, k *keeper, d *dashboard) *dashboard {
 	t.Helper()
 	look := func(holder string) lock.Finding {
 		t.Helper()
-		found, err := lock.Check(t.Context(), lock.Lock{Store: k.name, Addr: k.addr, Product: k.w.product, Holder: holder})
+		found, err := lock.Check(t.Context(), k.lock(holder))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -132,6 +132,34 @@ var _ = Describe("In an etcd of somebody else:", Ordered, func() {
 		Expect(ready.Sub(began)).To(BeNumerically("<", 3*time.Minute), "the pause of an init container grows to five")
 		Expect(lock(ctx)).To(ContainSubstring(p.name + "-dashboard-0"))
 	}, SpecTimeout(7*time.Minute))
+
+	It("a product that is deleted leaves nothing there, and its namesake starts clean", func(ctx SpecContext) {
+		const slots = "/slots/slot-0000"
+		Expect(kept(ctx, slots)()).To(ContainSubstring(`\"group_id\": 1`))
+		began := time.Now()
+		kubectl(ctx, "delete", "codiscluster", "-n", p.namespace, p.name)
+		Eventually(kept(ctx, "")).Should(ContainSubstring("not found"))
+		figure("removed after", "%s", seconds(time.Since(began)))
+		Expect(kubectl(ctx, "get", "events", "-n", p.namespace, "--field-selector=reason=TopologyRemoved")).To(
+			ContainSubstring("Removed /codis3/" + sharedProduct + " from the Etcd at " + store))
+		gone := func() (string, error) {
+			return cluster.Kubectl(ctx, "get", "codisdashboards,codisgroups", "-n", p.namespace, "-o", "name")
+		}
+		Eventually(gone).Should(BeEmpty())
+		_, err := cluster.KubectlWith(ctx, document("CodisCluster", p.name, spec), "create", "-n", p.namespace, "-f", "-")
+		Expect(err).NotTo(HaveOccurred())
+		waitReady(ctx, p.namespace, p.name, time.Now())
+		Expect(kept(ctx, slots)()).To(ContainSubstring(`\"group_id\": 1`))
+	}, SpecTimeout(5*time.Minute))
+
+	It("a product whose dashboard is deleted without its pods stays", func(ctx SpecContext) {
+		kubectl(ctx, "annotate", "codiscluster", "-n", p.namespace, p.name, "codis.io/paused=true")
+		kubectl(ctx, "delete", "codisdashboard", "-n", p.namespace, p.name, "--cascade=orphan")
+		Expect(kubectl(ctx, "get", "events", "-n", p.namespace, "--field-selector=reason=TopologyLeft")).To(
+			ContainSubstring("its pods are not its own any more"))
+		Expect(lock(ctx)).To(ContainSubstring(p.name + "-dashboard-0"))
+		Expect(kept(ctx, "/slots/slot-0000")()).To(ContainSubstring(`\"group_id\": 1`))
+	}, SpecTimeout(2*time.Minute))
 })
 
 var _ = Describe("A store of somebody else that Codis cannot use", func() {

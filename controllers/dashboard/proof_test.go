@@ -1,0 +1,223 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package dashboard
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/codis"
+	"github.com/codis-io/codis-operator/internal/config"
+	"github.com/codis-io/codis-operator/internal/fixture"
+	"github.com/codis-io/codis-operator/internal/naming"
+	"github.com/codis-io/codis-operator/internal/podtemplate"
+)
+
+// serving is a dashboard that serves, whose lock is in an etcd.
+type serving struct {
+	*state
+	etcd  *fixture.Etcd
+	r     *Reconciler
+	clock *clocktesting.FakePassiveClock
+	// says is the token of the dashboard, asked how often it was asked.
+	says  string
+	asked int
+}
+
+func newServing(t *testing.T) *serving {
+	t.Helper()
+	f := &serving{etcd: fixture.NewEtcd(t), says: "own", clock: clocktesting.NewFakePassiveClock(time.Now())}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		f.asked++
+		_, _ = fmt.Fprint(w, lockText(ownAddr, f.says))
+	}))
+	t.Cleanup(server.Close)
+	f.etcd.Set(lockKey, lockText(ownAddr, "own"))
+	f.state = &state{
+		dashboard:   &v1alpha1.CodisDashboard{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "d", UID: "uid"}},
+		coordinator: &v1alpha1.CodisCoordinator{},
+		store:       store{Store: config.Store{Name: "etcd", Addr: f.etcd.Addr}},
+		pod:         &corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: "pod"}},
+		stats:       &codis.Stats{},
+		api:         codis.Dashboard{Addr: server.Listener.Addr().String(), Product: "p"},
+	}
+	f.dashboard.Spec.ProductName = "p"
+	f.coordinator.Spec.Type = v1alpha1.CoordinatorExternal
+	c := fake.NewClientBuilder().WithScheme(scheme(t)).Build()
+	f.r = &Reconciler{Client: c, Reader: c, Clock: f.clock, Domain: naming.Domain("cluster.local")}
+	return f
+}
+
+func (f *serving) prove(t *testing.T) time.Duration {
+	t.Helper()
+	after, err := f.r.proveLock(t.Context(), f.state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return after
+}
+
+// owns tells whether the lock is recorded as that of the dashboard.
+func (f *serving) owns() bool {
+	return f.dashboard.Status.Store != nil && f.dashboard.Status.Store.Lock != nil
+}
+
+func TestTheLockIsRecordedOnceForEachRun(t *testing.T) {
+	f := newServing(t)
+	for range 3 {
+		f.prove(t)
+	}
+	want := &v1alpha1.StoreStatus{
+		Type: v1alpha1.CoordinatorExternal, Kind: v1alpha1.StoreEtcd, Endpoints: []string{f.etcd.Addr},
+		Lock: &v1alpha1.StoreLock{Owner: "uid", Token: "own", StartTime: "then"},
+	}
+	if diff := cmp.Diff(want, f.dashboard.Status.Store); diff != "" {
+		t.Error(diff)
+	}
+	if f.asked != 1 {
+		t.Errorf("the dashboard was asked %d times", f.asked)
+	}
+	f.pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: naming.ComponentDashboard, RestartCount: 1}}
+	f.says = "again"
+	f.etcd.Set(lockKey, lockText(ownAddr, "again"))
+	f.prove(t)
+	if got := f.dashboard.Status.Store.Lock.Token; got != "again" {
+		t.Errorf("after a restart the lock is that of %q", got)
+	}
+}
+
+func TestTheRecordIsForgottenWhenAnotherDashboardHasTheLock(t *testing.T) {
+	refused := corev1.ContainerStatus{Name: podtemplate.ConfigContainer, State: corev1.ContainerState{
+		Terminated: &corev1.ContainerStateTerminated{ExitCode: 1, Message: "held elsewhere:18080"},
+	}}
+	tests := map[string]struct {
+		change func(f *serving)
+		want   bool
+	}{
+		"a new run has it": {func(*serving) {}, true},
+		"another has it, and keeps it out": {func(f *serving) {
+			f.stats = nil
+			f.pod.Status.InitContainerStatuses = []corev1.ContainerStatus{refused}
+		}, false},
+		"another took it from a new run":      {func(f *serving) { f.etcd.Set(lockKey, lockText(elseAddr, "other")) }, false},
+		"a namesake took it from a new run":   {func(f *serving) { f.etcd.Set(lockKey, lockText(ownAddr, "other")) }, false},
+		"nobody has it though a new run runs": {func(f *serving) { f.etcd.Release(lockKey) }, false},
+		"the dashboard is on its way up":      {func(f *serving) { f.stats = nil }, true},
+		"the store is silent":                 {func(f *serving) { f.etcd.Login("other:x") }, true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			f := newServing(t)
+			f.prove(t)
+			if !f.owns() {
+				t.Fatal("nothing is recorded")
+			}
+			f.pod = &corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: types.UID("next")}}
+			tt.change(f)
+			f.prove(t)
+			if f.owns() != tt.want {
+				t.Errorf("recorded is %+v", f.dashboard.Status.Store)
+			}
+		})
+	}
+}
+
+func TestAStoreThatIsSilentIsAskedNowAndThen(t *testing.T) {
+	f := newServing(t)
+	f.etcd.Login("other:x")
+	if after := f.prove(t); after != proofPeriod || f.owns() {
+		t.Errorf("asked again after %s, recorded %+v", after, f.dashboard.Status.Store)
+	}
+	f.etcd.Login("")
+	f.clock.SetTime(f.clock.Now().Add(proofPeriod))
+	if after := f.prove(t); after != 0 || !f.owns() {
+		t.Errorf("asked again after %s, recorded %+v", after, f.dashboard.Status.Store)
+	}
+}
+
+// A pass over an old copy of the object cannot write; the next one has the old copy, too.
+func TestARecordWhoseWriteMetAConflictIsMadeAgain(t *testing.T) {
+	f := newServing(t)
+	f.prove(t)
+	before := f.dashboard.DeepCopy()
+	f.pod.UID, f.says = "next", "again"
+	f.etcd.Set(lockKey, lockText(ownAddr, "again"))
+	f.prove(t)
+	f.dashboard = before
+	f.prove(t)
+	if f.dashboard.Status.Store.Lock.Token != "again" || f.asked != 2 {
+		t.Errorf("recorded is %+v, and the dashboard was asked %d times", f.dashboard.Status.Store, f.asked)
+	}
+}
+
+func TestAStoreThatWasNeverReadIsNotAskedInEachPass(t *testing.T) {
+	f := newServing(t)
+	f.etcd.Login("other:x")
+	f.prove(t)
+	f.clock.SetTime(f.clock.Now().Add(proofPeriod / 3))
+	if after := f.prove(t); after != proofPeriod*2/3 || f.asked != 1 {
+		t.Errorf("asked %d times, and again after %s", f.asked, after)
+	}
+}
+
+func TestADirectoryHasNoLockToRecord(t *testing.T) {
+	f := newServing(t)
+	f.store = store{Store: config.Store{Name: filesystem, Addr: storeDir}}
+	f.prove(t)
+	if f.dashboard.Status.Store != nil || f.asked > 0 {
+		t.Errorf("recorded %+v", f.dashboard.Status.Store)
+	}
+}
+
+// Only a dashboard whose store others reach waits for what it leaves there.
+func TestHold(t *testing.T) {
+	tests := map[string]struct {
+		coordinator v1alpha1.CoordinatorType
+		want        bool
+	}{
+		"an etcd of somebody else": {v1alpha1.CoordinatorExternal, true},
+		"an etcd":                  {v1alpha1.CoordinatorEtcd, true},
+		"a ZooKeeper":              {v1alpha1.CoordinatorZooKeeper, true},
+		"a directory":              {v1alpha1.CoordinatorFilesystem, false},
+		"none yet":                 {"", false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			d := &v1alpha1.CodisDashboard{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "d"}}
+			d.Spec.CoordinatorRef.Name = "c"
+			objects := []client.Object{d}
+			if tt.coordinator != "" {
+				c := &v1alpha1.CodisCoordinator{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "c"}}
+				c.Spec.Type = tt.coordinator
+				objects = append(objects, c)
+			}
+			r := &Reconciler{Client: fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(objects...).Build()}
+			for _, want := range []bool{tt.want, false} { // Once.
+				if err := r.Client.Get(t.Context(), client.ObjectKeyFromObject(d), d); err != nil {
+					t.Fatal(err)
+				}
+				version := d.ResourceVersion
+				held, err := r.hold(t.Context(), d)
+				if err != nil || held != want || (d.ResourceVersion != version) != want {
+					t.Errorf("hold() = %v, %v", held, err)
+				}
+			}
+			if got := len(d.Finalizers) > 0; got != tt.want {
+				t.Errorf("finalizers are %v", d.Finalizers)
+			}
+		})
+	}
+}

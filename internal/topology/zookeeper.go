@@ -1,0 +1,235 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package topology
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+)
+
+// maxNodes is how many nodes fit into one request: a server takes 1 MiB.
+const maxNodes = 4096
+
+// zooKeeper keeps a lock as a node. Pinned, it has the tombstone as its child.
+type zooKeeper struct{ Product }
+
+func (s zooKeeper) look(ctx context.Context) (Found, error) {
+	return session(ctx, s, Timeout, func(_ context.Context, conn *zk.Conn) (Found, error) {
+		lock, _, err := conn.Get(s.lockKey())
+		if errors.Is(err, zk.ErrNoNode) {
+			exists, stat, err := conn.Exists(Root(s.Name))
+			return Found{Exists: exists && err == nil && stat.NumChildren > 0}, err
+		}
+		if err != nil {
+			return Found{}, err
+		}
+		tombstone, _, err := conn.Get(s.tombstoneKey())
+		if errors.Is(err, zk.ErrNoNode) {
+			return Found{Exists: true, Lock: lock}, nil
+		}
+		return Found{Exists: true, Lock: lock, Pinned: true, Tombstone: tombstone}, err
+	})
+}
+
+// pin looks at the lock once more when it can no longer change: its version begins
+// anew when it is made anew.
+func (s zooKeeper) pin(ctx context.Context, found Found, tombstone []byte) (bool, error) {
+	pinned, err := session(ctx, s, Timeout, func(_ context.Context, conn *zk.Conn) (bool, error) {
+		acl, err := openACL(conn, s.lockKey())
+		if err != nil {
+			return false, err
+		}
+		if _, err := conn.Create(s.tombstoneKey(), tombstone, 0, acl); err != nil {
+			return false, err
+		}
+		now, _, err := conn.Get(s.lockKey())
+		if err == nil && !bytes.Equal(now, found.Lock) {
+			return false, conn.Delete(s.tombstoneKey(), -1)
+		}
+		return err == nil, err
+	})
+	if errors.Is(err, zk.ErrNoNode) || errors.Is(err, zk.ErrNodeExists) {
+		return false, nil
+	}
+	return pinned, err
+}
+
+// openACL lets whoever may read the lock make something below it: Codis leaves no
+// permission for that.
+func openACL(conn *zk.Conn, key string) ([]zk.ACL, error) {
+	acl, stat, err := conn.GetACL(key)
+	if err != nil {
+		return nil, err
+	}
+	for i := range acl {
+		acl[i].Perms = zk.PermAll
+	}
+	_, err = conn.SetACL(key, acl, stat.Aversion)
+	return acl, err
+}
+
+func (s zooKeeper) unpin(ctx context.Context, tombstone, _ []byte) error {
+	return s.do(ctx, Timeout, func(_ context.Context, conn *zk.Conn) error {
+		now, stat, err := conn.Get(s.tombstoneKey())
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(now, tombstone) {
+			return ErrChanged
+		}
+		return conn.Delete(s.tombstoneKey(), stat.Version)
+	})
+}
+
+// sweep has nothing to do: everything goes in one request.
+func (zooKeeper) sweep(context.Context) error { return nil }
+
+// remove deletes everything in one request, which fails as a whole if the tombstone is
+// not there any more.
+func (s zooKeeper) remove(ctx context.Context, tombstone []byte) error {
+	return s.do(ctx, removal, func(ctx context.Context, conn *zk.Conn) error {
+		now, _, err := conn.Get(s.tombstoneKey())
+		switch {
+		case err != nil && !errors.Is(err, zk.ErrNoNode):
+			return err
+		case err != nil, !bytes.Equal(now, tombstone):
+			return ErrChanged
+		}
+		nodes, err := below(ctx, conn, Root(s.Name))
+		if err != nil {
+			return err
+		}
+		if len(nodes) > maxNodes {
+			return fmt.Errorf("%d nodes are too many for one request", len(nodes))
+		}
+		request := []any{&zk.CheckVersionRequest{Path: s.tombstoneKey(), Version: -1}}
+		for _, node := range slices.Backward(nodes) { // Children before their parents.
+			request = append(request, &zk.DeleteRequest{Path: node, Version: -1})
+		}
+		results, err := conn.Multi(request...)
+		for _, result := range results {
+			err = errors.Join(err, result.Error)
+		}
+		return err
+	})
+}
+
+// below lists a node and all below it, parents first.
+func below(ctx context.Context, conn *zk.Conn, root string) ([]string, error) {
+	nodes := []string{root}
+	for i := 0; i < len(nodes) && ctx.Err() == nil; i++ {
+		children, _, err := conn.Children(nodes[i])
+		if err != nil {
+			return nil, err
+		}
+		for _, child := range children {
+			nodes = append(nodes, path.Join(nodes[i], child))
+		}
+	}
+	return nodes, ctx.Err()
+}
+
+// do is session for what has no result.
+func (s zooKeeper) do(ctx context.Context, limit time.Duration, f func(context.Context, *zk.Conn) error) error {
+	_, err := session(ctx, s, limit, func(ctx context.Context, conn *zk.Conn) (struct{}, error) {
+		return struct{}{}, f(ctx, conn)
+	})
+	return err
+}
+
+// session runs f on the first member that takes a session. Once f has begun, no other
+// member is asked: what it did may have been carried out.
+func session[T any](
+	ctx context.Context, s zooKeeper, limit time.Duration, f func(context.Context, *zk.Conn) (T, error),
+) (result T, err error) {
+	var errs []error
+	for member := range strings.SplitSeq(s.Addr, ",") {
+		conn, err := connect(ctx, member)
+		if err != nil {
+			errs = append(errs, &memberError{member, err})
+			continue
+		}
+		result, err := run(ctx, limit, conn, func(ctx context.Context) (T, error) {
+			if s.Auth != "" {
+				if err := conn.AddAuth("digest", []byte(s.Auth)); err != nil {
+					return result, err
+				}
+			}
+			return f(ctx, conn)
+		})
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = &memberError{member, err}
+		}
+		return result, err
+	}
+	return result, errors.Join(errs...)
+}
+
+// run gives f its time. The library waits for an answer without an end, and only
+// closing the connection makes a call return.
+func run[T any](
+	ctx context.Context, limit time.Duration, conn *zk.Conn, f func(context.Context) (T, error),
+) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	type outcome struct {
+		result T
+		err    error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		result, err := f(ctx)
+		done <- outcome{result, err}
+	}()
+	defer func() { go conn.Close() }()
+	select {
+	case o := <-done:
+		return o.result, o.err
+	case <-ctx.Done():
+		var nothing T
+		return nothing, ctx.Err()
+	}
+}
+
+// connect waits for a session with a member.
+func connect(ctx context.Context, member string) (*zk.Conn, error) {
+	conn, events, err := zk.Connect([]string{member}, 2*Timeout, zk.WithLogger(silent{}))
+	if err != nil {
+		return nil, err
+	}
+	if err := connected(ctx, events); err != nil {
+		go conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// connected waits for a session.
+func connected(ctx context.Context, events <-chan zk.Event) error {
+	ctx, cancel := context.WithTimeout(ctx, Timeout)
+	defer cancel()
+	for {
+		select {
+		case event := <-events:
+			if event.State == zk.StateHasSession {
+				return nil
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+type silent struct{}
+
+// Printf implements zk.Logger.
+func (silent) Printf(string, ...any) {}
