@@ -29,11 +29,9 @@ func decideAfterRestart(w world, current *member) decision {
 	if survivor := w.bestSurvivor(current); survivor != nil && w.outdoes(survivor, current, unknown) {
 		return decision{verb: promote, master: survivor, cause: v1alpha1.CauseMasterRestarted}
 	}
-	taken := w.promotedRunID != "" && w.promoted != current.name // By one that was started again, too.
-	complete := w.persistent && w.savedMaster == current.name && !taken
 	if heir := w.unknownHeir(current); heir != nil {
 		unknown = heir
-	} else if current.hasWholeData() && (complete || unknown == nil && w.hasMost(current)) {
+	} else if current.hasWholeData() && w.mayLift(current, unknown) {
 		return decision{verb: lift, master: current}
 	}
 	if unknown != nil {
@@ -49,6 +47,14 @@ func decideAfterRestart(w world, current *member) decision {
 		return waitForCopy()
 	}
 	return decision{verb: lift, master: current}
+}
+
+// mayLift tells whether a master that was started again goes on with what it has: its
+// volume is complete and nobody took over since, or nobody has more.
+func (w world) mayLift(current, unknown *member) bool {
+	taken := w.promotedRunID != "" && w.promoted != current.name // By one that was started again, too.
+	complete := w.persistent && w.savedMaster == current.name && !taken
+	return complete || unknown == nil && w.hasMost(current)
 }
 
 // unknownHeir returns the member that was about to become master instead, or was it

@@ -277,7 +277,7 @@ func (s *sim) pushTo(d *simDashboard, i int, locked bool, done func(ok bool)) {
 	})
 }
 
-// resync pushes the route that the dashboard has, and stores after that that it did.
+// resync pushes the route that the dashboard has, and then stores that it did.
 func (s *sim) resync(d *simDashboard, done func(ok bool)) {
 	if d.forgot || len(d.order) == 0 {
 		done(false)

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/codis"
@@ -306,130 +305,6 @@ func (r *Reconciler) catchUp(ctx context.Context, s *state, master, to member) e
 		case <-time.After(catchUpPoll):
 		}
 	}
-}
-
-// undoSwitchover records that the old master goes on, unlocks the slots of the group
-// with the route to it, and forgets the intent once no lock can be on its way any more:
-// a proxy that is starved may take the lock after the unlock, and another operator,
-// which took over from this one, may be about to make the member master.
-func (r *Reconciler) undoSwitchover(ctx context.Context, s *state) error {
-	if err := r.heldUp(s); err != nil || !r.ended(s) {
-		return err
-	}
-	if s.stats == nil { // The slots are unlocked as for a promotion that the dashboard does not know of.
-		if err := errors.Join(r.recordBehind(ctx, s), r.observeProxies(ctx, s)); err != nil {
-			return err
-		}
-		return r.endBlindly(ctx, s)
-	}
-	if err := r.takeBack(ctx, s); err != nil {
-		return err
-	}
-	if s.world.order[0] != s.decision.master.addr { // It would send them to the new one.
-		if err := errors.Join(r.observeProxies(ctx, s), r.route(ctx, s, *s.decision.master)); err != nil {
-			return err
-		}
-	} else if !s.try("resync the group", s.api.ResyncGroup(ctx, int(s.group.Spec.ID))) {
-		return nil
-	}
-	if p := s.group.Status.Promotion; p == nil || r.Clock.Since(p.StartTime.Time) < lockLimit {
-		return nil
-	}
-	return r.remember(ctx, s, nil)
-}
-
-// takeBack makes sure that the member that was to be switched to is not the master, though
-// it may take writes, before the old one takes the next: it is recorded, and the member
-// is fenced. Clients wait meanwhile: only where somebody else changed the group do they
-// wait for the next pass, and not for an API server or a member that does not answer.
-func (r *Reconciler) takeBack(ctx context.Context, s *state) error {
-	p := s.group.Status.Promotion
-	if p == nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, takeBackTimeout)
-	defer cancel()
-	if p.Outcome != v1alpha1.PromotionTakenBack {
-		back := *p
-		back.Outcome = v1alpha1.PromotionTakenBack
-		if err := r.remember(ctx, s, &back); apierrors.IsConflict(err) {
-			return err
-		}
-	}
-	s.world.promotedRunID = ""
-	to := s.world.byName(p.Member)
-	if to == nil || to == s.decision.master || !to.redis.IsMaster() || to.redis.RunID != p.RunID {
-		return nil
-	}
-	if s.try("fence "+to.name, r.follow(ctx, s, *to, redis.FenceAddr)) {
-		to.redis.Role, to.redis.MasterAddr = redis.RoleReplica, redis.FenceAddr
-	}
-	return nil
-}
-
-// ended tells whether nobody carries out the switchover any more that was recorded:
-// this operator gave it up, or any other would have given it up by now.
-func (r *Reconciler) ended(s *state) bool {
-	p := s.group.Status.Promotion
-	if p == nil || r.Clock.Since(p.StartTime.Time) >= lockLimit {
-		return true
-	}
-	last, tried := r.givenUp.Load(s.group.UID)
-	at, ok := last.(time.Time)
-	return tried && ok && !at.Before(p.StartTime.Time)
-}
-
-// endBlindly ends a switchover while the dashboard cannot be asked how far it came.
-// The proxies know: if one of them has the new route, or all of them still hold the
-// requests, the new master has everything, and the dashboard may have its name by
-// now: it takes writes. Otherwise the old one goes on.
-func (r *Reconciler) endBlindly(ctx context.Context, s *state) error {
-	p, to := *s.group.Status.Promotion, s.world.byName(s.group.Status.Promotion.Member)
-	back := p.Outcome == v1alpha1.PromotionTakenBack
-	if back || to == nil || to.redis.RunID != p.RunID || !to.redis.IsMaster() || !s.handedOver(ctx, to.addr) {
-		if err := r.takeBack(ctx, s); err != nil {
-			return err
-		}
-		return r.route(ctx, s, *s.decision.master)
-	}
-	p.Cause = v1alpha1.CauseFoundMaster
-	if err := r.remember(ctx, s, &p); err != nil {
-		return err
-	}
-	return r.route(ctx, s, *to)
-}
-
-// handedOver tells whether a proxy that answers has a route to a member, or whether
-// all answer and hold the requests of the group: then the old master has taken no
-// write since they were locked.
-func (s *state) handedOver(ctx context.Context, addr string) bool {
-	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
-	defer cancel()
-	held := true
-	for _, proxy := range s.routers {
-		var routes []codis.Route
-		err := errors.New("it does not answer")
-		if proxy.answers {
-			routes, err = s.proxies.Routes(ctx, proxy.AdminAddr)
-		}
-		held = held && err == nil
-		for _, route := range routes {
-			if !route.Concerns(int(s.group.Spec.ID)) {
-				continue
-			}
-			if route.Leads(int(s.group.Spec.ID), addr) {
-				return true
-			}
-			held = held && (route.Locked || route.Master == "") // One that is not online yet has none.
-		}
-	}
-	return held
-}
-
-// interrupted tells whether a switchover was recorded and the old master still
-// is the dashboard's: slots may be locked.
-func (s *state) interrupted() bool {
-	return s.handingOver() && s.group.Status.Promotion.Member != s.decision.master.name
 }
 
 // requested switches over to the member that a person named.
