@@ -85,7 +85,7 @@ func (s *state) handOverLeft(known *codis.Group) *member {
 		return nil
 	}
 	old := s.world.byAddr(known.Servers[0].Addr)
-	if routed := s.world.routedTo(); old == nil || routed != nil && routed != old || s.world.tookOver(old) != nil {
+	if routed := s.world.routedTo(); old == nil || routed != nil && routed != old {
 		return nil // The proxies went on to that one while the dashboard could not be asked.
 	}
 	return s.handOverFrom(old, known)
@@ -106,7 +106,7 @@ func (s *state) handOverTaken(known *codis.Group) *member {
 func (s *state) handOverFrom(master *member, known *codis.Group) *member {
 	to := s.world.byAddr(known.Servers[known.Promoting.Index].Addr)
 	if master == nil || to == nil || to == master || !master.redis.IsMaster() || !s.world.trusted(*master) ||
-		to.name == s.world.accepted {
+		s.world.tookOver(master) != nil || to.name == s.world.accepted {
 		return nil
 	}
 	s.halfDone = true
