@@ -92,6 +92,7 @@ func (r *Reconciler) finalize(ctx context.Context, s *state) (time.Duration, err
 		return 0, r.release(ctx, d)
 	case endIt:
 		err = r.stop(ctx, set)
+	case lookAgain, pinIt, removeIt: // The next pass goes on.
 	}
 	conditions.Set(&d.Status.Conditions, d.Generation, conditions.False(
 		v1alpha1.ConditionReady, v1alpha1.ReasonRemovingTopology, "deleting: "+why))

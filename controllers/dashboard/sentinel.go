@@ -191,9 +191,8 @@ func (r *Reconciler) keepSentinels(ctx context.Context, s *state) (time.Duration
 	if err := r.forgetGroups(ctx, s); err != nil {
 		return reconcile.Later, nil //nolint:nilerr // It does not answer, which the condition tells.
 	}
-	after, err := r.resyncSentinels(ctx, s)
-	if err != nil || d.Spec.Sentinel != nil {
-		return after, err
+	if after := r.resyncSentinels(ctx, s); d.Spec.Sentinel != nil {
+		return after, nil
 	}
 	return reconcile.Soon, r.removeSentinels(ctx, s)
 }
@@ -223,25 +222,25 @@ func (s *state) isGone(id int) bool {
 
 // resyncSentinels has the dashboard tell all sentinels and proxies anew if one of them
 // was not told of a change, and nobody is harmed by it.
-func (r *Reconciler) resyncSentinels(ctx context.Context, s *state) (time.Duration, error) {
+func (r *Reconciler) resyncSentinels(ctx context.Context, s *state) time.Duration {
 	if !staleSentinels(s.stats) || s.dashboard.Spec.Sentinel == nil && len(s.sentinels.plan.foreign) > 0 {
-		return reconcile.Steady, nil
+		return reconcile.Steady
 	}
 	s.sentinels.held = r.resyncHeld(s)
 	if s.sentinels.held != "" {
-		return reconcile.Later, nil
+		return reconcile.Later
 	}
 	now := r.Clock.Now()
 	if last, ok := r.resynced.Load(s.dashboard.UID); ok {
 		at, _ := last.(time.Time)
 		if left := at.Add(resyncPause).Sub(now); left > 0 {
 			s.sentinels.held = "they were told a moment ago"
-			return left, nil
+			return left
 		}
 	}
 	r.resynced.Store(s.dashboard.UID, now)
 	s.tried("tell all sentinels anew", s.api.ResyncSentinels(ctx))
-	return reconcile.Soon, nil
+	return reconcile.Soon
 }
 
 // staleSentinels tells whether a sentinel or a proxy does not know what the dashboard

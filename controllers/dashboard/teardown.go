@@ -100,6 +100,7 @@ func decide(t teardown) (next verdict, why string) {
 			return pinIt, ""
 		}
 		return leaveIt, fmt.Sprintf("the dashboard at %s has its lock, in a run that this one does not know", t.view.Addr)
+	case lock.Free:
 	}
 	return leaveIt, "nobody has its lock, which does not say whose it is"
 }

@@ -229,8 +229,8 @@ func (w world) hears(m member, master string) bool {
 // hold other data: the operator made it master, it was promoted while in sync,
 // or a person chose it, or the sentinels did; or nobody else can have more.
 func (w world) trusted(master member) bool {
-	return w.masterRunID == "" || w.meant(master) || w.inSync[master.name] || w.accepted == master.name || w.chosen(master) ||
-		w.orphaned() && w.hasMore(master)
+	return w.masterRunID == "" || w.meant(master) || w.inSync[master.name] || w.accepted == master.name ||
+		w.chosen(master) || w.orphaned() && w.hasMore(master)
 }
 
 // hasMore tells whether a member has more keys than any other.

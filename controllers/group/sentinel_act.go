@@ -226,13 +226,7 @@ func (r *Reconciler) tellSentinels(ctx context.Context, s *state, plan monitors)
 		errs = append(errs, tower.Forget(ctx, all[i].addr, name))
 	}
 	if errors.Join(errs...) == nil && len(plan.watch) > 0 {
-		master := *s.decision.master
-		if err := r.stillThere(ctx, s, master); err != nil {
-			return reconcile.Soon, nil //nolint:nilerr // The pod has another address by now: look again.
-		}
-		for _, i := range plan.watch {
-			errs = append(errs, tower.Watch(ctx, all[i].addr, name, redisAddr(master), s.password, s.wantedMonitor()))
-		}
+		errs = append(errs, r.watchMaster(ctx, s, plan))
 	}
 	for _, i := range plan.tune {
 		errs = append(errs, tower.Tune(ctx, all[i].addr, name, s.password, s.wantedMonitor()))
@@ -242,6 +236,21 @@ func (r *Reconciler) tellSentinels(ctx context.Context, s *state, plan monitors)
 			"sentinels watched %s, which is not the master of this group", plan.corrected)
 	}
 	return reconcile.Soon, nil // Who did not answer is seen in the next pass.
+}
+
+// watchMaster has those sentinels of a plan watch the master that do not. One whose pod
+// has another address by now is looked at again first.
+func (r *Reconciler) watchMaster(ctx context.Context, s *state, plan monitors) error {
+	master := *s.decision.master
+	if err := r.stillThere(ctx, s, master); err != nil {
+		return err
+	}
+	var errs []error
+	for _, i := range plan.watch {
+		addr := s.world.lookouts.all[i].addr
+		errs = append(errs, tower.Watch(ctx, addr, s.monitor(), redisAddr(master), s.password, s.wantedMonitor()))
+	}
+	return errors.Join(errs...)
 }
 
 // sentinelThere asks past the cache whether an address still belongs to the pod of a

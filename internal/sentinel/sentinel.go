@@ -264,8 +264,7 @@ func number(text string) int64 {
 // withoutPorts words an error of the network so that it stays the same from one try
 // to the next.
 func withoutPorts(err error) error {
-	var network net.Error
-	if errors.As(err, &network) {
+	if _, ok := errors.AsType[net.Error](err); ok {
 		return errors.New(problem(err))
 	}
 	return err
