@@ -103,7 +103,13 @@ func (r *Reconciler) endBlindly(ctx context.Context, s *state) error {
 	if err := r.remember(ctx, s, &p); err != nil {
 		return err
 	}
-	return r.route(ctx, s, *to)
+	if err := r.route(ctx, s, *to); err != nil {
+		return err
+	}
+	// A dashboard that is behind gives the old master to a proxy that is started again.
+	// That one has taken no write since the lock.
+	s.try("fence "+s.decision.master.name, r.follow(ctx, s, *s.decision.master, redis.FenceAddr))
+	return nil
 }
 
 // handedOver tells whether a proxy that answers has a route to a member, or whether
