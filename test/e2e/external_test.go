@@ -138,7 +138,7 @@ var _ = Describe("In an etcd of somebody else:", Ordered, func() {
 		Expect(kept(ctx, slots)()).To(ContainSubstring(`\"group_id\": 1`))
 		began := time.Now()
 		kubectl(ctx, "delete", "codiscluster", "-n", p.namespace, p.name)
-		Eventually(kept(ctx, "")).Should(ContainSubstring("not found"))
+		Eventually(kept(ctx, "")).Should(ContainSubstring("(NotFound)"))
 		figure("removed after", "%s", seconds(time.Since(began)))
 		Expect(kubectl(ctx, "get", "events", "-n", p.namespace, "--field-selector=reason=TopologyRemoved")).To(
 			ContainSubstring("Removed /codis3/" + sharedProduct + " from the Etcd at " + store))

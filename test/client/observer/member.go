@@ -29,7 +29,9 @@ func (w *witness) look(ctx context.Context) Member {
 	if err != nil {
 		return Member{Problem: problem(err)}
 	}
-	return parseInfo(info)
+	m := parseInfo(info)
+	m.At = w.conn.Addr()
+	return m
 }
 
 // info asks once more on a new connection where the kept one turns out broken.

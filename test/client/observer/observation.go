@@ -51,6 +51,14 @@ type Member struct {
 	LinkUp  bool   `json:"linkUp,omitempty"`
 	Loading bool   `json:"loading,omitempty"`
 	Keys    int64  `json:"keys"`
+	// At is the address at which it was reached.
+	At string `json:"at,omitempty"`
+}
+
+// follows tells whether the member says that it follows a server, by its name or where
+// it is.
+func (m Member) follows(addr string, server Member) bool {
+	return m.Role == "slave" && (m.Master == addr || server.At != "" && m.Master == server.At)
 }
 
 // IsMaster tells whether the member takes writes.
@@ -89,7 +97,7 @@ func (o Observation) InRole() bool {
 		}
 		for _, addr := range servers[1:] {
 			m := o.Members[addr]
-			if m.Problem != "" || m.Role != "slave" || m.Master != servers[0] || !m.LinkUp {
+			if m.Problem != "" || !m.follows(servers[0], o.Members[servers[0]]) || !m.LinkUp {
 				return false
 			}
 		}

@@ -129,7 +129,13 @@ func TestInRole(t *testing.T) {
 		"the dashboard is gone":      {problem: "refused", members: map[string]Member{"a": {Role: "master"}, "b": follows("a", true)}},
 		"a link that is down":        {members: map[string]Member{"a": {Role: "master"}, "b": follows("a", false)}},
 		"a replica of somebody else": {members: map[string]Member{"a": {Role: "master"}, "b": follows("c", true)}},
-		"two masters":                {members: map[string]Member{"a": {Role: "master"}, "b": {Role: "master"}}},
+		"a replica that was told where its master is": {members: map[string]Member{
+			"a": {Role: "master", At: "10.0.0.1:6379"}, "b": follows("10.0.0.1:6379", true),
+		}, want: true},
+		"a replica of who was there before": {members: map[string]Member{
+			"a": {Role: "master", At: "10.0.0.2:6379"}, "b": follows("10.0.0.1:6379", true),
+		}},
+		"two masters": {members: map[string]Member{"a": {Role: "master"}, "b": {Role: "master"}}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

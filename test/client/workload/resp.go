@@ -37,6 +37,9 @@ type Conn struct {
 	timeout time.Duration
 }
 
+// Addr is host:port of the other side, as a number.
+func (c *Conn) Addr() string { return c.conn.RemoteAddr().String() }
+
 // Dial connects and, with a password, authenticates. The timeout holds for the
 // connect and for each request after it.
 func Dial(ctx context.Context, address, password string, timeout time.Duration) (*Conn, error) {
