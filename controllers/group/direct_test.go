@@ -4,13 +4,11 @@
 package group
 
 import (
-	"context"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
-	"github.com/codis-io/codis-operator/internal/codis"
 	"github.com/codis-io/codis-operator/internal/fixture"
 	"github.com/codis-io/codis-operator/internal/redis"
 )
@@ -287,38 +285,5 @@ func TestAMasterThatCameBackIsFencedBeforeTheDashboardIsTold(t *testing.T) {
 				t.Errorf("the new master is %+v", m)
 			}
 		})
-	}
-}
-
-// countingDashboard counts the promotions that it is asked for.
-type countingDashboard struct {
-	dashboard
-
-	promotions int
-}
-
-func (d *countingDashboard) Promote(context.Context, int, string) error {
-	d.promotions++
-	return nil
-}
-
-func TestTheDashboardIsNotToldWhileItDoesNotHearAProxy(t *testing.T) {
-	l := newLab(t, 2)
-	s := l.state(masterData, masterData)
-	for i := range s.world.members {
-		s.world.members[i].redis.RunID = memberName(i)
-	}
-	s.world.behind, s.world.order, s.world.masterRunID = true, addrs(0, 1), memberName(1)
-	s.stats.Proxy.Models = []codis.Proxy{{Token: "p", Hostname: "p-1"}}
-	api := &countingDashboard{}
-	s.api = api
-	if s.world.routedTo() != &s.world.members[1] {
-		t.Fatal("the proxies were not told of the second")
-	}
-	if _, err := l.r.promote(t.Context(), s, &s.world.members[1]); err != nil {
-		t.Fatal(err)
-	}
-	if api.promotions != 0 {
-		t.Error("it was told: it would have all proxies go back to the old master")
 	}
 }

@@ -303,9 +303,6 @@ func (r *Reconciler) promote(ctx context.Context, s *state, m *member) (time.Dur
 	from, cause := s.masterBefore(), s.decision.cause
 	told := s.world.routedTo() == m
 	if told {
-		if len(s.stats.DeafProxies()) > 0 {
-			return r.promoteDirectly(ctx, s, m) // It would take the promotion back, and the routes with it.
-		}
 		from, cause = "", "" // It was recorded when the proxies were told.
 	}
 	if err := r.intend(ctx, s, *m, from, cause); err != nil {

@@ -111,5 +111,8 @@ var _ = Describe("Sentinels", Ordered, ContinueOnFailure, func() {
 		Expect(err).NotTo(HaveOccurred())
 		Eventually(func() string { return host(p.seen().Groups[1][0]) }).Should(Equal(replica))
 		p.waitHealthy(ctx)
+		outcome, err := load.Stop(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		figure("writes", "%d acknowledged, %d lost", outcome.Acknowledged, outcome.Lost)
 	}, SpecTimeout(4*time.Minute))
 })
