@@ -34,19 +34,14 @@ const patience = 2 * time.Minute
 
 // hold keeps a dashboard from going before its product is removed, where others reach
 // the store. It tells whether it had to.
-func (r *Reconciler) hold(ctx context.Context, d *v1alpha1.CodisDashboard) (bool, error) {
-	coordinator := &v1alpha1.CodisCoordinator{}
-	err := r.Client.Get(ctx, key(d, d.Spec.CoordinatorRef.Name), coordinator)
-	if apierrors.IsNotFound(err) {
+func (r *Reconciler) hold(ctx context.Context, s *state) (bool, error) {
+	if s.coordinator == nil {
 		return false, nil // Nothing was made yet.
 	}
-	if err != nil {
-		return false, fmt.Errorf("get coordinator: %w", err)
-	}
-	if kept, _ := storeOf(coordinator, true); !kept.shared() {
+	if kept, _ := storeOf(s.coordinator, true); !kept.shared() {
 		return false, nil
 	}
-	return reconcile.Hold(ctx, r.Client, d, d.DeepCopy())
+	return reconcile.Hold(ctx, r.Client, s.dashboard, s.dashboard.DeepCopy())
 }
 
 // finalize removes what a deleted dashboard kept in a store that outlives it, so that

@@ -198,19 +198,18 @@ func TestHold(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := &v1alpha1.CodisDashboard{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "d"}}
 			d.Spec.CoordinatorRef.Name = "c"
-			objects := []client.Object{d}
+			s := &state{dashboard: d}
 			if tt.coordinator != "" {
-				c := &v1alpha1.CodisCoordinator{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "c"}}
-				c.Spec.Type = tt.coordinator
-				objects = append(objects, c)
+				s.coordinator = &v1alpha1.CodisCoordinator{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "c"}}
+				s.coordinator.Spec.Type = tt.coordinator
 			}
-			r := &Reconciler{Client: fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(objects...).Build()}
+			r := &Reconciler{Client: fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(d).Build()}
 			for _, want := range []bool{tt.want, false} { // Once.
 				if err := r.Client.Get(t.Context(), client.ObjectKeyFromObject(d), d); err != nil {
 					t.Fatal(err)
 				}
 				version := d.ResourceVersion
-				held, err := r.hold(t.Context(), d)
+				held, err := r.hold(t.Context(), s)
 				if err != nil || held != want || (d.ResourceVersion != version) != want {
 					t.Errorf("hold() = %v, %v", held, err)
 				}

@@ -118,15 +118,17 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		conditions.Set(&s.dashboard.Status.Conditions, dashboard.Generation, conditions.Paused())
 		return ctrl.Result{}, r.patch(ctx, dashboard, s)
 	}
-	if held, err := r.hold(ctx, s.dashboard); err != nil {
-		return reconcile.Done(ctrl.Result{}, err)
-	} else if held {
-		dashboard = s.dashboard.DeepCopy()
-	}
 	step := func(f func(context.Context, *state) (time.Duration, error)) reconcile.Step {
 		return func(ctx context.Context) (time.Duration, error) { return f(ctx, s) }
 	}
-	result, err := reconcile.Run(ctx, step(r.observe), step(r.proveLock), step(r.announceSentinels), step(r.applyObjects),
+	hold := func(ctx context.Context) (time.Duration, error) {
+		held, err := r.hold(ctx, s)
+		if held {
+			dashboard = s.dashboard.DeepCopy()
+		}
+		return 0, err
+	}
+	result, err := reconcile.Run(ctx, step(r.observe), hold, step(r.proveLock), step(r.announceSentinels), step(r.applyObjects),
 		step(r.startAgain), step(r.retryLock),
 		step(r.replaceLost), step(r.assignSlots), step(r.moveSlots), step(r.keepSentinels))
 	if !s.observed {

@@ -29,7 +29,7 @@ func kinds() map[string]shown {
 	return map[string]shown{
 		"codisclusters":     {"cc", []string{"Name", "Ready", "Available", "Groups", "Proxies", "Slots", "Address", "Age"}, false},
 		"codiscoordinators": {"cco", []string{"Name", "Type", "Ready", "Members", "Leader", "Reason", "Age"}, false},
-		"codisdashboards":   {"cda", []string{"Name", "Product", "Ready", "Slots", "Migrating", "Balanced", "Left", "Moved", "Seconds", "Balance", "Reason", "Age"}, false},
+		"codisdashboards":   {"cda", []string{"Name", "Product", "Ready", "Slots", "Migrating", "Balanced", "Left", "Sentinels", "Moved", "Seconds", "Balance", "Reason", "Age"}, false},
 		"codisgroups":       {"cg", []string{"Name", "ID", "Master", "Ready", "Slots", "Keys", "Memory", "State", "Age"}, true},
 		"codisproxies":      {"cpx", []string{"Name", "Desired", "Online", "Ops", "Sessions", "Ready", "Age"}, true},
 	}
