@@ -60,17 +60,29 @@ type SentinelSettings struct {
 	Storage *Storage `json:"storage,omitempty"`
 }
 
+// SentinelState tells how a sentinel is.
+// +kubebuilder:validation:Enum=Ready;Silent;Unregistered
+type SentinelState string
+
+// States of sentinels.
+const (
+	// SentinelReady is one that the dashboard knows and that answers.
+	SentinelReady SentinelState = "Ready"
+	// SentinelSilent is one that the dashboard knows and that does not answer the operator.
+	SentinelSilent SentinelState = "Silent"
+	// SentinelUnregistered is one that the dashboard does not know.
+	SentinelUnregistered SentinelState = "Unregistered"
+)
+
 // SentinelMember is what was last seen of a sentinel.
 type SentinelMember struct {
 	// name of the pod.
 	// +required
 	Name string `json:"name"`
-	// registered tells whether the dashboard knows it.
-	// +optional
-	Registered bool `json:"registered"`
-	// answers tells whether it answered the operator.
-	// +optional
-	Answers bool `json:"answers"`
+	// state is Ready, Silent (it does not answer the operator) or Unregistered (the
+	// dashboard does not know it).
+	// +required
+	State SentinelState `json:"state"`
 	// monitors is how many groups of the product it watches.
 	// +optional
 	Monitors int32 `json:"monitors"`

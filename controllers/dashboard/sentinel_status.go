@@ -5,6 +5,7 @@ package dashboard
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
@@ -34,10 +35,10 @@ func reportSentinels(s *state, domain naming.Domain) {
 	for ordinal := range maxSentinels {
 		addr := domain.SentinelAddr(d.Namespace, d.Name, ordinal)
 		m := s.sentinelMember(ordinal, addr)
-		if s.sentinels.pods[ordinal] == nil && !m.Registered && ordinal >= sentinelsWanted(d) {
+		if s.sentinels.pods[ordinal] == nil && m.State == v1alpha1.SentinelUnregistered && ordinal >= sentinelsWanted(d) {
 			continue
 		}
-		if m.Registered && m.Answers {
+		if m.State == v1alpha1.SentinelReady {
 			ready++
 		}
 		status.Members = append(status.Members, m)
@@ -47,12 +48,14 @@ func reportSentinels(s *state, domain naming.Domain) {
 }
 
 func (s *state) sentinelMember(ordinal int, addr string) v1alpha1.SentinelMember {
-	m := v1alpha1.SentinelMember{Name: naming.SentinelPod(s.dashboard.Name, ordinal)}
-	for _, known := range s.knownSentinels() {
-		m.Registered = m.Registered || known == addr
-	}
 	look := s.sentinels.looks[ordinal]
-	m.Answers = look.Answers
+	m := v1alpha1.SentinelMember{Name: naming.SentinelPod(s.dashboard.Name, ordinal), State: v1alpha1.SentinelSilent}
+	switch {
+	case !slices.Contains(s.knownSentinels(), addr):
+		m.State = v1alpha1.SentinelUnregistered
+	case look.Answers:
+		m.State = v1alpha1.SentinelReady
+	}
 	m.Monitors = int32(len(look.Flags)) //nolint:gosec // As many as groups.
 	return m
 }
@@ -69,7 +72,7 @@ func (s *state) answering() int {
 	count := 0
 	if status := s.dashboard.Status.Sentinel; status != nil {
 		for _, m := range status.Members {
-			if m.Registered && m.Answers {
+			if m.State == v1alpha1.SentinelReady {
 				count++
 			}
 		}
