@@ -163,8 +163,19 @@ func setupWebhooks(ctx context.Context, mgr ctrl.Manager, server webhook.Server,
 	return server.StartedChecker(), nil
 }
 
+// The lease of the operator that leads. A node may be lost with it and a master on it:
+// another one has to lead, and to promote, before the 7.5 s have passed after which
+// proxies dial the lost node once more, for 5 s. It leads after leaseDuration and up to
+// three times retryPeriod. Who could not renew for renewDeadline ends what it does, 2 s
+// before another one may begin.
+const (
+	leaseDuration = 5 * time.Second
+	renewDeadline = 3 * time.Second
+	retryPeriod   = 500 * time.Millisecond
+)
+
 func managerOptions(scheme *runtime.Scheme, server webhook.Server, o options) ctrl.Options {
-	lease, renew, retry := 6*time.Second, 4*time.Second, time.Second
+	lease, renew, retry := leaseDuration, renewDeadline, retryPeriod
 	return ctrl.Options{
 		Scheme:                        scheme,
 		HealthProbeBindAddress:        o.probeAddr,
