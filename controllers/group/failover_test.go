@@ -217,4 +217,8 @@ func TestWhatTheStatusRemembers(t *testing.T) {
 	if w.recall(status, now); w.sinceFailover != time.Second {
 		t.Errorf("since the last failover %s", w.sinceFailover)
 	}
+	status.LastFailover.Cause = v1alpha1.CauseSwitchover
+	if w.recall(status, now); w.sinceFailover != coolDown {
+		t.Errorf("a planned switchover says nothing of the network, yet %s since the last failover", w.sinceFailover)
+	}
 }

@@ -69,7 +69,7 @@ type world struct {
 	window time.Duration
 	// watched is how long this operator has looked at the group without a pause.
 	watched time.Duration
-	// sinceFailover is how long ago the last failover was.
+	// sinceFailover is how long ago the last failover was; planned switchovers do not count.
 	sinceFailover time.Duration
 	// deafProxies are registered proxies that do not answer the dashboard.
 	deafProxies []string

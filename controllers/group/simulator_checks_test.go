@@ -143,9 +143,10 @@ func (s *sim) missing(x, y dataset) (writes int) {
 }
 
 // checkCoolDown is the rule that silence moves the master once in a while only.
+// Switchovers do not count.
 func (s *sim) checkCoolDown(p *simPass) {
 	last := s.stored().Status.LastFailover
-	if p.st.decision.verb != fence || last == nil {
+	if p.st.decision.verb != fence || last == nil || last.Cause == v1alpha1.CauseSwitchover {
 		return
 	}
 	at := tick(last.Time.Sub(s.base).Milliseconds())

@@ -217,7 +217,8 @@ func (w *world) recall(status *v1alpha1.CodisGroupStatus, now time.Time) {
 			w.promotedRunID = "" // Whoever it is takes writes by mistake.
 		}
 	}
-	if last := status.LastFailover; last != nil {
+	// A planned switchover says nothing of the network.
+	if last := status.LastFailover; last != nil && last.Cause != v1alpha1.CauseSwitchover {
 		w.sinceFailover = now.Sub(last.Time.Time)
 	}
 	w.runIDs, w.inSync = map[string]string{}, map[string]bool{}
