@@ -44,7 +44,7 @@ type oneSilent struct {
 
 func (o oneSilent) Observe(_ context.Context, addr string) redis.Observation {
 	if addr == o.addr {
-		<-time.After(time.Second)
+		<-time.After(dashboardImpatience)
 		return redis.Observation{Problem: "no answer in time"}
 	}
 	return redis.Observation{Reachable: true, RunID: "run", Role: redis.RoleReplica}
@@ -67,6 +67,15 @@ func (f fallsSilent) Results(types.NamespacedName) map[string]prober.Result {
 		return nil
 	}
 	return map[string]prober.Result{f.name: {UID: f.uid, Addr: f.addr, State: prober.Silent, Since: f.since}}
+}
+
+// lookFor looks once and tells how long it took.
+func lookFor(t *testing.T, r *Reconciler, s *state) time.Duration {
+	t.Helper()
+	began := time.Now()
+	s.stats, s.problem = nil, nil
+	r.look(t.Context(), s)
+	return time.Since(began)
 }
 
 func TestAPassWaitsForTheDashboardWhileTheMasterAnswers(t *testing.T) {
@@ -108,13 +117,23 @@ func TestAPassWaitsForTheDashboardWhileTheMasterAnswers(t *testing.T) {
 				}
 				r.Prober = probes
 				s.servers, s.api = oneSilent{addr: addr(tt.silent)}, slowDashboard{after: answers, stats: stats}
-				began := time.Now()
-				r.look(t.Context(), s)
-				if took := time.Since(began); took < tt.takes || took > tt.takes+dashboardPoll {
+				if took := lookFor(t, r, s); took < tt.takes || took > tt.takes+dashboardPoll {
 					t.Errorf("it took %s, want %s", took, tt.takes)
 				}
 				if blind := s.stats == nil; blind != tt.blind {
 					t.Errorf("the dashboard answered: %t", !blind)
+				}
+				again := tt.takes
+				if tt.blind {
+					again = dashboardImpatience
+				}
+				if took := lookFor(t, r, s); took < again || took > again+dashboardPoll {
+					t.Errorf("the next pass took %s, want %s", took, again)
+				}
+				s.api = slowDashboard{stats: stats}
+				lookFor(t, r, s)
+				if got := r.patience(s); got != dashboardPatience {
+					t.Errorf("once it has answered a pass waits %s, want %s", got, dashboardPatience)
 				}
 			})
 		})

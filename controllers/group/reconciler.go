@@ -52,6 +52,9 @@ type Reconciler struct {
 	watched sync.Map
 	// givenUp is when a switchover of a group, by UID, was given up last.
 	givenUp sync.Map
+	// silentDashboards are groups, by UID, whose dashboard gave no answer to the last pass
+	// that did not wait for it.
+	silentDashboards sync.Map
 	// elections are whom sentinels made master of a group, by UID, without the dashboard.
 	elections sync.Map
 	// classes is why volumes of a StorageClass cannot grow, by name.

@@ -133,7 +133,7 @@ func (r *Reconciler) look(ctx context.Context, s *state) {
 		defer close(dashboard)
 		r.observeTopology(asking, s)
 	}()
-	patient := time.After(dashboardPatience)
+	patient := time.After(r.patience(s))
 	var wg sync.WaitGroup
 	var watching lookouts
 	wg.Go(func() { watching, s.unseen = r.observeSentinels(ctx, s) })
@@ -166,30 +166,53 @@ func (r *Reconciler) look(ctx context.Context, s *state) {
 const (
 	// dashboardPatience is how long a pass waits for the dashboard while the master
 	// does not answer. Both may be on a node that is lost, where nothing breaks the
-	// connection, and a failover does without the dashboard.
-	dashboardPatience = time.Second
+	// connection, and a failover does without the dashboard. It answers within
+	// milliseconds, unless it promotes.
+	dashboardPatience = 500 * time.Millisecond
+	// dashboardImpatience is the same where it gave no answer to the pass before: the
+	// seconds until a guarded master refuses writes are counted pass by pass.
+	dashboardImpatience = 200 * time.Millisecond
 	// dashboardPoll is the time between two looks whether the master still answers,
 	// where the dashboard takes longer.
 	dashboardPoll = 100 * time.Millisecond
 )
+
+// patience is how long a pass waits for the dashboard while the master does not answer.
+func (r *Reconciler) patience(s *state) time.Duration {
+	if _, silent := r.silentDashboards.Load(s.group.UID); silent {
+		return dashboardImpatience
+	}
+	return dashboardPatience
+}
 
 // awaitDashboard waits for its answer, and gives up where the master does not answer
 // either once patience has ended.
 func (r *Reconciler) awaitDashboard(
 	s *state, members []member, answered <-chan struct{}, patient <-chan time.Time, giveUp func(),
 ) {
-	for {
+	for !closed(answered) {
 		select {
 		case <-answered:
-			return
 		case <-patient:
-			if !r.masterAnswers(s, members) {
+			if !closed(answered) && !r.masterAnswers(s, members) {
+				r.silentDashboards.Store(s.group.UID, true)
 				giveUp()
 				<-answered
 				return
 			}
 			patient = time.After(dashboardPoll)
 		}
+	}
+	r.silentDashboards.Delete(s.group.UID)
+}
+
+// closed tells whether a channel is, though another one may be ready, too.
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }
 
