@@ -32,7 +32,9 @@ func (r *Reconciler) undoSwitchover(ctx context.Context, s *state) error {
 	if err := r.takeBack(ctx, s); err != nil {
 		return err
 	}
-	if s.world.order[0] != s.decision.master.addr { // It would send them to the new one.
+	// A dashboard that carried it out would send them to the new one, and one that lost
+	// its store knows no slot of the group.
+	if len(s.world.order) == 0 || s.world.order[0] != s.decision.master.addr {
 		if err := errors.Join(r.observeProxies(ctx, s), r.route(ctx, s, *s.decision.master)); err != nil {
 			return err
 		}

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/codis"
 	"github.com/codis-io/codis-operator/internal/redis"
 )
 
@@ -132,5 +133,22 @@ func TestEarlyRecordsSayWhoIsInSync(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A dashboard that lost its store knows neither the group nor who is master.
+func TestSwitchoverEndsThoughTheDashboardLostTheGroup(t *testing.T) {
+	r, s, _ := takingBack(t, nil)
+	s.world.order, s.world.lastMaster, s.stats = nil, "g-0", &codis.Stats{}
+	s.world.members[1].redis = redis.Observation{}
+	s.group.Status.Promotion.StartTime = metav1.NewMicroTime(now.Add(-lockLimit))
+	if s.decision = decideMaster(s.world); s.decision.verb != keep {
+		t.Fatalf("decided to %s", s.decision.text())
+	}
+	if _, err := r.settle(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	if p := stored(t, r.Client).Status.Promotion; p != nil {
+		t.Errorf("%+v is still recorded: the group is not registered anew", p)
 	}
 }
