@@ -287,3 +287,49 @@ func TestAMasterThatCameBackIsFencedBeforeTheDashboardIsTold(t *testing.T) {
 		})
 	}
 }
+
+// Who was master refuses writes only while no replica is with it.
+func TestReplicasLeaveWhoeverMayBeMasterStill(t *testing.T) {
+	tests := map[string]struct {
+		of     int // whom g-0 and g-2 follow; g-0 is the dashboard's master, g-3 takes over
+		change func(s *state)
+		fenced []string
+	}{
+		"the dashboard's master": {0, func(*state) {}, []string{"g-2"}},
+		"the one that took its place, which the dashboard does not know": {1, func(*state) {}, []string{"g-0", "g-2"}},
+		"not one that has ended": {1, func(s *state) { s.world.members[1].dead = true }, nil},
+		"not the new one":        {3, func(*state) {}, nil},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t, 4)
+			s := l.state(unreachable, unreachable, unreachable, unreachable)
+			for _, i := range []int{0, 2} {
+				m := &s.world.members[i]
+				seen := s.servers.Observe(t.Context(), redisAddr(*m))
+				if i == tt.of {
+					continue
+				}
+				if err := s.servers.Follow(t.Context(), redisAddr(*m), seen, memberAddr(tt.of)); err != nil {
+					t.Fatal(err)
+				}
+				m.redis = s.servers.Observe(t.Context(), redisAddr(*m))
+			}
+			tt.change(s)
+			if err := l.r.detach(t.Context(), s, s.world.members[3]); err != nil {
+				t.Fatal(err)
+			}
+			var fenced []string
+			for _, m := range s.world.members {
+				if now := s.servers.Observe(t.Context(), redisAddr(m)); now.Fenced() != m.redis.Fenced() {
+					t.Errorf("%s is %+v, and the pass believes %+v", m.name, now, m.redis)
+				} else if now.Fenced() {
+					fenced = append(fenced, m.name)
+				}
+			}
+			if diff := cmp.Diff(tt.fenced, fenced); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
