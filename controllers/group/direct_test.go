@@ -5,6 +5,7 @@ package group
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -18,6 +19,7 @@ import (
 func cutOffMaster() world {
 	w := silentMaster()
 	w.members[0].silent, w.guarded, w.deafProxies = refusalTime, true, []string{"p-1"}
+	w.members[1].deaf, w.members[2].deaf = refusalTime, refusalTime
 	return w
 }
 
@@ -38,6 +40,13 @@ func TestFailoverWhereAProxyOrTheDashboardIsCutOff(t *testing.T) {
 		"that replica has ended":             {func(w *world) { w.members[2].redis, w.members[2].dead = redis.Observation{}, true }, promotes(1), ""},
 		"not guarded, without a dashboard":   {func(w *world) { w.guarded, w.blind, w.deafProxies = false, true, nil }, waitsForMaster, "the dashboard does not answer either"},
 		"dead, without a dashboard":          {func(w *world) { w.members[0].dead, w.guarded, w.blind = true, false, true }, promotes(1), ""},
+		"a replica was with it a moment ago": {func(w *world) { w.members[2].deaf-- }, waitsForMaster, "until it refuses writes"},
+		"a replica broke its link a moment ago": {func(w *world) {
+			w.members[2].redis.LinkUp, w.members[2].deaf, w.members[2].redis.LinkDown = false, 0, 4*time.Second
+		}, waitsForMaster, "until it refuses writes"},
+		"a replica broke its link long ago": {func(w *world) {
+			w.members[2].redis.LinkUp, w.members[2].deaf, w.members[2].redis.LinkDown = false, 0, 5*time.Second
+		}, promotes(1), ""},
 		"a replica hears the guarded master": {func(w *world) { w.members[1].deaf = 0 }, waitsForMaster, "g-1 still hears it"},
 	}
 	for name, tt := range tests {
@@ -118,12 +127,15 @@ func TestWhoMayTakeOverBeforeTheDashboardKnows(t *testing.T) {
 		change func(w *world)
 		want   bool
 	}{
-		"from a master that ended":           {ended, func(*world) {}, true},
-		"from one that was started again":    {fencedData, func(*world) {}, true},
-		"from one that follows":              {syncedData, func(*world) {}, true},
-		"not from one that takes writes":     {masterData, func(*world) {}, false},
-		"not from one that is silent":        {unreachable, func(*world) {}, false},
-		"but if it refuses writes":           {unreachable, func(w *world) { w.guarded, w.members[0].silent = true, refusalTime }, true},
+		"from a master that ended":        {ended, func(*world) {}, true},
+		"from one that was started again": {fencedData, func(*world) {}, true},
+		"from one that follows":           {syncedData, func(*world) {}, true},
+		"not from one that takes writes":  {masterData, func(*world) {}, false},
+		"not from one that is silent":     {unreachable, func(*world) {}, false},
+		"but if it refuses writes": {unreachable, func(w *world) {
+			w.guarded, w.members[0].silent = true, refusalTime
+			w.members[1].redis.LinkDown, w.members[2].redis.LinkDown = 5*time.Second, 5*time.Second
+		}, true},
 		"or if a person accepts the loss":    {unreachable, func(w *world) { w.accepted = "g-1" }, true},
 		"not if a person accepts another's":  {unreachable, func(w *world) { w.accepted = "g-2" }, false},
 		"not from one that lives, by nobody": {masterData, func(w *world) { w.accepted = "g-1" }, false},

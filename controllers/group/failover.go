@@ -137,7 +137,7 @@ func routed(f failover) *decision {
 			"%s takes writes, and the dashboard cannot have all proxies go on to %s now", old.name, f.candidate.name)}
 	case f.world.accepted == f.candidate.name:
 		return nil
-	case f.world.guards(old) && old.silent < refusalTime:
+	case f.world.guards(old) && f.world.heardLately(old):
 		return f.waits("waiting until it refuses writes")
 	case f.world.blind:
 		return f.waits("the dashboard does not answer either, which has the proxies stop writing to it")
