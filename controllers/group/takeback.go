@@ -56,24 +56,42 @@ func (r *Reconciler) takeBack(ctx context.Context, s *state) error {
 	if p == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, takeBackTimeout)
-	defer cancel()
-	if p.Outcome != v1alpha1.PromotionTakenBack {
-		back := *p
-		back.Outcome = v1alpha1.PromotionTakenBack
-		if err := r.remember(ctx, s, &back); apierrors.IsConflict(err) {
-			return err
-		}
+	recorded, err := r.recordTakenBack(ctx, s, *p)
+	if err != nil {
+		return err
 	}
 	s.world.promotedRunID = ""
 	to := s.world.byName(p.Member)
 	if to == nil || to == s.decision.master || !to.redis.IsMaster() || to.redis.RunID != p.RunID {
 		return nil
 	}
-	if s.try("fence "+to.name, r.follow(ctx, s, *to, redis.FenceAddr)) {
+	fence := r.follow
+	if !recorded { // Nor could the API server be asked for its pod. The server compares its process all the same.
+		fence = func(ctx context.Context, s *state, m member, master string) error {
+			return s.servers.Follow(ctx, redisAddr(m), m.redis, master)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, takeBackTimeout)
+	defer cancel()
+	if s.try("fence "+to.name, fence(ctx, s, *to, redis.FenceAddr)) {
 		to.redis.Role, to.redis.MasterAddr = redis.RoleReplica, redis.FenceAddr
 	}
 	return nil
+}
+
+// recordTakenBack records that a switchover is taken back, and tells whether that is
+// stored. It fails only where somebody else changed the group.
+func (r *Reconciler) recordTakenBack(ctx context.Context, s *state, p v1alpha1.Promotion) (stored bool, err error) {
+	if p.Outcome == v1alpha1.PromotionTakenBack {
+		return true, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, takeBackTimeout)
+	defer cancel()
+	p.Outcome = v1alpha1.PromotionTakenBack
+	if err = r.remember(ctx, s, &p); apierrors.IsConflict(err) {
+		return false, err
+	}
+	return err == nil, nil
 }
 
 // ended tells whether nobody carries out the switchover any more that was recorded:

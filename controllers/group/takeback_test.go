@@ -33,6 +33,13 @@ func (t toldServers) Follow(_ context.Context, addr string, _ redis.Observation,
 	return nil
 }
 
+// deafReader does not answer.
+type deafReader struct{ client.Reader }
+
+func (deafReader) Get(context.Context, client.ObjectKey, client.Object, ...client.GetOption) error {
+	return errors.New("no answer")
+}
+
 // takingBack is a switchover from g-0 to g-1 that was given up, where both take writes.
 func takingBack(t *testing.T, recorded error) (*Reconciler, *state, toldServers) {
 	t.Helper()
@@ -71,11 +78,13 @@ func TestSwitchoverIsTakenBack(t *testing.T) {
 		recorded error
 		change   func(s *state)
 		want     map[string]string
+		deaf     bool // the API server, when it is asked for a pod
 		stored   bool
 		fails    bool
 	}{
 		"it is fenced":                                   {want: fenced, stored: true},
-		"the API server does not answer":                 {recorded: errors.New("no answer"), want: fenced},
+		"the API server does not answer":                 {recorded: errors.New("no answer"), deaf: true, want: fenced},
+		"the API server is gone after the record":        {deaf: true, stored: true},
 		"somebody else changed the group":                {recorded: conflict, fails: true},
 		"it is another process by now":                   {change: func(s *state) { s.world.members[1].redis.RunID = "r2" }, stored: true},
 		"it takes no writes":                             {change: func(s *state) { s.world.members[1].redis.Role = redis.RoleReplica }, stored: true},
@@ -87,6 +96,9 @@ func TestSwitchoverIsTakenBack(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			r, s, told := takingBack(t, tt.recorded)
+			if tt.deaf {
+				r.Reader = deafReader{}
+			}
 			if tt.change != nil {
 				tt.change(s)
 			}
