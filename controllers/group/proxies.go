@@ -155,3 +155,20 @@ func (s *state) redirect(ctx context.Context, proxy codis.Proxy, master string) 
 	}
 	return s.proxies.FillSlots(ctx, proxy, wrong)
 }
+
+// holdsRequests tells whether a proxy that answers holds requests of the group, other
+// than those of a slot that is being moved.
+func (s *state) holdsRequests(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
+	defer cancel()
+	held := func(route codis.Route) bool {
+		return route.Locked && route.FromGroup == 0 && route.Concerns(int(s.group.Spec.ID))
+	}
+	return slices.ContainsFunc(s.routers, func(proxy router) bool {
+		if !proxy.answers {
+			return false
+		}
+		routes, err := s.proxies.Routes(ctx, proxy.AdminAddr)
+		return err == nil && slices.ContainsFunc(routes, held)
+	})
+}
