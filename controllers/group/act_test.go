@@ -105,6 +105,43 @@ func TestSwitchoverThatWasTakenBackIsNotFinished(t *testing.T) {
 	}
 }
 
+// The dashboard locks the slots and makes g-1 master, whatever g-0 acknowledged meanwhile.
+func TestPromotionIsNotFinishedWhileTheMasterMayServe(t *testing.T) {
+	const waitsForIt = "waiting whether it does again"
+	tests := map[string]struct {
+		state  string
+		change func(w *world)
+		want   string // "" is to finish it
+	}{
+		"it has not answered once":          {"preparing", func(w *world) { w.members[0].silent = 0 }, waitsForIt},
+		"it is silent":                      {"preparing", func(*world) {}, ""},
+		"it is silent, and a replica hears": {"preparing", func(w *world) { w.members[2].deaf = 0 }, "g-2 still hears it"},
+		"it has ended": {"preparing", func(w *world) {
+			w.members[0].dead, w.members[0].silent = true, 0
+			w.members[1].redis.LinkUp, w.members[2].redis.LinkUp = false, false
+		}, ""},
+		"it was started again":           {"preparing", func(w *world) { w.members[0].redis = fencedData.observed("") }, ""},
+		"a person accepts what it has":   {"preparing", func(w *world) { w.accepted, w.members[0].silent = "g-1", 0 }, ""},
+		"the slots are locked":           {"prepared", func(w *world) { w.members[0].silent = 0 }, ""},
+		"the proxies do not write to it": {"finished", func(w *world) { w.members[0].silent = 0 }, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := silentMaster()
+			tt.change(&w)
+			known := &codis.Group{}
+			for _, addr := range w.order {
+				known.Servers = append(known.Servers, codis.GroupServer{Addr: addr})
+			}
+			known.Promoting.State, known.Promoting.Index = tt.state, 1
+			got := w.mayServe(known)
+			if (got == nil) != (tt.want == "") || got != nil && !strings.Contains(got.message, tt.want) {
+				t.Errorf("got %+v, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
 func everybodyInSync(w *world) {
 	w.inSync = map[string]bool{}
 	for _, m := range w.members {

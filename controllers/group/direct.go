@@ -165,3 +165,10 @@ func (w *world) routedTo() *member {
 	}
 	return chosen[0]
 }
+
+// promoted takes down that a member takes writes and that the dashboard and the
+// proxies know. The next pass looks whether it is so.
+func (s *state) promoted(m *member) {
+	m.redis.Role, m.redis.MasterAddr, m.redis.LinkUp = redis.RoleMaster, "", false
+	s.decision = decision{verb: keep, master: m}
+}

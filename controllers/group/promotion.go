@@ -129,24 +129,6 @@ func (r *Reconciler) finishHandOver(ctx context.Context, s *state, to *member) (
 	return r.settle(ctx, s)
 }
 
-// letGoOn unlocks slots that a dashboard has left locked which ended between the lock and
-// the next step of a promotion: clients of the old master would wait for as long as the
-// candidate is not in sync. Where the dashboard is behind, and for what a switchover of
-// the operator locked, that is done as the roles are settled.
-func (r *Reconciler) letGoOn(ctx context.Context, s *state) error {
-	if err := r.observeProxies(ctx, s); err != nil {
-		return err
-	}
-	if s.world.behind || s.interrupted() || !s.holdsRequests(ctx) {
-		return nil
-	}
-	if err := r.heldUp(s); err != nil {
-		return err // Another operator may have locked them for a switchover.
-	}
-	s.try("resync the group", s.api.ResyncGroup(ctx, int(s.group.Spec.ID)))
-	return nil
-}
-
 func (r *Reconciler) finishPromotion(ctx context.Context, s *state, known *codis.Group) (time.Duration, error) {
 	chosen := s.decision
 	s.decision = decision{
@@ -162,6 +144,10 @@ func (r *Reconciler) finishPromotion(ctx context.Context, s *state, known *codis
 	}
 	if held != "" && known.Promoting.State != "finished" { // What is finished only lacks its routes.
 		return r.goAround(ctx, s, known, chosen, held)
+	}
+	if instead := s.world.mayServe(known); instead != nil {
+		s.decision = *instead
+		return reconcile.Closely, r.letGoOn(ctx, s)
 	}
 	if candidate := s.world.byAddr(known.Servers[known.Promoting.Index].Addr); candidate != nil && candidate.known() {
 		if err := r.intend(ctx, s, *candidate, s.group.Status.Master, v1alpha1.CauseFoundMaster); err != nil {
@@ -410,11 +396,4 @@ func (r *Reconciler) takeOff(ctx context.Context, s *state, m member) error {
 // asked to end: clients wait for them.
 func uninterrupted(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
-}
-
-// promoted takes down that a member takes writes and that the dashboard and the
-// proxies know. The next pass looks whether it is so.
-func (s *state) promoted(m *member) {
-	m.redis.Role, m.redis.MasterAddr, m.redis.LinkUp = redis.RoleMaster, "", false
-	s.decision = decision{verb: keep, master: m}
 }

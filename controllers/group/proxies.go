@@ -172,3 +172,21 @@ func (s *state) holdsRequests(ctx context.Context) bool {
 		return err == nil && slices.ContainsFunc(routes, held)
 	})
 }
+
+// letGoOn unlocks slots that a dashboard has left locked which ended between the lock and
+// the next step of a promotion: clients of the old master would wait for as long as the
+// candidate is not in sync. Where the dashboard is behind, and for what a switchover of
+// the operator locked, that is done as the roles are settled.
+func (r *Reconciler) letGoOn(ctx context.Context, s *state) error {
+	if err := r.observeProxies(ctx, s); err != nil {
+		return err
+	}
+	if s.world.behind || s.handingOver() || !s.holdsRequests(ctx) {
+		return nil
+	}
+	if err := r.heldUp(s); err != nil {
+		return err // Another operator may have locked them for a switchover.
+	}
+	s.try("resync the group", s.api.ResyncGroup(ctx, int(s.group.Spec.ID)))
+	return nil
+}
