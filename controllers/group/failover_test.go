@@ -217,6 +217,10 @@ func TestWhatTheStatusRemembers(t *testing.T) {
 	if w.recall(status, now); w.sinceFailover != time.Second {
 		t.Errorf("since the last failover %s", w.sinceFailover)
 	}
+	status.LastFailover.Time.Time = now.Add(time.Hour) // By a clock that is ahead.
+	if w.recall(status, now); w.sinceFailover != coolDown {
+		t.Errorf("since a failover that is to come %s", w.sinceFailover)
+	}
 }
 
 // The dashboard promoted g-1 instead of g-0, could not reach it, and went on: Codis only

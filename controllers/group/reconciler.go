@@ -52,6 +52,8 @@ type Reconciler struct {
 	watched sync.Map
 	// givenUp is when a switchover of a group, by UID, was given up last.
 	givenUp sync.Map
+	// switchovers are when the last switchover of a group, by UID, was first seen.
+	switchovers sync.Map
 	// elections are whom sentinels made master of a group, by UID, without the dashboard.
 	elections sync.Map
 	// classes is why volumes of a StorageClass cannot grow, by name.

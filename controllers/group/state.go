@@ -217,7 +217,8 @@ func (w *world) recall(status *v1alpha1.CodisGroupStatus, now time.Time) {
 			w.promotedRunID = "" // Whoever it is takes writes by mistake.
 		}
 	}
-	if last := status.LastFailover; last != nil {
+	// What lies ahead was written by somebody whose clock is: it says nothing.
+	if last := status.LastFailover; last != nil && !last.Time.After(now) {
 		w.sinceFailover = now.Sub(last.Time.Time)
 	}
 	w.runIDs, w.inSync = map[string]string{}, map[string]bool{}

@@ -41,7 +41,7 @@ func (r *Reconciler) undoSwitchover(ctx context.Context, s *state) error {
 	} else if !s.try("resync the group", s.api.ResyncGroup(ctx, int(s.group.Spec.ID))) {
 		return nil
 	}
-	if p := s.group.Status.Promotion; p == nil || r.Clock.Since(p.StartTime.Time) < lockLimit {
+	if p := s.group.Status.Promotion; p == nil || r.ageOf(s, p) < lockLimit {
 		return nil
 	}
 	return r.remember(ctx, s, nil)
@@ -98,12 +98,28 @@ func (r *Reconciler) recordTakenBack(ctx context.Context, s *state, p v1alpha1.P
 // this operator gave it up, or any other would have given it up by now.
 func (r *Reconciler) ended(s *state) bool {
 	p := s.group.Status.Promotion
-	if p == nil || r.Clock.Since(p.StartTime.Time) >= lockLimit {
+	if p == nil || r.ageOf(s, p) >= lockLimit {
 		return true
 	}
 	last, tried := r.givenUp.Load(s.group.UID)
 	at, ok := last.(time.Time)
 	return tried && ok && !at.Before(p.StartTime.Time)
+}
+
+// sighting is when an operator first saw a switchover that began at a time.
+type sighting struct{ began, seen time.Time }
+
+// ageOf is how old a switchover is at least: by its record or, where the clock of whoever
+// recorded it is ahead, by how long this operator has known it. Clients may wait.
+func (r *Reconciler) ageOf(s *state, p *v1alpha1.Promotion) time.Duration {
+	first := sighting{p.StartTime.Time, r.Clock.Now()}
+	if last, known := r.switchovers.Load(s.group.UID); known {
+		if last, ok := last.(sighting); ok && last.began.Equal(first.began) {
+			first = last
+		}
+	}
+	r.switchovers.Store(s.group.UID, first)
+	return max(r.Clock.Since(first.began), r.Clock.Since(first.seen))
 }
 
 // endBlindly ends a switchover while the dashboard cannot be asked how far it came.
