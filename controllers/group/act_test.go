@@ -315,6 +315,25 @@ func TestIntentIsWrittenOnceForEachProcess(t *testing.T) {
 	intend("g-0", 3)
 }
 
+// Who replaces a master that is only silent is not made master before the slots are locked.
+func TestIntentSaysThatTheMasterMayLive(t *testing.T) {
+	s := stateOfWorld(ended, cutOffData)
+	r, writes := writer(t, s)
+	intend := func(cause, want v1alpha1.FailoverCause, wantWrites int) {
+		t.Helper()
+		if err := r.intend(t.Context(), s, s.world.members[1], "g-0", cause); err != nil {
+			t.Fatal(err)
+		}
+		if got := stored(t, r.Client).Status.Promotion.Cause; got != want || *writes != wantWrites {
+			t.Errorf("recorded %s with %d writes, want %s with %d", got, *writes, want, wantWrites)
+		}
+	}
+	intend(v1alpha1.CauseMasterDead, v1alpha1.CauseMasterDead, 1)
+	intend(v1alpha1.CauseMasterSilent, v1alpha1.CauseMasterSilent, 2)
+	intend(v1alpha1.CauseMasterSilent, v1alpha1.CauseMasterSilent, 2)
+	intend(v1alpha1.CauseMasterDead, v1alpha1.CauseMasterSilent, 2) // It was known only later.
+}
+
 func TestIntentFailsWhereTheGroupChangedMeanwhile(t *testing.T) {
 	s := stateOfWorld(ended, cutOffData)
 	r, _ := writer(t, s)

@@ -28,7 +28,7 @@ func (r *Reconciler) intend(ctx context.Context, s *state, m member, from string
 	p := s.group.Status.Promotion
 	locks := cause == v1alpha1.CauseSwitchover
 	left := p != nil && p.Cause == v1alpha1.CauseSwitchover
-	if p != nil && p.Member == m.name && p.RunID == m.redis.RunID && !left && !locks {
+	if p != nil && isFor(p, m, cause) && !left && !locks {
 		return nil
 	}
 	if left && !locks && !s.world.behind { // Otherwise the routes are told directly, which unlocks.
