@@ -105,6 +105,43 @@ func TestSwitchoverThatWasTakenBackIsNotFinished(t *testing.T) {
 	}
 }
 
+// The dashboard locks the slots and makes g-1 master, whatever g-0 acknowledged meanwhile.
+func TestPromotionIsNotFinishedWhileTheMasterMayServe(t *testing.T) {
+	const waitsForIt = "waiting whether it does again"
+	tests := map[string]struct {
+		state  string
+		change func(w *world)
+		want   string // "" is to finish it
+	}{
+		"it has not answered once":          {"preparing", func(w *world) { w.members[0].silent = 0 }, waitsForIt},
+		"it is silent":                      {"preparing", func(*world) {}, ""},
+		"it is silent, and a replica hears": {"preparing", func(w *world) { w.members[2].deaf = 0 }, "g-2 still hears it"},
+		"it has ended": {"preparing", func(w *world) {
+			w.members[0].dead, w.members[0].silent = true, 0
+			w.members[1].redis.LinkUp, w.members[2].redis.LinkUp = false, false
+		}, ""},
+		"it was started again":           {"preparing", func(w *world) { w.members[0].redis = fencedData.observed("") }, ""},
+		"a person accepts what it has":   {"preparing", func(w *world) { w.accepted, w.members[0].silent = "g-1", 0 }, ""},
+		"the slots are locked":           {"prepared", func(w *world) { w.members[0].silent = 0 }, ""},
+		"the proxies do not write to it": {"finished", func(w *world) { w.members[0].silent = 0 }, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := silentMaster()
+			tt.change(&w)
+			known := &codis.Group{}
+			for _, addr := range w.order {
+				known.Servers = append(known.Servers, codis.GroupServer{Addr: addr})
+			}
+			known.Promoting.State, known.Promoting.Index = tt.state, 1
+			got := w.mayServe(known)
+			if (got == nil) != (tt.want == "") || got != nil && !strings.Contains(got.message, tt.want) {
+				t.Errorf("got %+v, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
 func everybodyInSync(w *world) {
 	w.inSync = map[string]bool{}
 	for _, m := range w.members {
@@ -276,6 +313,25 @@ func TestIntentIsWrittenOnceForEachProcess(t *testing.T) {
 	intend("g-0", 2)
 	m.name = "g-2"
 	intend("g-0", 3)
+}
+
+// Who replaces a master that is only silent is not made master before the slots are locked.
+func TestIntentSaysThatTheMasterMayLive(t *testing.T) {
+	s := stateOfWorld(ended, cutOffData)
+	r, writes := writer(t, s)
+	intend := func(cause, want v1alpha1.FailoverCause, wantWrites int) {
+		t.Helper()
+		if err := r.intend(t.Context(), s, s.world.members[1], "g-0", cause); err != nil {
+			t.Fatal(err)
+		}
+		if got := stored(t, r.Client).Status.Promotion.Cause; got != want || *writes != wantWrites {
+			t.Errorf("recorded %s with %d writes, want %s with %d", got, *writes, want, wantWrites)
+		}
+	}
+	intend(v1alpha1.CauseMasterDead, v1alpha1.CauseMasterDead, 1)
+	intend(v1alpha1.CauseMasterSilent, v1alpha1.CauseMasterSilent, 2)
+	intend(v1alpha1.CauseMasterSilent, v1alpha1.CauseMasterSilent, 2)
+	intend(v1alpha1.CauseMasterDead, v1alpha1.CauseMasterSilent, 2) // It was known only later.
 }
 
 func TestIntentFailsWhereTheGroupChangedMeanwhile(t *testing.T) {

@@ -76,16 +76,14 @@ func (r *Reconciler) promoteDirectly(ctx context.Context, s *state, m *member) (
 	return reconcile.Closely, nil
 }
 
-// detach fences the replicas of an old master that may live: it refuses writes only
-// while it has none. They follow the new one later, one at a time.
+// detach fences the replicas of every other member that may live: one that was master
+// refuses writes only while it has none, be it the one of the dashboard or one that took
+// its place since. They follow the new one later, one at a time.
 func (r *Reconciler) detach(ctx context.Context, s *state, master member) error {
-	old := s.world.order[0]
-	if m := s.world.byAddr(old); m == nil || m.dead {
-		return nil
-	}
 	for i := range s.world.members {
 		m := &s.world.members[i]
-		if m.addr == master.addr || !m.redis.Follows(old) {
+		old := s.world.masterOf(*m)
+		if m.addr == master.addr || old == nil || old.addr == master.addr || old.dead {
 			continue
 		}
 		if err := r.follow(ctx, s, *m, redis.FenceAddr); err != nil {
@@ -94,6 +92,11 @@ func (r *Reconciler) detach(ctx context.Context, s *state, master member) error 
 		m.redis.MasterAddr, m.redis.MasterName, m.redis.LinkUp = redis.FenceAddr, "", false
 	}
 	return nil
+}
+
+// masterOf is the member that another one follows, nil if it follows none.
+func (w world) masterOf(m member) *member {
+	return first(w.where(func(other member) bool { return m.redis.Follows(other.addr) }))
 }
 
 // bypass promotes without the dashboard, which refuses to promote, unless the old master
@@ -161,4 +164,11 @@ func (w *world) routedTo() *member {
 		return nil
 	}
 	return chosen[0]
+}
+
+// promoted takes down that a member takes writes and that the dashboard and the
+// proxies know. The next pass looks whether it is so.
+func (s *state) promoted(m *member) {
+	m.redis.Role, m.redis.MasterAddr, m.redis.LinkUp = redis.RoleMaster, "", false
+	s.decision = decision{verb: keep, master: m}
 }

@@ -5,6 +5,7 @@ package group
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -18,6 +19,7 @@ import (
 func cutOffMaster() world {
 	w := silentMaster()
 	w.members[0].silent, w.guarded, w.deafProxies = refusalTime, true, []string{"p-1"}
+	w.members[1].deaf, w.members[2].deaf = refusalTime, refusalTime
 	return w
 }
 
@@ -38,6 +40,13 @@ func TestFailoverWhereAProxyOrTheDashboardIsCutOff(t *testing.T) {
 		"that replica has ended":             {func(w *world) { w.members[2].redis, w.members[2].dead = redis.Observation{}, true }, promotes(1), ""},
 		"not guarded, without a dashboard":   {func(w *world) { w.guarded, w.blind, w.deafProxies = false, true, nil }, waitsForMaster, "the dashboard does not answer either"},
 		"dead, without a dashboard":          {func(w *world) { w.members[0].dead, w.guarded, w.blind = true, false, true }, promotes(1), ""},
+		"a replica was with it a moment ago": {func(w *world) { w.members[2].deaf-- }, waitsForMaster, "until it refuses writes"},
+		"a replica broke its link a moment ago": {func(w *world) {
+			w.members[2].redis.LinkUp, w.members[2].deaf, w.members[2].redis.LinkDown = false, 0, 4*time.Second
+		}, waitsForMaster, "until it refuses writes"},
+		"a replica broke its link long ago": {func(w *world) {
+			w.members[2].redis.LinkUp, w.members[2].deaf, w.members[2].redis.LinkDown = false, 0, 5*time.Second
+		}, promotes(1), ""},
 		"a replica hears the guarded master": {func(w *world) { w.members[1].deaf = 0 }, waitsForMaster, "g-1 still hears it"},
 	}
 	for name, tt := range tests {
@@ -118,12 +127,15 @@ func TestWhoMayTakeOverBeforeTheDashboardKnows(t *testing.T) {
 		change func(w *world)
 		want   bool
 	}{
-		"from a master that ended":           {ended, func(*world) {}, true},
-		"from one that was started again":    {fencedData, func(*world) {}, true},
-		"from one that follows":              {syncedData, func(*world) {}, true},
-		"not from one that takes writes":     {masterData, func(*world) {}, false},
-		"not from one that is silent":        {unreachable, func(*world) {}, false},
-		"but if it refuses writes":           {unreachable, func(w *world) { w.guarded, w.members[0].silent = true, refusalTime }, true},
+		"from a master that ended":        {ended, func(*world) {}, true},
+		"from one that was started again": {fencedData, func(*world) {}, true},
+		"from one that follows":           {syncedData, func(*world) {}, true},
+		"not from one that takes writes":  {masterData, func(*world) {}, false},
+		"not from one that is silent":     {unreachable, func(*world) {}, false},
+		"but if it refuses writes": {unreachable, func(w *world) {
+			w.guarded, w.members[0].silent = true, refusalTime
+			w.members[1].redis.LinkDown, w.members[2].redis.LinkDown = 5*time.Second, 5*time.Second
+		}, true},
 		"or if a person accepts the loss":    {unreachable, func(w *world) { w.accepted = "g-1" }, true},
 		"not if a person accepts another's":  {unreachable, func(w *world) { w.accepted = "g-2" }, false},
 		"not from one that lives, by nobody": {masterData, func(w *world) { w.accepted = "g-1" }, false},
@@ -283,6 +295,52 @@ func TestAMasterThatCameBackIsFencedBeforeTheDashboardIsTold(t *testing.T) {
 			}
 			if m := s.servers.Observe(t.Context(), redisAddr(s.world.members[1])); !m.IsMaster() {
 				t.Errorf("the new master is %+v", m)
+			}
+		})
+	}
+}
+
+// Who was master refuses writes only while no replica is with it.
+func TestReplicasLeaveWhoeverMayBeMasterStill(t *testing.T) {
+	tests := map[string]struct {
+		of     int // whom g-0 and g-2 follow; g-0 is the dashboard's master, g-3 takes over
+		change func(s *state)
+		fenced []string
+	}{
+		"the dashboard's master": {0, func(*state) {}, []string{"g-2"}},
+		"the one that took its place, which the dashboard does not know": {1, func(*state) {}, []string{"g-0", "g-2"}},
+		"not one that has ended": {1, func(s *state) { s.world.members[1].dead = true }, nil},
+		"not the new one":        {3, func(*state) {}, nil},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t, 4)
+			s := l.state(unreachable, unreachable, unreachable, unreachable)
+			for _, i := range []int{0, 2} {
+				m := &s.world.members[i]
+				seen := s.servers.Observe(t.Context(), redisAddr(*m))
+				if i == tt.of {
+					continue
+				}
+				if err := s.servers.Follow(t.Context(), redisAddr(*m), seen, memberAddr(tt.of)); err != nil {
+					t.Fatal(err)
+				}
+				m.redis = s.servers.Observe(t.Context(), redisAddr(*m))
+			}
+			tt.change(s)
+			if err := l.r.detach(t.Context(), s, s.world.members[3]); err != nil {
+				t.Fatal(err)
+			}
+			var fenced []string
+			for _, m := range s.world.members {
+				if now := s.servers.Observe(t.Context(), redisAddr(m)); now.Fenced() != m.redis.Fenced() {
+					t.Errorf("%s is %+v, and the pass believes %+v", m.name, now, m.redis)
+				} else if now.Fenced() {
+					fenced = append(fenced, m.name)
+				}
+			}
+			if diff := cmp.Diff(tt.fenced, fenced); diff != "" {
+				t.Error(diff)
 			}
 		})
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/codis"
 )
 
 // coolDown is how long after a failover another one is not started on silence
@@ -98,6 +99,23 @@ func witness(f failover) *decision {
 	return nil
 }
 
+// mayServe says what to wait for before a promotion is finished that has changed nothing
+// yet: the proxies write to the old master, and that it did not answer just now proves
+// nothing. It is pure.
+func (w world) mayServe(known *codis.Group) *decision {
+	old := w.byAddr(known.Servers[0].Addr)
+	candidate := w.byAddr(known.Servers[known.Promoting.Index].Addr)
+	if known.Promoting.State != "preparing" || old == nil || candidate == nil || old == candidate ||
+		old.redis.Reachable || candidate.name == w.accepted {
+		return nil
+	}
+	f := failover{world: w, master: old, candidate: candidate}
+	if instead := evidence(f); instead != nil {
+		return instead
+	}
+	return witness(f)
+}
+
 // cooledDown: silence is believed once in a while only.
 func cooledDown(f failover) *decision {
 	if f.master.dead || f.world.sinceFailover >= coolDown {
@@ -137,7 +155,7 @@ func routed(f failover) *decision {
 			"%s takes writes, and the dashboard cannot have all proxies go on to %s now", old.name, f.candidate.name)}
 	case f.world.accepted == f.candidate.name:
 		return nil
-	case f.world.guards(old) && old.silent < refusalTime:
+	case f.world.guards(old) && f.world.heardLately(old):
 		return f.waits("waiting until it refuses writes")
 	case f.world.blind:
 		return f.waits("the dashboard does not answer either, which has the proxies stop writing to it")

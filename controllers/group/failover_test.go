@@ -221,4 +221,40 @@ func TestWhatTheStatusRemembers(t *testing.T) {
 	if w.recall(status, now); w.sinceFailover != coolDown {
 		t.Errorf("a planned switchover says nothing of the network, yet %s since the last failover", w.sinceFailover)
 	}
+	status.LastFailover.Cause = v1alpha1.CauseMasterSilent
+	status.LastFailover.Time.Time = now.Add(time.Hour) // By a clock that is ahead.
+	if w.recall(status, now); w.sinceFailover != coolDown {
+		t.Errorf("since a failover that is to come %s", w.sinceFailover)
+	}
+}
+
+// The dashboard promoted g-1 instead of g-0, could not reach it, and went on: Codis only
+// warns of that. Clients get READONLY, and the node of g-0 may be lost for good.
+func TestWhoWasPromotedAndNotMadeMasterIs(t *testing.T) {
+	tests := map[string]struct {
+		change func(w *world)
+		want   outcome
+	}{
+		"it was recorded as the master":      {func(*world) {}, lifts(1)},
+		"it was about to be":                 {func(w *world) { w.masterRunID, w.promotedRunID = "old", "new" }, lifts(1)},
+		"it hears its old master still":      {func(w *world) { w.members[1].redis.LinkUp = true }, lifts(1)},
+		"with volumes":                       {func(w *world) { w.persistent, w.savedMaster = true, "g-0" }, lifts(1)},
+		"it is another process":              {func(w *world) { w.members[1].redis.RunID = "started again" }, holds()},
+		"it was started again":               {func(w *world) { w.members[1].redis.MasterAddr = redis.FenceAddr }, holds()},
+		"it is being copied to":              {func(w *world) { w.members[1].redis.Syncing = true }, holds()},
+		"it lost its data":                   {func(w *world) { w.members[1].redis.Keys = 0 }, holds()},
+		"a switchover to it stopped midway":  {func(w *world) { w.masterRunID, w.promotedRunID, w.switching = "old", "new", true }, holds()},
+		"the proxies may know another":       {func(w *world) { w.behind = true }, holds()},
+		"nobody knows what the proxies know": {func(w *world) { w.blind = true }, holds()},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := smallWorld([]situation{unreachable, cutOffData, cutOffData}, 0)
+			w.order, w.lastMaster = addrs(1, 0, 2), "g-1"
+			w.members[1].redis.RunID, w.masterRunID = "new", "new"
+			w.members[0].silent = defaultSilence
+			tt.change(&w)
+			situationCheck(t, w, tt.want, "")
+		})
+	}
 }

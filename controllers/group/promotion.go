@@ -28,7 +28,7 @@ func (r *Reconciler) intend(ctx context.Context, s *state, m member, from string
 	p := s.group.Status.Promotion
 	locks := cause == v1alpha1.CauseSwitchover
 	left := p != nil && p.Cause == v1alpha1.CauseSwitchover
-	if p != nil && p.Member == m.name && p.RunID == m.redis.RunID && !left && !locks {
+	if p != nil && isFor(p, m, cause) && !left && !locks {
 		return nil
 	}
 	if left && !locks && !s.world.behind { // Otherwise the routes are told directly, which unlocks.
@@ -123,6 +123,9 @@ func (r *Reconciler) finishHandOver(ctx context.Context, s *state, to *member) (
 		return r.switchOver(ctx, s, to)
 	}
 	s.switchHeld = fmt.Sprintf("a promotion of %s was left half-done and waits: %s", to.name, held)
+	if err := r.letGoOn(ctx, s); err != nil {
+		return 0, err
+	}
 	return r.settle(ctx, s)
 }
 
@@ -141,6 +144,10 @@ func (r *Reconciler) finishPromotion(ctx context.Context, s *state, known *codis
 	}
 	if held != "" && known.Promoting.State != "finished" { // What is finished only lacks its routes.
 		return r.goAround(ctx, s, known, chosen, held)
+	}
+	if instead := s.world.mayServe(known); instead != nil {
+		s.decision = *instead
+		return reconcile.Closely, r.letGoOn(ctx, s)
 	}
 	if candidate := s.world.byAddr(known.Servers[known.Promoting.Index].Addr); candidate != nil && candidate.known() {
 		if err := r.intend(ctx, s, *candidate, s.group.Status.Master, v1alpha1.CauseFoundMaster); err != nil {
@@ -389,11 +396,4 @@ func (r *Reconciler) takeOff(ctx context.Context, s *state, m member) error {
 // asked to end: clients wait for them.
 func uninterrupted(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
-}
-
-// promoted takes down that a member takes writes and that the dashboard and the
-// proxies know. The next pass looks whether it is so.
-func (s *state) promoted(m *member) {
-	m.redis.Role, m.redis.MasterAddr, m.redis.LinkUp = redis.RoleMaster, "", false
-	s.decision = decision{verb: keep, master: m}
 }

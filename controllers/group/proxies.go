@@ -155,3 +155,38 @@ func (s *state) redirect(ctx context.Context, proxy codis.Proxy, master string) 
 	}
 	return s.proxies.FillSlots(ctx, proxy, wrong)
 }
+
+// holdsRequests tells whether a proxy that answers holds requests of the group, other
+// than those of a slot that is being moved.
+func (s *state) holdsRequests(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
+	defer cancel()
+	held := func(route codis.Route) bool {
+		return route.Locked && route.FromGroup == 0 && route.Concerns(int(s.group.Spec.ID))
+	}
+	return slices.ContainsFunc(s.routers, func(proxy router) bool {
+		if !proxy.answers {
+			return false
+		}
+		routes, err := s.proxies.Routes(ctx, proxy.AdminAddr)
+		return err == nil && slices.ContainsFunc(routes, held)
+	})
+}
+
+// letGoOn unlocks slots that a dashboard has left locked which ended between the lock and
+// the next step of a promotion: clients of the old master would wait for as long as the
+// candidate is not in sync. Where the dashboard is behind, and for what a switchover of
+// the operator locked, that is done as the roles are settled.
+func (r *Reconciler) letGoOn(ctx context.Context, s *state) error {
+	if err := r.observeProxies(ctx, s); err != nil {
+		return err
+	}
+	if s.world.behind || s.handingOver() || !s.holdsRequests(ctx) {
+		return nil
+	}
+	if err := r.heldUp(s); err != nil {
+		return err // Another operator may have locked them for a switchover.
+	}
+	s.try("resync the group", s.api.ResyncGroup(ctx, int(s.group.Spec.ID)))
+	return nil
+}

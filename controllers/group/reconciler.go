@@ -55,6 +55,8 @@ type Reconciler struct {
 	// silentDashboards are groups, by UID, whose dashboard gave no answer to the last pass
 	// that did not wait for it.
 	silentDashboards sync.Map
+	// switchovers are when the last switchover of a group, by UID, was first seen.
+	switchovers sync.Map
 	// elections are whom sentinels made master of a group, by UID, without the dashboard.
 	elections sync.Map
 	// classes is why volumes of a StorageClass cannot grow, by name.

@@ -93,3 +93,9 @@ func (s *state) reportSaved(master redis.Observation) {
 		status.SavedMaster = ""
 	}
 }
+
+// isFor tells whether a promotion is recorded already. That the old master is only silent
+// has to be in the record: it may live, and the dashboard must lock the slots first.
+func isFor(p *v1alpha1.Promotion, m member, cause v1alpha1.FailoverCause) bool {
+	return p.Member == m.name && p.RunID == m.redis.RunID && (cause != v1alpha1.CauseMasterSilent || p.Cause == cause)
+}

@@ -23,6 +23,9 @@ func decideAfterRestart(w world, current *member) decision {
 			"master %s was restarted and another member takes writes, and the dashboard, which may have made it master, "+
 				"cannot be asked", current.name)}
 	}
+	if w.neverMade(current) {
+		return decision{verb: lift, master: current}
+	}
 	// A replica that was in sync until the master went has everything that was
 	// acknowledged, but for what was in flight; the disk may be older. One whose
 	// link was down before that is older than a disk that gets every write.
@@ -47,6 +50,17 @@ func decideAfterRestart(w world, current *member) decision {
 		return waitForCopy()
 	}
 	return decision{verb: lift, master: current}
+}
+
+// neverMade tells whether a member was promoted, is the process still that was chosen, and
+// was not made master all the same: a dashboard goes on where it cannot reach the one that
+// it promotes, or ends before. The proxies write to it, so that whoever it follows has
+// nothing newer.
+func (w world) neverMade(current *member) bool {
+	m := current.redis
+	recorded := m.RunID != "" && (m.RunID == w.masterRunID || m.RunID == w.promotedRunID && !w.switching)
+	return recorded && !w.blind && !w.behind && !m.Fenced() && m.WasInSync() && w.masters() == 0 &&
+		(m.HasData() || !w.anyData())
 }
 
 // mayLift tells whether a master that was started again goes on with what it has: its

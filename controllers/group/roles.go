@@ -254,14 +254,14 @@ func decideAmongMasters(w world, masters []*member) decision {
 }
 
 // decideAmongReplicas chooses where nobody takes writes: who was in sync with
-// the last master, that master itself, or who has most.
+// the last master, that master itself if nobody can have newer data, or who has most.
 func decideAmongReplicas(w world, last *member) decision {
 	if last != nil {
 		if survivor := w.bestSurvivor(last); survivor != nil && w.inSync[survivor.name] {
 			return decision{verb: lift, master: survivor}
 		}
 	}
-	if last != nil && (last.hasWholeData() || !w.anyData()) {
+	if last != nil && (last.hasWholeData() && !w.mayLack(last) || !w.anyData()) {
 		return decision{verb: lift, master: last}
 	}
 	best := w.mostKeys()
@@ -269,6 +269,13 @@ func decideAmongReplicas(w world, last *member) decision {
 		return waitForCopy()
 	}
 	return decision{verb: lift, master: best}
+}
+
+// mayLack tells whether a last master may lack what another member has: its volume was
+// not complete yet, or another one was about to take over, and somebody has more.
+func (w world) mayLack(last *member) bool {
+	taken := w.promotedRunID != "" && w.promoted != last.name
+	return (taken || w.persistent && w.savedMaster != last.name) && !w.hasMost(last)
 }
 
 // waitForCopy waits where only members that are being copied to have data:

@@ -215,6 +215,19 @@ func TestDecideFirstMaster(t *testing.T) {
 		"prefers the last master with data": {
 			in: []situation{fencedData, fencedData}, changes: []change{keys(0, 100), lastMaster(1)}, want: lifts(1),
 		},
+		"prefers the last master whose volume is complete": {
+			in: []situation{fencedData, fencedData}, want: lifts(1),
+			changes: []change{persistent, keys(0, 100), lastMaster(1), func(w *world) { w.savedMaster = memberName(1) }},
+		},
+		"prefers who has most to one whose volume is not": {
+			in: []situation{fencedData, fencedData}, changes: []change{persistent, keys(0, 100), lastMaster(1)}, want: lifts(0),
+		},
+		"prefers who has most where another was about to take over": {
+			in: []situation{fencedData, fencedData}, want: lifts(0),
+			changes: []change{persistent, keys(0, 100), lastMaster(1), func(w *world) {
+				w.savedMaster, w.promoted, w.promotedRunID = memberName(1), memberName(0), "before its end"
+			}},
+		},
 		"prefers the last master where nobody has data": {
 			in: []situation{fencedEmpty, fencedEmpty}, changes: []change{lastMaster(1)}, want: lifts(1),
 		},

@@ -144,12 +144,12 @@ func (s *sim) refuses(master int, at tick) bool {
 		return false
 	}
 	for i := range s.count {
-		if r := &s.srv[i]; r.follows == master && r.sourceRun == s.srv[master].run && r.link == lnUp &&
-			(r.streaming || at-r.streamEnd <= s.refusal) {
+		if r := &s.srv[i]; r.streaming && r.follows == master {
 			return false
 		}
 	}
-	return true
+	m := &s.srv[master]
+	return m.acked == 0 || at-m.acked > s.refusal
 }
 
 func (s *sim) hostOfProxy(p *simProxy) int {
@@ -166,7 +166,7 @@ func (s *sim) receive(i int, to tick, depth int) {
 		return
 	}
 	source := &s.srv[m.follows]
-	m.streamEnd = to
+	m.streamEnd, source.acked, source.ackedBy = to, to, i
 	if !source.master {
 		s.receive(m.follows, to, depth+1)
 	}

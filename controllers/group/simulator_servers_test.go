@@ -69,7 +69,10 @@ type simServer struct {
 	streamed  tick // since when it streams
 	heard     tick
 	streamEnd tick // until when it streamed
-	pings     tick
+	// acked is when a replica last told this master how far it is, and by which one.
+	acked   tick
+	ackedBy int
+	pings   tick
 
 	procEpoch int
 	pod       simPod
@@ -288,6 +291,7 @@ func (s *sim) makeMaster(i int, by string) {
 func (s *sim) refresh() {
 	for i := range s.count {
 		s.noticeEnd(i)
+		s.noticeLeft(i)
 		m := &s.srv[i]
 		if flows := s.streams(i); flows != m.streaming {
 			m.streaming = flows
@@ -364,4 +368,14 @@ func (s *sim) observation(i int) redis.Observation {
 		o.Role, o.MasterAddr, o.LinkUp, o.LinkDown, o.Offset = redis.RoleMaster, "", false, 0, streamOffset(m.data, s.now/1000)
 	}
 	return o
+}
+
+// noticeLeft has a master forget a replica that has left it, unless they are cut off from
+// each other: then it goes by when that one last told how far it is.
+func (s *sim) noticeLeft(master int) {
+	m := &s.srv[master]
+	r := &s.srv[m.ackedBy]
+	if m.acked > 0 && (!r.streaming || r.follows != master) && !s.cut(hostMember+master, hostMember+m.ackedBy) {
+		m.acked = 0
+	}
 }

@@ -240,8 +240,9 @@ func (w *world) recall(status *v1alpha1.CodisGroupStatus, now time.Time) {
 			w.promotedRunID = "" // Whoever it is takes writes by mistake.
 		}
 	}
-	// A planned switchover says nothing of the network.
-	if last := status.LastFailover; last != nil && last.Cause != v1alpha1.CauseSwitchover {
+	// A planned switchover says nothing of the network, and what lies ahead was written by
+	// somebody whose clock is: it says nothing either.
+	if last := status.LastFailover; last != nil && last.Cause != v1alpha1.CauseSwitchover && !last.Time.After(now) {
 		w.sinceFailover = now.Sub(last.Time.Time)
 	}
 	w.runIDs, w.inSync = map[string]string{}, map[string]bool{}

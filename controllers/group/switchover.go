@@ -33,8 +33,9 @@ const (
 	// lockLimit is how long after its record a switchover may lock, make master, or
 	// unlock: an operator that was held up for longer may no longer be the one that leads.
 	lockLimit = passLimit
-	// takeBackTimeout bounds how long clients wait for a switchover to be taken back.
-	takeBackTimeout = time.Second
+	// takeBackTimeout bounds how long clients wait for each of the two steps with which a
+	// switchover is taken back. Both together leave time to unlock in the same pass.
+	takeBackTimeout = 700 * time.Millisecond
 	// catchUpPoll is the time between two looks at the offsets.
 	catchUpPoll = 5 * time.Millisecond
 )

@@ -203,6 +203,29 @@ func TestSwitchoverOfAnotherOperatorIsNotUndone(t *testing.T) {
 	}
 }
 
+// Clients wait for the slots that another operator locked, whatever its clock says.
+func TestSwitchoverEndsThoughAnotherClockIsAhead(t *testing.T) {
+	l := newLab(t, 0)
+	s := stateOfWorld(masterData, syncedData)
+	begun := func(ahead time.Duration) {
+		s.group.Status.Promotion = &v1alpha1.Promotion{StartTime: metav1.NewMicroTime(now.Add(ahead))}
+	}
+	ends := func(want bool) {
+		t.Helper()
+		if got := l.r.ended(s); got != want {
+			t.Errorf("got %t, want %t", got, want)
+		}
+	}
+	begun(time.Hour)
+	ends(false)
+	l.clock.Step(lockLimit - 1)
+	ends(false)
+	l.clock.Step(1)
+	ends(true)
+	begun(2 * time.Hour) // Another one.
+	ends(false)
+}
+
 // movingDashboard has a step of a move that ends after so many looks.
 type movingDashboard struct {
 	dashboard

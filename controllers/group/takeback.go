@@ -32,14 +32,16 @@ func (r *Reconciler) undoSwitchover(ctx context.Context, s *state) error {
 	if err := r.takeBack(ctx, s); err != nil {
 		return err
 	}
-	if s.world.order[0] != s.decision.master.addr { // It would send them to the new one.
+	// A dashboard that carried it out would send them to the new one, and one that lost
+	// its store knows no slot of the group.
+	if len(s.world.order) == 0 || s.world.order[0] != s.decision.master.addr {
 		if err := errors.Join(r.observeProxies(ctx, s), r.route(ctx, s, *s.decision.master)); err != nil {
 			return err
 		}
 	} else if !s.try("resync the group", s.api.ResyncGroup(ctx, int(s.group.Spec.ID))) {
 		return nil
 	}
-	if p := s.group.Status.Promotion; p == nil || r.Clock.Since(p.StartTime.Time) < lockLimit {
+	if p := s.group.Status.Promotion; p == nil || r.ageOf(s, p) < lockLimit {
 		return nil
 	}
 	return r.remember(ctx, s, nil)
@@ -54,36 +56,70 @@ func (r *Reconciler) takeBack(ctx context.Context, s *state) error {
 	if p == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, takeBackTimeout)
-	defer cancel()
-	if p.Outcome != v1alpha1.PromotionTakenBack {
-		back := *p
-		back.Outcome = v1alpha1.PromotionTakenBack
-		if err := r.remember(ctx, s, &back); apierrors.IsConflict(err) {
-			return err
-		}
+	recorded, err := r.recordTakenBack(ctx, s, *p)
+	if err != nil {
+		return err
 	}
 	s.world.promotedRunID = ""
 	to := s.world.byName(p.Member)
 	if to == nil || to == s.decision.master || !to.redis.IsMaster() || to.redis.RunID != p.RunID {
 		return nil
 	}
-	if s.try("fence "+to.name, r.follow(ctx, s, *to, redis.FenceAddr)) {
+	fence := r.follow
+	if !recorded { // Nor could the API server be asked for its pod. The server compares its process all the same.
+		fence = func(ctx context.Context, s *state, m member, master string) error {
+			return s.servers.Follow(ctx, redisAddr(m), m.redis, master)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, takeBackTimeout)
+	defer cancel()
+	if s.try("fence "+to.name, fence(ctx, s, *to, redis.FenceAddr)) {
 		to.redis.Role, to.redis.MasterAddr = redis.RoleReplica, redis.FenceAddr
 	}
 	return nil
+}
+
+// recordTakenBack records that a switchover is taken back, and tells whether that is
+// stored. It fails only where somebody else changed the group.
+func (r *Reconciler) recordTakenBack(ctx context.Context, s *state, p v1alpha1.Promotion) (stored bool, err error) {
+	if p.Outcome == v1alpha1.PromotionTakenBack {
+		return true, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, takeBackTimeout)
+	defer cancel()
+	p.Outcome = v1alpha1.PromotionTakenBack
+	if err = r.remember(ctx, s, &p); apierrors.IsConflict(err) {
+		return false, err
+	}
+	return err == nil, nil
 }
 
 // ended tells whether nobody carries out the switchover any more that was recorded:
 // this operator gave it up, or any other would have given it up by now.
 func (r *Reconciler) ended(s *state) bool {
 	p := s.group.Status.Promotion
-	if p == nil || r.Clock.Since(p.StartTime.Time) >= lockLimit {
+	if p == nil || r.ageOf(s, p) >= lockLimit {
 		return true
 	}
 	last, tried := r.givenUp.Load(s.group.UID)
 	at, ok := last.(time.Time)
 	return tried && ok && !at.Before(p.StartTime.Time)
+}
+
+// sighting is when an operator first saw a switchover that began at a time.
+type sighting struct{ began, seen time.Time }
+
+// ageOf is how old a switchover is at least: by its record or, where the clock of whoever
+// recorded it is ahead, by how long this operator has known it. Clients may wait.
+func (r *Reconciler) ageOf(s *state, p *v1alpha1.Promotion) time.Duration {
+	first := sighting{p.StartTime.Time, r.Clock.Now()}
+	if last, known := r.switchovers.Load(s.group.UID); known {
+		if last, ok := last.(sighting); ok && last.began.Equal(first.began) {
+			first = last
+		}
+	}
+	r.switchovers.Store(s.group.UID, first)
+	return max(r.Clock.Since(first.began), r.Clock.Since(first.seen))
 }
 
 // endBlindly ends a switchover while the dashboard cannot be asked how far it came.

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/codis"
 	"github.com/codis-io/codis-operator/internal/redis"
 )
 
@@ -30,6 +31,13 @@ type toldServers struct {
 func (t toldServers) Follow(_ context.Context, addr string, _ redis.Observation, master string) error {
 	t.follow[addr] = master
 	return nil
+}
+
+// deafReader does not answer.
+type deafReader struct{ client.Reader }
+
+func (deafReader) Get(context.Context, client.ObjectKey, client.Object, ...client.GetOption) error {
+	return errors.New("no answer")
 }
 
 // takingBack is a switchover from g-0 to g-1 that was given up, where both take writes.
@@ -70,11 +78,13 @@ func TestSwitchoverIsTakenBack(t *testing.T) {
 		recorded error
 		change   func(s *state)
 		want     map[string]string
+		deaf     bool // the API server, when it is asked for a pod
 		stored   bool
 		fails    bool
 	}{
 		"it is fenced":                                   {want: fenced, stored: true},
-		"the API server does not answer":                 {recorded: errors.New("no answer"), want: fenced},
+		"the API server does not answer":                 {recorded: errors.New("no answer"), deaf: true, want: fenced},
+		"the API server is gone after the record":        {deaf: true, stored: true},
 		"somebody else changed the group":                {recorded: conflict, fails: true},
 		"it is another process by now":                   {change: func(s *state) { s.world.members[1].redis.RunID = "r2" }, stored: true},
 		"it takes no writes":                             {change: func(s *state) { s.world.members[1].redis.Role = redis.RoleReplica }, stored: true},
@@ -86,6 +96,9 @@ func TestSwitchoverIsTakenBack(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			r, s, told := takingBack(t, tt.recorded)
+			if tt.deaf {
+				r.Reader = deafReader{}
+			}
 			if tt.change != nil {
 				tt.change(s)
 			}
@@ -132,5 +145,22 @@ func TestEarlyRecordsSayWhoIsInSync(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A dashboard that lost its store knows neither the group nor who is master.
+func TestSwitchoverEndsThoughTheDashboardLostTheGroup(t *testing.T) {
+	r, s, _ := takingBack(t, nil)
+	s.world.order, s.world.lastMaster, s.stats = nil, "g-0", &codis.Stats{}
+	s.world.members[1].redis = redis.Observation{}
+	s.group.Status.Promotion.StartTime = metav1.NewMicroTime(now.Add(-lockLimit))
+	if s.decision = decideMaster(s.world); s.decision.verb != keep {
+		t.Fatalf("decided to %s", s.decision.text())
+	}
+	if _, err := r.settle(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	if p := stored(t, r.Client).Status.Promotion; p != nil {
+		t.Errorf("%+v is still recorded: the group is not registered anew", p)
 	}
 }

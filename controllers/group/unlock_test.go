@@ -4,7 +4,9 @@
 package group
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -70,6 +72,65 @@ func TestUnlockFollowsTheDashboard(t *testing.T) {
 			}
 			if diff := cmp.Diff(tt.want, told); diff != "" {
 				t.Error(diff)
+			}
+		})
+	}
+}
+
+// lockedProxies have one route each, by their addresses.
+type lockedProxies struct{ routingProxies }
+
+func (lockedProxies) Model(context.Context, string) (*codis.Proxy, error) { return &codis.Proxy{}, nil }
+
+// resyncingDashboard counts how often it was asked to send its routes.
+type resyncingDashboard struct {
+	dashboard
+
+	resynced int
+}
+
+func (d *resyncingDashboard) ResyncGroup(context.Context, int) error {
+	d.resynced++
+	return nil
+}
+
+// A dashboard that ends right after it locked the slots for a promotion leaves them so.
+// The master goes on until the candidate is in sync, which may take hours.
+func TestClientsDoNotWaitForAHandOverThatIsHeld(t *testing.T) {
+	tests := map[string]struct {
+		route  codis.Route
+		change func(s *state)
+		want   int
+	}{
+		"the slots are locked":     {codis.Route{Group: 1, Locked: true}, func(*state) {}, 1},
+		"they are not":             {codis.Route{Group: 1}, func(*state) {}, 0},
+		"those of another group":   {codis.Route{Group: 2, Locked: true}, func(*state) {}, 0},
+		"a slot is being moved":    {codis.Route{Group: 1, FromGroup: 2, Locked: true}, func(*state) {}, 0},
+		"the operator was held up": {codis.Route{Group: 1, Locked: true}, func(s *state) { s.looked = now.Add(-2 * passLimit) }, 0},
+		"by a switchover under way": {codis.Route{Group: 1, Locked: true}, func(s *state) {
+			s.group.Status.Promotion = &v1alpha1.Promotion{
+				Member: "g-1", Cause: v1alpha1.CauseSwitchover, StartTime: metav1.NewMicroTime(now),
+			}
+		}, 0},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := stateOfWorld(masterData, cutOffData)
+			r, _ := writer(t, s)
+			api := &resyncingDashboard{}
+			s.api, s.proxies = api, lockedProxies{routingProxies{routes: map[string][]codis.Route{"a": {tt.route}}}}
+			s.stats.Proxy.Models = []codis.Proxy{{AdminAddr: "a"}}
+			s.known().Promoting.State, s.known().Promoting.Index = "preparing", 1
+			s.servers = toldServers{follow: map[string]string{}}
+			tt.change(s)
+			if _, err := r.assignRoles(t.Context(), s); err != nil && !errors.Is(err, errHeldUp) {
+				t.Fatal(err)
+			}
+			if api.resynced != tt.want {
+				t.Errorf("the routes were sent %d times, want %d", api.resynced, tt.want)
+			}
+			if !strings.Contains(s.switchHeld, "not in sync") {
+				t.Errorf("held %q", s.switchHeld)
 			}
 		})
 	}

@@ -17,15 +17,33 @@ import (
 const refusalTime = redis.GuardTime + 100*time.Millisecond
 
 // refusesWrites tells whether a master that does not answer takes no writes,
-// wherever it is: they were guarded, and no replica can be with it. One that cannot
-// be asked may be. It is pure.
+// wherever it is: they were guarded, and no replica was with it for long enough. One
+// that cannot be asked may be. It is pure.
 func (w *world) refusesWrites(master *member) bool {
-	if !w.guards(master) || master.redis.Reachable || master.silent < refusalTime {
+	if !w.guards(master) || master.redis.Reachable {
 		return false
 	}
-	return len(w.where(func(m member) bool {
+	return !w.heardLately(master) && len(w.where(func(m member) bool {
 		return m.addr != master.addr && !m.redis.Reachable && !m.dead
 	})) == 0
+}
+
+// heardLately tells whether a master that does not answer may have been with a replica
+// a moment ago, or did answer then: its writes are not refused yet, and soon may be.
+func (w *world) heardLately(master *member) bool {
+	return master.silent < refusalTime || len(w.where(func(m member) bool {
+		return m.redis.Follows(master.addr) && m.unheard() < refusalTime
+	})) > 0
+}
+
+// unheard is how long a replica has certainly heard nothing of its master: by what the
+// prober saw, or by what the replica says since its link broke. Until about then the
+// master heard of it, too: the operator may have lost the master long before.
+func (m member) unheard() time.Duration {
+	if m.redis.LinkUp {
+		return m.deaf
+	}
+	return max(m.deaf, m.redis.LinkDown)
 }
 
 // guards tells whether a member that does not answer guards its writes if it is master:

@@ -143,12 +143,19 @@ func (c Client) Observe(ctx context.Context, addr string) Observation {
 }
 
 // MakeMaster lifts the fence of a server, or ends its replication, if it still
-// is what was seen. It is safe to repeat.
+// is what was seen. One that was a master already is only compared: whoever is told of
+// it next, such as the dashboard, makes a master of whatever process is there by then.
+// It is safe to repeat.
 func (c Client) MakeMaster(ctx context.Context, addr string, seen Observation) error {
-	if seen.IsMaster() {
-		return nil
+	if !seen.IsMaster() {
+		return c.slaveOf(ctx, addr, seen, "NO", "ONE")
 	}
-	return c.slaveOf(ctx, addr, seen, "NO", "ONE")
+	conn, closeConn := c.connect(addr)
+	defer closeConn()
+	if err := same(ctx, conn, seen); err != nil {
+		return fmt.Errorf("look whether %s is master: %w", addr, err)
+	}
+	return nil
 }
 
 // Follow makes a server a replica of master, if it still is what was seen. The

@@ -234,8 +234,9 @@ func TestRoleIsGivenOnlyToTheProcessThatWasObserved(t *testing.T) {
 	guarded.WritesGuarded = true
 	other.RunID = "def"
 	replica.MasterAddr = "g-1.g.ns.svc:6379"
-	master.Role = RoleMaster
+	master.Role, master.MasterAddr = RoleMaster, ""
 	leading := Observation{Reachable: true, RunID: "abc", Role: RoleMaster, WritesGuarded: true}
+	gone := Observation{Reachable: true, RunID: "def", Role: RoleMaster}
 	infoOf := map[Role]string{RoleReplica: infoOfFenced, RoleMaster: infoOfMaster}
 	tests := map[string]struct {
 		seen Observation
@@ -243,10 +244,11 @@ func TestRoleIsGivenOnlyToTheProcessThatWasObserved(t *testing.T) {
 		want []string
 		err  error
 	}{
-		"lifted":              {fenced, Client{}.MakeMaster, []string{"info", "SLAVEOF NO ONE"}, nil},
-		"pointed at a master": {fenced, followG0, []string{"info", "SLAVEOF g-0.g.ns.svc 6379"}, nil},
-		"a master already":    {master, Client{}.MakeMaster, nil, nil},
-		"no longer guarded":   {guarded, Client{}.MakeMaster, []string{"info", "config set min-slaves-to-write 0", "SLAVEOF NO ONE"}, nil},
+		"lifted":                            {fenced, Client{}.MakeMaster, []string{"info", "SLAVEOF NO ONE"}, nil},
+		"pointed at a master":               {fenced, followG0, []string{"info", "SLAVEOF g-0.g.ns.svc 6379"}, nil},
+		"a master already":                  {master, Client{}.MakeMaster, []string{"info"}, nil},
+		"a master that was restarted since": {gone, Client{}.MakeMaster, []string{"info"}, ErrRestarted},
+		"no longer guarded":                 {guarded, Client{}.MakeMaster, []string{"info", "config set min-slaves-to-write 0", "SLAVEOF NO ONE"}, nil},
 		"a master that is guarded until it follows": {leading, followG0, []string{
 			"info", "SLAVEOF g-0.g.ns.svc 6379", "config set min-slaves-to-write 0",
 		}, nil},
