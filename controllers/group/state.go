@@ -356,4 +356,6 @@ func (r *Reconciler) identify(s *state, ordinal int) member {
 
 // redisAddr is where the operator itself reaches a member: by the address of
 // its pod, so that a slow DNS does not look like a dead server.
-func redisAddr(m member) string { return net.JoinHostPort(m.ip, strconv.Itoa(naming.PortServer)) }
+func redisAddr(m member) string { return net.JoinHostPort(m.ip, serverPort) }
+
+var serverPort = strconv.Itoa(naming.PortServer)
