@@ -133,6 +133,59 @@ func (r *Reconciler) route(ctx context.Context, s *state, master member) error {
 	return errors.Join(failed...)
 }
 
+// routesSeen is what proxies tell of their routes to the group.
+type routesSeen struct {
+	// to are the addresses that requests of the group go to now.
+	to []string
+	// silent tells that a proxy cannot be asked.
+	silent bool
+}
+
+// leadTo tells whether a proxy sends requests to a server.
+func (seen routesSeen) leadTo(addr string) bool { return slices.Contains(seen.to, addr) }
+
+// seeRoutes asks the proxies that have not ended for their routes, side by side.
+func (s *state) seeRoutes(ctx context.Context) routesSeen {
+	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
+	defer cancel()
+	all := make([]routesSeen, len(s.routers))
+	var wg sync.WaitGroup
+	for i, proxy := range s.routers {
+		if !proxy.gone {
+			wg.Go(func() { all[i] = s.routesOf(ctx, proxy) })
+		}
+	}
+	wg.Wait()
+	var seen routesSeen
+	for _, one := range all {
+		seen.to = append(seen.to, one.to...)
+		seen.silent = seen.silent || one.silent
+	}
+	return seen
+}
+
+// routesOf asks one proxy. One that is not online yet has no master in its routes.
+func (s *state) routesOf(ctx context.Context, proxy router) (seen routesSeen) {
+	if !proxy.answers {
+		return routesSeen{silent: true}
+	}
+	routes, err := s.proxies.Routes(ctx, proxy.AdminAddr)
+	if err != nil {
+		return routesSeen{silent: true}
+	}
+	gid := int(s.group.Spec.ID)
+	for _, route := range routes {
+		master := route.Master
+		if route.Group != gid {
+			master = route.From
+		}
+		if route.Concerns(gid) && !route.Locked && master != "" && !seen.leadTo(master) {
+			seen.to = append(seen.to, master)
+		}
+	}
+	return seen
+}
+
 // redirect tells one proxy the routes that it has wrong.
 func (s *state) redirect(ctx context.Context, proxy codis.Proxy, master string) error {
 	routes, err := s.proxies.Routes(ctx, proxy.AdminAddr)
