@@ -126,6 +126,11 @@ func fenced(f failover) *decision {
 // else sees it. The dashboard has every proxy stop that; where it cannot, whoever may
 // be master must be known to take no writes, or a person accepts what it does take.
 func routed(f failover) *decision {
+	if f.world.promotesElsewhere() && f.world.accepted != f.candidate.name {
+		return &decision{verb: wait, reason: v1alpha1.ReasonMasterUnreachable, message: fmt.Sprintf(
+			"the proxies hold requests, and the dashboard, which does not answer, may be about to make somebody master: "+
+				"bring it back, or annotate the group with %s=%s", v1alpha1.AnnotationAcceptDataLoss, f.candidate.name)}
+	}
 	old := f.world.mayTakeWrites(f.candidate)
 	if old == nil || !f.world.cutOff() {
 		return nil
@@ -149,6 +154,12 @@ func routed(f failover) *decision {
 		strings.Join(f.world.deafProxies, ", "), v1alpha1.AnnotationAcceptDataLoss, f.candidate.name)
 }
 
+// promotesElsewhere tells whether a dashboard that cannot be asked is promoting somebody:
+// the proxies hold requests, though the operator has recorded no promotion.
+func (w *world) promotesElsewhere() bool {
+	return w.blind && !w.behind && w.routes.held && w.promoted == ""
+}
+
 // cutOff tells whether the dashboard cannot have all proxies stop writing to a master:
 // it cannot be asked, or a proxy does not answer, or it refuses to promote.
 func (w *world) cutOff() bool { return w.blind || w.refusing || len(w.deafProxies) > 0 }
@@ -161,17 +172,26 @@ func (w *world) mayTakeWrites(to *member) *member {
 	if w.promotedRunID != "" {
 		suspects = append(suspects, w.byName(w.promoted))
 	}
+	for _, addr := range w.routes.to {
+		suspects = append(suspects, w.byAddr(addr))
+	}
 	var unknown *member
 	for i, m := range suspects {
 		switch {
 		case m == nil || m.addr == to.addr || m.dead || w.refusesWrites(m):
-		case m.redis.IsMaster() && i < 2:
+		case m.redis.IsMaster() && i < 2, w.ledTo(m):
 			return m
 		case !m.redis.Reachable && unknown == nil:
 			unknown = m
 		}
 	}
 	return unknown
+}
+
+// ledTo tells whether proxies lead to a member that lives and was not master when it was
+// last asked who is: it may have been made one since.
+func (w *world) ledTo(m *member) bool {
+	return m.addr != w.order[0] && w.routes.leadTo(m.addr) && m.redis.Reachable && !m.redis.Fenced()
 }
 
 // candidate returns the member that takes the place of a master that does not

@@ -64,6 +64,9 @@ func (r *Reconciler) observeProxies(ctx context.Context, s *state) error {
 			s.world.deafProxies = append(s.world.deafProxies, proxy.Hostname)
 		}
 	}
+	if s.stats == nil && (s.decision.verb == promote || s.handingOver()) {
+		s.world.routes = s.seeRoutes(ctx)
+	}
 	return nil
 }
 
@@ -137,6 +140,9 @@ func (r *Reconciler) route(ctx context.Context, s *state, master member) error {
 type routesSeen struct {
 	// to are the addresses that requests of the group go to now.
 	to []string
+	// held tells that a proxy holds all requests of the group, or is being told new
+	// routes: it answers for nothing else meanwhile.
+	held bool
 	// silent tells that a proxy cannot be asked.
 	silent bool
 }
@@ -159,7 +165,7 @@ func (s *state) seeRoutes(ctx context.Context) routesSeen {
 	var seen routesSeen
 	for _, one := range all {
 		seen.to = append(seen.to, one.to...)
-		seen.silent = seen.silent || one.silent
+		seen.held, seen.silent = seen.held || one.held, seen.silent || one.silent
 	}
 	return seen
 }
@@ -171,10 +177,11 @@ func (s *state) routesOf(ctx context.Context, proxy router) (seen routesSeen) {
 	}
 	routes, err := s.proxies.Routes(ctx, proxy.AdminAddr)
 	if err != nil {
-		return routesSeen{silent: true}
+		return routesSeen{held: true, silent: true}
 	}
 	gid := int(s.group.Spec.ID)
 	for _, route := range routes {
+		seen.held = seen.held || route.Concerns(gid) && route.Locked
 		master := route.Master
 		if route.Group != gid {
 			master = route.From
@@ -183,6 +190,7 @@ func (s *state) routesOf(ctx context.Context, proxy router) (seen routesSeen) {
 			seen.to = append(seen.to, master)
 		}
 	}
+	seen.held = seen.held && len(seen.to) == 0
 	return seen
 }
 

@@ -75,6 +75,9 @@ type world struct {
 	deafProxies []string
 	// blind tells that the dashboard cannot be asked: order is what it last was.
 	blind bool
+	// routes is what proxies tell of theirs while it is blind and somebody is, or was, to
+	// be made master.
+	routes routesSeen
 	// found tells that the one promoted took writes already.
 	found bool
 	// refusing tells that the dashboard does not promote now: a move of slots runs.

@@ -157,14 +157,14 @@ func TestProxiesTellWhereRequestsGo(t *testing.T) {
 		want          routesSeen
 	}{
 		"one knows the new master":            {first: []codis.Route{other, told}, second: []codis.Route{locked, unlocked}, want: routesSeen{to: []string{after, before}}},
-		"one does, the other cannot be asked": {first: []codis.Route{told}, want: routesSeen{to: []string{after}, silent: true}},
-		"all hold the requests":               {first: []codis.Route{locked, other}, second: []codis.Route{locked, locked}},
-		"one has no routes yet":               {first: []codis.Route{locked}, second: []codis.Route{route("", false)}},
-		"one has a slot that comes in":        {first: []codis.Route{{Group: gid, Master: before, FromGroup: gid + 1, From: strayAddr}}, second: []codis.Route{locked}, want: routesSeen{to: []string{before}}},
-		"one has a slot that goes away":       {first: []codis.Route{{Group: gid + 1, Master: strayAddr, FromGroup: gid, From: after}}, second: []codis.Route{locked}, want: routesSeen{to: []string{after}}},
-		"one has a slot that is open":         {first: []codis.Route{locked}, second: []codis.Route{locked, unlocked}, want: routesSeen{to: []string{before}}},
-		"one cannot be asked":                 {first: []codis.Route{locked}, want: routesSeen{silent: true}},
-		"one has ended":                       {first: []codis.Route{locked}, gone: true},
+		"one does, the other cannot be asked": {first: []codis.Route{told}, want: routesSeen{to: []string{after}, held: true, silent: true}},
+		"all hold the requests":               {first: []codis.Route{locked, other}, second: []codis.Route{locked, locked}, want: routesSeen{held: true}},
+		"none has routes yet":                 {first: []codis.Route{other}, second: []codis.Route{route("", false)}},
+		"one has a slot that comes in":        {first: []codis.Route{{Group: gid, Master: before, FromGroup: gid + 1, From: strayAddr}}, second: []codis.Route{other}, want: routesSeen{to: []string{before}}},
+		"one has a slot that goes away":       {first: []codis.Route{{Group: gid + 1, Master: strayAddr, FromGroup: gid, From: after}}, second: []codis.Route{other}, want: routesSeen{to: []string{after}}},
+		"one has a slot that is open":         {first: []codis.Route{locked}, second: []codis.Route{locked, unlocked}, want: routesSeen{to: []string{before}, held: true}},
+		"one tells no routes":                 {first: []codis.Route{other}, want: routesSeen{held: true, silent: true}},
+		"one has ended":                       {first: []codis.Route{other}, gone: true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
