@@ -203,7 +203,7 @@ func (w world) candidate(master *member) *member {
 		return nil
 	}
 	candidates := w.where(func(m member) bool {
-		vouched := w.inSync[m.name] || !w.switching && m.redis.IsMaster() && m.redis.RunID == w.promotedRunID
+		vouched := w.inSync[m.name] || m.redis.IsMaster() && m.redis.RunID == w.promotedRunID && w.handedOver(m)
 		return m.addr != master.addr && vouched && m.known() && !m.redis.Syncing && !m.leaving &&
 			(m.redis.Follows(master.addr) || w.meant(m)) && (m.redis.HasData() || !w.anyData())
 	})
@@ -221,6 +221,14 @@ func (w world) candidate(master *member) *member {
 		return a.Offset > b.Offset
 	})
 	return first(candidates)
+}
+
+// handedOver tells whether a member that was made master took over: the new one of a
+// switchover may have been given up. Proxies that the dashboard told lead to it, or hold
+// requests; it has everything then.
+func (w world) handedOver(m member) bool {
+	held := w.routes.held && len(w.routes.to) == 0
+	return !w.switching || w.routes.leadTo(m.addr) || held
 }
 
 // usurped tells whether somebody else made a member master: where the dashboard

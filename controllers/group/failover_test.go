@@ -33,6 +33,14 @@ func silentMaster() world {
 	return w
 }
 
+// switchedOver has the group switched over to g-2, which the dashboard cannot tell.
+func switchedOver(w *world) {
+	w.members[2].redis = masterData.observed("")
+	w.members[2].redis.RunID, w.promotedRunID = "new", "new"
+	w.promoted, w.switching, w.blind = memberName(2), true, true
+	delete(w.inSync, memberName(2))
+}
+
 func TestFailover(t *testing.T) {
 	waitsForMaster := waits(v1alpha1.ReasonMasterUnreachable)
 	tests := map[string]struct {
@@ -104,6 +112,18 @@ func TestFailover(t *testing.T) {
 		"silent, then killed": {silentMaster(), func(w *world) {
 			w.members[0].dead = true
 			w.members[1].redis.LinkUp, w.members[2].redis.LinkUp = false, false
+		}, promotes(1), ""},
+		"dead after a switchover, of which proxies know": {lostMaster(), func(w *world) {
+			switchedOver(w)
+			w.routes.to = addrs(2)
+		}, promotes(2), ""},
+		"dead in a switchover, while proxies hold requests": {lostMaster(), func(w *world) {
+			switchedOver(w)
+			w.routes.held = true
+		}, promotes(2), ""},
+		"dead in a switchover that was given up": {lostMaster(), func(w *world) {
+			switchedOver(w)
+			w.routes.held, w.routes.to = true, addrs(0)
 		}, promotes(1), ""},
 		"nobody knows for how long": {
 			silentMaster(), func(w *world) { w.members[0].silent = 0 }, waitsForMaster, "waiting whether it does again",
