@@ -238,3 +238,32 @@ func TestWhatTheStatusRemembers(t *testing.T) {
 		t.Errorf("since the last failover %s", w.sinceFailover)
 	}
 }
+
+// g-1 and g-2 follow g-0, and the record says that they are in sync.
+func TestWhoHeardTheMasterLongBeforeAnotherIsNotInSync(t *testing.T) {
+	const window = defaultSilence
+	tests := map[string]struct {
+		change func(one, other *member)
+		want   bool
+	}{
+		"both hear it":                           {func(_, _ *member) {}, true},
+		"neither does":                           {func(one, other *member) { one.deaf, other.deaf = 2*window, 1 }, true},
+		"the other one does":                     {func(one, _ *member) { one.deaf = 2 * window }, false},
+		"the other one lost its link":            {func(one, other *member) { one.deaf, other.redis.LinkUp = 2*window+time.Second, false }, false},
+		"the other one lost it at the same time": {func(one, other *member) { one.deaf, other.redis.LinkUp = 2*window, false }, true},
+		"it lost its own link":                   {func(one, _ *member) { one.deaf, one.redis.LinkUp = 9*window, false }, true},
+		"the other one was never in sync":        {func(one, other *member) { one.deaf, other.redis = 9*window, neverSynced.observed(memberAddr(0)) }, true},
+		"the other one follows somebody else":    {func(one, other *member) { one.deaf, other.redis.MasterAddr = 9*window, strayAddr }, true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := smallWorld([]situation{masterData, syncedData, syncedData}, 0)
+			w.window = window
+			tt.change(&w.members[1], &w.members[2])
+			status := &v1alpha1.CodisGroupStatus{InSync: []string{"g-1"}}
+			if w.recall(status, now); w.inSync["g-1"] != tt.want {
+				t.Errorf("in sync: %t", w.inSync["g-1"])
+			}
+		})
+	}
+}
