@@ -207,6 +207,7 @@ func (w world) candidate(master *member) *member {
 		return m.addr != master.addr && vouched && m.known() && !m.redis.Syncing && !m.leaving &&
 			(m.redis.Follows(master.addr) || w.meant(m)) && (m.redis.HasData() || !w.anyData())
 	})
+	received := amountReceived(candidates)
 	sort.SliceStable(candidates, func(i, j int) bool {
 		a, b := candidates[i].redis, candidates[j].redis
 		if a.IsMaster() != b.IsMaster() {
@@ -218,7 +219,7 @@ func (w world) candidate(master *member) *member {
 		if candidates[i].young != candidates[j].young {
 			return candidates[j].young
 		}
-		return a.Offset > b.Offset
+		return received(candidates[i]) > received(candidates[j])
 	})
 	return first(candidates)
 }

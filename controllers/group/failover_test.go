@@ -51,7 +51,10 @@ func TestFailover(t *testing.T) {
 	}{
 		"dead":                               {lostMaster(), func(*world) {}, promotes(1), ""},
 		"dead, who received most takes over": {lostMaster(), func(w *world) { w.members[2].redis.Offset++ }, promotes(2), ""},
-		"dead, who is new comes last":        {lostMaster(), func(w *world) { w.members[1].young = true }, promotes(2), ""},
+		"dead, who was refused before and has more takes over": {lostMaster(), func(w *world) {
+			w.members[2].redis.Offset, w.members[2].redis.Keys = 1, 8
+		}, promotes(2), ""},
+		"dead, who is new comes last": {lostMaster(), func(w *world) { w.members[1].young = true }, promotes(2), ""},
 		"dead, who is not registered comes last": {
 			lostMaster(), func(w *world) { w.order = []string{memberAddr(0), memberAddr(2)} }, promotes(2), "",
 		},
