@@ -240,7 +240,7 @@ const nameTTL = 35 * time.Second
 const takeOver = 30 * time.Second
 
 // isSame tells whether a member still is what the record says: the same process,
-// whose link did not break while nobody watched.
+// whose link did not break while nobody watched, and which heard what others heard.
 func (w *world) isSame(m member) bool {
 	return (w.runIDs[m.name] == "" || m.redis.RunID == w.runIDs[m.name]) && m.redis.LinkDown <= w.watched+takeOver &&
 		!w.outheard(m)
