@@ -124,6 +124,9 @@ func (r *Reconciler) settle(ctx context.Context, s *state) (time.Duration, error
 	follows, held := decideFollowers(s.world, *master)
 	follows = s.world.readdress(follows, held, *master, s.masterAddr(*master))
 	s.held = held
+	if s.unheard() && !s.try("resync the group", s.api.ResyncGroup(ctx, int(s.group.Spec.ID))) {
+		s.group.Status.Dashboard = v1alpha1.DashboardBehind // Then it is tried until it succeeds.
+	}
 	if err := r.observeKeySlots(ctx, s, *master); err != nil {
 		return reconcile.Later, err
 	}

@@ -151,6 +151,23 @@ func TestWhoMayTakeOverBeforeTheDashboardKnows(t *testing.T) {
 		"not past the last master, which the dashboard does not know of": {ended, func(w *world) {
 			w.lastMaster, w.members[2].redis = "g-2", redis.Observation{}
 		}, false},
+		"not while a proxy leads to somebody else": {ended, func(w *world) { w.routes.to = addrs(0, 2) }, false},
+		"not while one leads to somebody silent": {ended, func(w *world) {
+			w.routes.to, w.members[2].redis = addrs(2), redis.Observation{}
+		}, false},
+		"while one leads to somebody who ended": {ended, func(w *world) {
+			w.routes.to, w.members[2].redis, w.members[2].dead = addrs(2), redis.Observation{}, true
+		}, true},
+		"while one leads to somebody who was started again": {ended, func(w *world) {
+			w.routes.to, w.members[2].redis.MasterAddr = addrs(2), redis.FenceAddr
+		}, true},
+		"while proxies lead to the old master":                 {ended, func(w *world) { w.routes.to = addrs(0) }, true},
+		"while one leads to it":                                {ended, func(w *world) { w.routes.to = addrs(1) }, true},
+		"while one leads to a stranger":                        {ended, func(w *world) { w.routes.to = []string{strayAddr} }, true},
+		"not while somebody has proxies hold the requests":     {ended, func(w *world) { w.routes.held = true }, false},
+		"while they hold them for a promotion of this group's": {ended, func(w *world) { w.routes.held, w.promoted = true, "g-1" }, true},
+		"while they hold them and were told by the operator":   {ended, func(w *world) { w.routes.held, w.behind = true, true }, true},
+		"while they hold them, if a person accepts the loss":   {ended, func(w *world) { w.routes.held, w.accepted = true, "g-1" }, true},
 		"not past the last master that takes writes": {ended, func(w *world) {
 			w.lastMaster, w.members[2].redis.Role = "g-2", redis.RoleMaster
 		}, false},

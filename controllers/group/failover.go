@@ -144,6 +144,11 @@ func fenced(f failover) *decision {
 // else sees it. The dashboard has every proxy stop that; where it cannot, whoever may
 // be master must be known to take no writes, or a person accepts what it does take.
 func routed(f failover) *decision {
+	if f.world.promotesElsewhere() && f.world.accepted != f.candidate.name {
+		return &decision{verb: wait, reason: v1alpha1.ReasonMasterUnreachable, message: fmt.Sprintf(
+			"the proxies hold requests, and the dashboard, which does not answer, may be about to make somebody master: "+
+				"bring it back, or annotate the group with %s=%s", v1alpha1.AnnotationAcceptDataLoss, f.candidate.name)}
+	}
 	old := f.world.mayTakeWrites(f.candidate)
 	if old == nil || !f.world.cutOff() {
 		return nil
@@ -167,6 +172,12 @@ func routed(f failover) *decision {
 		strings.Join(f.world.deafProxies, ", "), v1alpha1.AnnotationAcceptDataLoss, f.candidate.name)
 }
 
+// promotesElsewhere tells whether a dashboard that cannot be asked is promoting somebody:
+// the proxies hold requests, though the operator has recorded no promotion.
+func (w *world) promotesElsewhere() bool {
+	return w.blind && !w.behind && w.routes.held && w.promoted == ""
+}
+
 // cutOff tells whether the dashboard cannot have all proxies stop writing to a master:
 // it cannot be asked, or a proxy does not answer, or it refuses to promote.
 func (w *world) cutOff() bool { return w.blind || w.refusing || len(w.deafProxies) > 0 }
@@ -179,17 +190,26 @@ func (w *world) mayTakeWrites(to *member) *member {
 	if w.promotedRunID != "" {
 		suspects = append(suspects, w.byName(w.promoted))
 	}
+	for _, addr := range w.routes.to {
+		suspects = append(suspects, w.byAddr(addr))
+	}
 	var unknown *member
 	for i, m := range suspects {
 		switch {
 		case m == nil || m.addr == to.addr || m.dead || w.refusesWrites(m):
-		case m.redis.IsMaster() && i < 2:
+		case m.redis.IsMaster() && i < 2, w.ledTo(m):
 			return m
 		case !m.redis.Reachable && unknown == nil:
 			unknown = m
 		}
 	}
 	return unknown
+}
+
+// ledTo tells whether proxies lead to a member that lives and was not master when it was
+// last asked who is: it may have been made one since.
+func (w *world) ledTo(m *member) bool {
+	return m.addr != w.order[0] && w.routes.leadTo(m.addr) && m.redis.Reachable && !m.redis.Fenced()
 }
 
 // candidate returns the member that takes the place of a master that does not
@@ -201,10 +221,11 @@ func (w world) candidate(master *member) *member {
 		return nil
 	}
 	candidates := w.where(func(m member) bool {
-		vouched := w.inSync[m.name] || !w.switching && m.redis.IsMaster() && m.redis.RunID == w.promotedRunID
+		vouched := w.inSync[m.name] || m.redis.IsMaster() && m.redis.RunID == w.promotedRunID && w.handedOver(m)
 		return m.addr != master.addr && vouched && m.known() && !m.redis.Syncing && !m.leaving &&
 			(m.redis.Follows(master.addr) || w.meant(m)) && (m.redis.HasData() || !w.anyData())
 	})
+	received := amountReceived(candidates)
 	sort.SliceStable(candidates, func(i, j int) bool {
 		a, b := candidates[i].redis, candidates[j].redis
 		if a.IsMaster() != b.IsMaster() {
@@ -216,9 +237,17 @@ func (w world) candidate(master *member) *member {
 		if candidates[i].young != candidates[j].young {
 			return candidates[j].young
 		}
-		return a.Offset > b.Offset
+		return received(candidates[i]) > received(candidates[j])
 	})
 	return first(candidates)
+}
+
+// handedOver tells whether a member that was made master took over: the new one of a
+// switchover may have been given up. Proxies that the dashboard told lead to it, or hold
+// requests; it has everything then.
+func (w world) handedOver(m member) bool {
+	held := w.routes.held && len(w.routes.to) == 0
+	return !w.switching || w.routes.leadTo(m.addr) || held
 }
 
 // usurped tells whether somebody else made a member master: where the dashboard

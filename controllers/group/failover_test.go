@@ -33,6 +33,14 @@ func silentMaster() world {
 	return w
 }
 
+// switchedOver has the group switched over to g-2, which the dashboard cannot tell.
+func switchedOver(w *world) {
+	w.members[2].redis = masterData.observed("")
+	w.members[2].redis.RunID, w.promotedRunID = "new", "new"
+	w.promoted, w.switching, w.blind = memberName(2), true, true
+	delete(w.inSync, memberName(2))
+}
+
 func TestFailover(t *testing.T) {
 	waitsForMaster := waits(v1alpha1.ReasonMasterUnreachable)
 	tests := map[string]struct {
@@ -43,7 +51,10 @@ func TestFailover(t *testing.T) {
 	}{
 		"dead":                               {lostMaster(), func(*world) {}, promotes(1), ""},
 		"dead, who received most takes over": {lostMaster(), func(w *world) { w.members[2].redis.Offset++ }, promotes(2), ""},
-		"dead, who is new comes last":        {lostMaster(), func(w *world) { w.members[1].young = true }, promotes(2), ""},
+		"dead, who was refused before and has more takes over": {lostMaster(), func(w *world) {
+			w.members[2].redis.Offset, w.members[2].redis.Keys = 1, 8
+		}, promotes(2), ""},
+		"dead, who is new comes last": {lostMaster(), func(w *world) { w.members[1].young = true }, promotes(2), ""},
 		"dead, who is not registered comes last": {
 			lostMaster(), func(w *world) { w.order = []string{memberAddr(0), memberAddr(2)} }, promotes(2), "",
 		},
@@ -104,6 +115,18 @@ func TestFailover(t *testing.T) {
 		"silent, then killed": {silentMaster(), func(w *world) {
 			w.members[0].dead = true
 			w.members[1].redis.LinkUp, w.members[2].redis.LinkUp = false, false
+		}, promotes(1), ""},
+		"dead after a switchover, of which proxies know": {lostMaster(), func(w *world) {
+			switchedOver(w)
+			w.routes.to = addrs(2)
+		}, promotes(2), ""},
+		"dead in a switchover, while proxies hold requests": {lostMaster(), func(w *world) {
+			switchedOver(w)
+			w.routes.held = true
+		}, promotes(2), ""},
+		"dead in a switchover that was given up": {lostMaster(), func(w *world) {
+			switchedOver(w)
+			w.routes.held, w.routes.to = true, addrs(0)
 		}, promotes(1), ""},
 		"nobody knows for how long": {
 			silentMaster(), func(w *world) { w.members[0].silent = 0 }, waitsForMaster, "waiting whether it does again",
@@ -255,6 +278,35 @@ func TestWhoWasPromotedAndNotMadeMasterIs(t *testing.T) {
 			w.members[0].silent = defaultSilence
 			tt.change(&w)
 			situationCheck(t, w, tt.want, "")
+		})
+	}
+}
+
+// g-1 and g-2 follow g-0, and the record says that they are in sync.
+func TestWhoHeardTheMasterLongBeforeAnotherIsNotInSync(t *testing.T) {
+	const window = defaultSilence
+	tests := map[string]struct {
+		change func(one, other *member)
+		want   bool
+	}{
+		"both hear it":                           {func(_, _ *member) {}, true},
+		"neither does":                           {func(one, other *member) { one.deaf, other.deaf = 2*window, 1 }, true},
+		"the other one does":                     {func(one, _ *member) { one.deaf = 2 * window }, false},
+		"the other one lost its link":            {func(one, other *member) { one.deaf, other.redis.LinkUp = 2*window+time.Second, false }, false},
+		"the other one lost it at the same time": {func(one, other *member) { one.deaf, other.redis.LinkUp = 2*window, false }, true},
+		"it lost its own link":                   {func(one, _ *member) { one.deaf, one.redis.LinkUp = 9*window, false }, true},
+		"the other one was never in sync":        {func(one, other *member) { one.deaf, other.redis = 9*window, neverSynced.observed(memberAddr(0)) }, true},
+		"the other one follows somebody else":    {func(one, other *member) { one.deaf, other.redis.MasterAddr = 9*window, strayAddr }, true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := smallWorld([]situation{masterData, syncedData, syncedData}, 0)
+			w.window = window
+			tt.change(&w.members[1], &w.members[2])
+			status := &v1alpha1.CodisGroupStatus{InSync: []string{"g-1"}}
+			if w.recall(status, now); w.inSync["g-1"] != tt.want {
+				t.Errorf("in sync: %t", w.inSync["g-1"])
+			}
 		})
 	}
 }

@@ -64,6 +64,9 @@ func (r *Reconciler) observeProxies(ctx context.Context, s *state) error {
 			s.world.deafProxies = append(s.world.deafProxies, proxy.Hostname)
 		}
 	}
+	if s.stats == nil && (s.decision.verb == promote || s.handingOver()) {
+		s.world.routes = s.seeRoutes(ctx)
+	}
 	return nil
 }
 
@@ -131,6 +134,64 @@ func (r *Reconciler) route(ctx context.Context, s *state, master member) error {
 	}
 	wg.Wait()
 	return errors.Join(failed...)
+}
+
+// routesSeen is what proxies tell of their routes to the group.
+type routesSeen struct {
+	// to are the addresses that requests of the group go to now.
+	to []string
+	// held tells that a proxy holds all requests of the group, or is being told new
+	// routes: it answers for nothing else meanwhile.
+	held bool
+	// silent tells that a proxy cannot be asked.
+	silent bool
+}
+
+// leadTo tells whether a proxy sends requests to a server.
+func (seen routesSeen) leadTo(addr string) bool { return slices.Contains(seen.to, addr) }
+
+// seeRoutes asks the proxies that have not ended for their routes, side by side.
+func (s *state) seeRoutes(ctx context.Context) routesSeen {
+	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
+	defer cancel()
+	all := make([]routesSeen, len(s.routers))
+	var wg sync.WaitGroup
+	for i, proxy := range s.routers {
+		if !proxy.gone {
+			wg.Go(func() { all[i] = s.routesOf(ctx, proxy) })
+		}
+	}
+	wg.Wait()
+	var seen routesSeen
+	for _, one := range all {
+		seen.to = append(seen.to, one.to...)
+		seen.held, seen.silent = seen.held || one.held, seen.silent || one.silent
+	}
+	return seen
+}
+
+// routesOf asks one proxy. One that is not online yet has no master in its routes.
+func (s *state) routesOf(ctx context.Context, proxy router) (seen routesSeen) {
+	if !proxy.answers {
+		return routesSeen{silent: true}
+	}
+	routes, err := s.proxies.Routes(ctx, proxy.AdminAddr)
+	if err != nil {
+		return routesSeen{held: true, silent: true}
+	}
+	gid := int(s.group.Spec.ID)
+	for _, route := range routes {
+		seen.held = seen.held || route.Concerns(gid) && route.Locked
+		master := route.Master
+		if route.Group != gid {
+			master = route.From
+		}
+		if route.Concerns(gid) && !route.Locked && master != "" && !seen.leadTo(master) {
+			seen.to = append(seen.to, master)
+		}
+	}
+	seen.held = seen.held && len(seen.to) == 0
+	return seen
 }
 
 // redirect tells one proxy the routes that it has wrong.

@@ -53,13 +53,10 @@ func (s *state) runIDOf(m member) string {
 // writes and the dashboard knows, and remembers it.
 func reportFailover(s *state, now time.Time) {
 	status := &s.group.Status
-	if s.decision.verb != keep || s.held != "" {
+	if !s.settled() {
 		return
 	}
 	master := s.decision.master
-	if !s.world.trusted(*master) && s.world.firstUnknown(master) != nil {
-		return // Who cannot be asked may have other data.
-	}
 	s.reportSaved(master.redis)
 	status.MasterRunID = master.redis.RunID
 	p := status.Promotion
@@ -80,6 +77,22 @@ func reportFailover(s *state, now time.Time) {
 	}
 	failovers.WithLabelValues(string(p.Cause), resultPromoted).Inc()
 	failoverSeconds.Observe(took.Seconds())
+}
+
+// settled tells whether the group has a master that is recorded as such: who cannot be
+// asked may have other data than one that is not trusted.
+func (s *state) settled() bool {
+	return s.decision.verb == keep && s.held == "" &&
+		(s.world.trusted(*s.decision.master) || s.world.firstUnknown(s.decision.master) == nil)
+}
+
+// unheard tells whether a promotion that is recorded has come to its end, and nobody heard
+// the dashboard say so: one that was taken over meanwhile may have sent proxies back to
+// the old master, and the one that is asked now knows nothing of that.
+func (s *state) unheard() bool {
+	p, master := s.group.Status.Promotion, s.decision.master
+	return p != nil && p.From != "" && p.Member == master.name && s.settled() && s.stats != nil && !s.halfDone &&
+		!s.world.behind && len(s.world.order) > 0 && s.world.order[0] == master.addr
 }
 
 // reportSaved records whether the volume of the master is complete. One that was once

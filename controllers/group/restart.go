@@ -5,6 +5,7 @@ package group
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
@@ -126,17 +127,24 @@ func (w world) bestSurvivor(current *member) *member {
 		return m.addr != current.addr && m.redis.Follows(current.addr) && whole &&
 			m.redis.HasData() && !m.leaving
 	})
+	received := amountReceived(survivors)
 	sort.SliceStable(survivors, func(i, j int) bool {
 		a, b := survivors[i], survivors[j]
 		if w.inSync[a.name] != w.inSync[b.name] {
 			return w.inSync[a.name]
 		}
-		return a.redis.Offset > b.redis.Offset
+		return received(a) > received(b)
 	})
-	if len(survivors) == 0 {
-		return nil
+	return first(survivors)
+}
+
+// amountReceived tells what replicas are compared by: how far they were in the stream of
+// their master or, once one of them forgot that (bestSurvivor), how many keys they have.
+func amountReceived(replicas []*member) func(m *member) int64 {
+	if slices.ContainsFunc(replicas, func(m *member) bool { return !m.redis.IsMaster() && !m.redis.WasInSync() }) {
+		return func(m *member) int64 { return m.redis.Keys }
 	}
-	return survivors[0]
+	return func(m *member) int64 { return m.redis.Offset }
 }
 
 // outdoes tells whether a survivor has what every other member has: it was in sync,

@@ -75,6 +75,9 @@ type world struct {
 	deafProxies []string
 	// blind tells that the dashboard cannot be asked: order is what it last was.
 	blind bool
+	// routes is what proxies tell of theirs while it is blind and somebody is, or was, to
+	// be made master.
+	routes routesSeen
 	// found tells that the one promoted took writes already.
 	found bool
 	// refusing tells that the dashboard does not promote now: a move of slots runs.
@@ -326,11 +329,21 @@ func (w world) where(matches func(member) bool) []*member {
 }
 
 func (w world) byAddr(addr string) *member {
-	return first(w.where(func(m member) bool { return m.addr == addr }))
+	return w.find(func(m *member) bool { return m.addr == addr })
 }
 
 func (w world) byName(name string) *member {
-	return first(w.where(func(m member) bool { return name != "" && m.name == name }))
+	return w.find(func(m *member) bool { return name != "" && m.name == name })
+}
+
+// find returns the first member that matches, nil if none does.
+func (w world) find(matches func(*member) bool) *member {
+	for i := range w.members {
+		if matches(&w.members[i]) {
+			return &w.members[i]
+		}
+	}
+	return nil
 }
 
 func first(members []*member) *member {

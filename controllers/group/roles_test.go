@@ -291,6 +291,14 @@ func TestDecideAfterRestart(t *testing.T) {
 		"promotes a replica that the restarted master refused, if it was in sync": {
 			in: []situation{fencedData, neverSynced}, changes: []change{persistent, wasInSync(1)}, want: promotes(1),
 		},
+		"promotes a replica that the restarted master refused over one that did not notice the restart, if it has more": {
+			in:      []situation{fencedEmpty, syncedData, neverSynced},
+			changes: []change{everybodyInSync, keys(2, 8)}, want: promotes(2),
+		},
+		"promotes one that did not notice the restart, if nobody has more": {
+			in:      []situation{fencedEmpty, syncedData, neverSynced},
+			changes: []change{everybodyInSync}, want: promotes(1),
+		},
 		"does not promote a replica that was in sync and is copied to": {
 			in: []situation{fencedData, syncingData}, changes: []change{persistent, wasInSync(1)}, want: lifts(0),
 		},

@@ -5,6 +5,7 @@ package group
 
 import (
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
@@ -92,7 +93,10 @@ func (l lookouts) elected() string {
 
 // byServer finds the member whose pod has an address of a server now.
 func (w world) byServer(addr string) *member {
-	return first(w.where(func(m member) bool { return m.ip != "" && redisAddr(m) == addr }))
+	if host, port, err := net.SplitHostPort(addr); err == nil && port == serverPort {
+		return w.find(func(m *member) bool { return m.ip != "" && m.ip == host })
+	}
+	return nil
 }
 
 // elected is the member that the sentinels agreed on; nil if they did not, or on an

@@ -151,6 +151,7 @@ func (r *Reconciler) look(ctx context.Context, s *state) {
 		accepted:   s.group.Annotations[v1alpha1.AnnotationAcceptDataLoss],
 		persistent: s.group.Spec.Storage != nil,
 		lookouts:   watching,
+		window:     probingOf(s.group.Spec.Failover).window,
 	}
 	r.completeLookouts(s)
 	s.world.watched = r.watchedFor(s.group.UID)
@@ -158,7 +159,6 @@ func (r *Reconciler) look(ctx context.Context, s *state) {
 	if s.stats != nil {
 		s.world.deafProxies = s.stats.DeafProxies()
 	}
-	s.world.window = probingOf(s.group.Spec.Failover).window
 	r.setTargets(s)
 	s.observed = s.unseen == nil
 }
@@ -265,9 +265,24 @@ const nameTTL = 35 * time.Second
 const takeOver = 30 * time.Second
 
 // isSame tells whether a member still is what the record says: the same process,
-// whose link did not break while nobody watched.
+// whose link did not break while nobody watched, and which heard what others heard.
 func (w *world) isSame(m member) bool {
-	return (w.runIDs[m.name] == "" || m.redis.RunID == w.runIDs[m.name]) && m.redis.LinkDown <= w.watched+takeOver
+	return (w.runIDs[m.name] == "" || m.redis.RunID == w.runIDs[m.name]) && m.redis.LinkDown <= w.watched+takeOver &&
+		!w.outheard(m)
+}
+
+// outheard tells whether another replica of the same master heard it for so long after a
+// member did that this one is not in sync: the record is older than that, where it could
+// not be written.
+func (w *world) outheard(m member) bool {
+	return w.window > 0 && len(w.where(func(other member) bool {
+		unheard := other.deaf
+		if !other.redis.LinkUp {
+			unheard = other.redis.LinkDown + time.Second // It is told in whole seconds.
+		}
+		return other.addr != m.addr && other.redis.WasInSync() && other.redis.Follows(m.redis.MasterAddr) &&
+			m.redis.LinkUp && m.deaf >= unheard+2*w.window
+	})) > 0
 }
 
 // watchedFor is how long this operator has looked at a group without a pause.
@@ -381,4 +396,6 @@ func (r *Reconciler) identify(s *state, ordinal int) member {
 
 // redisAddr is where the operator itself reaches a member: by the address of
 // its pod, so that a slow DNS does not look like a dead server.
-func redisAddr(m member) string { return net.JoinHostPort(m.ip, strconv.Itoa(naming.PortServer)) }
+func redisAddr(m member) string { return net.JoinHostPort(m.ip, serverPort) }
+
+var serverPort = strconv.Itoa(naming.PortServer)

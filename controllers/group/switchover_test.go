@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
@@ -142,7 +143,7 @@ func (p routingProxies) Routes(_ context.Context, addr string) ([]codis.Route, e
 	return routes, nil
 }
 
-func TestProxiesTellHowFarASwitchoverCame(t *testing.T) {
+func TestProxiesTellWhereRequestsGo(t *testing.T) {
 	s := stateOfWorld(masterData, syncedData)
 	gid, before, after := int(s.group.Spec.ID), memberAddr(0), memberAddr(1)
 	route := func(master string, locked bool) codis.Route {
@@ -152,28 +153,80 @@ func TestProxiesTellHowFarASwitchoverCame(t *testing.T) {
 	locked, unlocked, told := route(before, true), route(before, false), route(after, false)
 	tests := map[string]struct {
 		first, second []codis.Route // nil is no answer
-		want          bool
+		gone          bool          // the second
+		want          routesSeen
 	}{
-		"one knows the new master":            {[]codis.Route{other, told}, []codis.Route{locked, unlocked}, true},
-		"one does, the other cannot be asked": {[]codis.Route{told}, nil, true},
-		"all hold the requests":               {[]codis.Route{locked, other}, []codis.Route{locked, locked}, true},
-		"one has no routes yet":               {[]codis.Route{locked}, []codis.Route{route("", false)}, true},
-		"one has a slot that is open":         {[]codis.Route{locked}, []codis.Route{locked, unlocked}, false},
-		"one cannot be asked":                 {[]codis.Route{locked}, nil, false},
+		"one knows the new master":            {first: []codis.Route{other, told}, second: []codis.Route{locked, unlocked}, want: routesSeen{to: []string{after, before}}},
+		"one does, the other cannot be asked": {first: []codis.Route{told}, want: routesSeen{to: []string{after}, held: true, silent: true}},
+		"all hold the requests":               {first: []codis.Route{locked, other}, second: []codis.Route{locked, locked}, want: routesSeen{held: true}},
+		"none has routes yet":                 {first: []codis.Route{other}, second: []codis.Route{route("", false)}},
+		"one has a slot that comes in":        {first: []codis.Route{{Group: gid, Master: before, FromGroup: gid + 1, From: strayAddr}}, second: []codis.Route{other}, want: routesSeen{to: []string{before}}},
+		"one has a slot that goes away":       {first: []codis.Route{{Group: gid + 1, Master: strayAddr, FromGroup: gid, From: after}}, second: []codis.Route{other}, want: routesSeen{to: []string{after}}},
+		"one has a slot that is open":         {first: []codis.Route{locked}, second: []codis.Route{locked, unlocked}, want: routesSeen{to: []string{before}, held: true}},
+		"one tells no routes":                 {first: []codis.Route{other}, want: routesSeen{held: true, silent: true}},
+		"one has ended":                       {first: []codis.Route{other}, gone: true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			s.routers = []router{{Proxy: codis.Proxy{AdminAddr: "a"}, answers: true}, {Proxy: codis.Proxy{AdminAddr: "b"}, answers: true}}
+			s.routers = []router{
+				{Proxy: codis.Proxy{AdminAddr: "a"}, answers: true}, {Proxy: codis.Proxy{AdminAddr: "b"}, answers: !tt.gone, gone: tt.gone},
+			}
 			routes := map[string][]codis.Route{"a": tt.first}
 			if tt.second != nil {
 				routes["b"] = tt.second
 			}
 			s.proxies = routingProxies{routes: routes}
-			if got := s.handedOver(t.Context(), after); got != tt.want {
-				t.Errorf("got %t", got)
+			if diff := cmp.Diff(tt.want, s.seeRoutes(t.Context()), cmp.AllowUnexported(routesSeen{})); diff != "" {
+				t.Error(diff)
 			}
 		})
 	}
+}
+
+// Without the dashboard an old master goes on only where the new one took no write.
+func TestInvariant4SwitchoverIsEndedByWhatProxiesTell(t *testing.T) {
+	lost := change(func(w *world) { w.members[1].redis.RunID = "other" })
+	tests := map[string]struct {
+		in     []situation
+		change change
+		seen   routesSeen
+		want   switchoverEnd
+	}{
+		"the new master is one, and a proxy leads to it":          {in: []situation{masterData, masterData}, seen: routesSeen{to: addrs(1, 0)}, want: endForward},
+		"it is one, and all hold":                                 {in: []situation{masterData, masterData}, want: endForward},
+		"it is one, and the old one goes on":                      {in: []situation{masterData, masterData}, seen: routesSeen{to: addrs(0)}, want: endBack},
+		"it is one, and a proxy cannot be asked":                  {in: []situation{masterData, masterData}, seen: routesSeen{silent: true}},
+		"it is none":                                              {in: []situation{masterData, syncedData}, seen: routesSeen{to: addrs(1)}, want: endBack},
+		"it is none, and a proxy cannot be asked":                 {in: []situation{masterData, syncedData}, seen: routesSeen{silent: true}, want: endBack},
+		"it is silent, and a proxy leads to it":                   {in: []situation{masterData, unreachable}, seen: routesSeen{to: addrs(1)}, want: endForward},
+		"it is silent, and all hold":                              {in: []situation{masterData, unreachable}, want: endBack},
+		"it is silent, and the old one goes on":                   {in: []situation{masterData, unreachable}, seen: routesSeen{to: addrs(0)}, want: endBack},
+		"it is silent, and so is a proxy":                         {in: []situation{masterData, unreachable}, seen: routesSeen{silent: true}},
+		"it is silent, and a person accepts the loss":             {in: []situation{masterData, unreachable}, change: accepted(0), seen: routesSeen{silent: true}, want: endBack},
+		"it ended, and a proxy leads to it":                       {in: []situation{masterData, ended}, seen: routesSeen{to: addrs(1)}, want: endBack},
+		"it was started again, and a proxy leads to it":           {in: []situation{masterData, fencedEmpty}, change: lost, seen: routesSeen{to: addrs(1)}, want: endBack},
+		"it was started again with its volume, and a proxy leads": {in: []situation{masterData, fencedData}, change: both(lost, persistent), seen: routesSeen{to: addrs(1)}, want: endForward},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := smallWorld(tt.in, 0)
+			p := v1alpha1.Promotion{Member: "g-1", RunID: w.members[1].redis.RunID, From: "g-0"}
+			if tt.change != nil {
+				tt.change(&w)
+			}
+			if got := w.switchoverEnd(p, &w.members[1], tt.seen); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+			p.Outcome = v1alpha1.PromotionTakenBack
+			if got := w.switchoverEnd(p, &w.members[1], tt.seen); got != endBack {
+				t.Errorf("taken back, and %q", got)
+			}
+		})
+	}
+}
+
+func both(first, second change) change {
+	return func(w *world) { first(w); second(w) }
 }
 
 // Two operators may act for a moment, when one was held up.

@@ -6,12 +6,12 @@ package group
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
-	"github.com/codis-io/codis-operator/internal/codis"
 	"github.com/codis-io/codis-operator/internal/redis"
 )
 
@@ -23,10 +23,7 @@ func (r *Reconciler) undoSwitchover(ctx context.Context, s *state) error {
 	if err := r.heldUp(s); err != nil || !r.ended(s) {
 		return err
 	}
-	if s.stats == nil { // The slots are unlocked as for a promotion that the dashboard does not know of.
-		if err := errors.Join(r.recordBehind(ctx, s), r.observeProxies(ctx, s)); err != nil {
-			return err
-		}
+	if s.stats == nil {
 		return r.endBlindly(ctx, s)
 	}
 	if err := r.takeBack(ctx, s); err != nil {
@@ -122,14 +119,22 @@ func (r *Reconciler) ageOf(s *state, p *v1alpha1.Promotion) time.Duration {
 	return max(r.Clock.Since(first.began), r.Clock.Since(first.seen))
 }
 
-// endBlindly ends a switchover while the dashboard cannot be asked how far it came.
-// The proxies know: if one of them has the new route, or all of them still hold the
-// requests, the new master has everything, and the dashboard may have its name by
-// now: it takes writes. Otherwise the old one goes on.
+// endBlindly ends a switchover while the dashboard cannot be asked how far it came. The
+// slots are unlocked as for a promotion that the dashboard does not know of.
 func (r *Reconciler) endBlindly(ctx context.Context, s *state) error {
+	if err := r.observeProxies(ctx, s); err != nil {
+		return err
+	}
 	p, to := *s.group.Status.Promotion, s.world.byName(s.group.Status.Promotion.Member)
-	back := p.Outcome == v1alpha1.PromotionTakenBack
-	if back || to == nil || to.redis.RunID != p.RunID || !to.redis.IsMaster() || !s.handedOver(ctx, to.addr) {
+	end := s.world.switchoverEnd(p, to, s.seeRoutes(ctx))
+	if end == endUnknown {
+		s.switchHeld = s.world.wordUnended(p.Member, s.decision.master.name)
+		return nil
+	}
+	if err := r.recordBehind(ctx, s); err != nil {
+		return err
+	}
+	if end == endBack {
 		if err := r.takeBack(ctx, s); err != nil {
 			return err
 		}
@@ -148,31 +153,51 @@ func (r *Reconciler) endBlindly(ctx context.Context, s *state) error {
 	return nil
 }
 
-// handedOver tells whether a proxy that answers has a route to a member, or whether
-// all answer and hold the requests of the group: then the old master has taken no
-// write since they were locked.
-func (s *state) handedOver(ctx context.Context, addr string) bool {
-	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
-	defer cancel()
-	held := true
-	for _, proxy := range s.routers {
-		var routes []codis.Route
-		err := errors.New("it does not answer")
-		if proxy.answers {
-			routes, err = s.proxies.Routes(ctx, proxy.AdminAddr)
-		}
-		held = held && err == nil
-		for _, route := range routes {
-			if !route.Concerns(int(s.group.Spec.ID)) {
-				continue
-			}
-			if route.Leads(int(s.group.Spec.ID), addr) {
-				return true
-			}
-			held = held && (route.Locked || route.Master == "") // One that is not online yet has none.
-		}
+// switchoverEnd is what became of a switchover that stopped midway.
+type switchoverEnd string
+
+const (
+	// endUnknown: who would know cannot be asked.
+	endUnknown switchoverEnd = ""
+	// endBack: the old master goes on.
+	endBack switchoverEnd = "Back"
+	// endForward: the new one took over, or may as well: it has everything.
+	endForward switchoverEnd = "Forward"
+)
+
+// switchoverEnd tells what became of a switchover while the dashboard cannot be asked.
+// The proxies know: if one of them has the new route, the new master took writes. If all
+// of them hold the requests nobody took any since the lock, and the dashboard may have
+// the name of the new one by now: that one goes on, if it can be asked. A proxy that
+// cannot be asked may have the new route, and the old master must not go on beside it,
+// unless a person accepts that. It is pure.
+func (w world) switchoverEnd(p v1alpha1.Promotion, to *member, seen routesSeen) switchoverEnd {
+	if to == nil || p.Outcome == v1alpha1.PromotionTakenBack || w.accepted != "" && w.accepted == p.From {
+		return endBack
 	}
-	return held
+	isMaster := to.redis.IsMaster() && to.redis.RunID == p.RunID
+	another := to.dead || to.redis.Reachable && to.redis.RunID != p.RunID
+	unknown := !to.dead && !to.redis.Reachable || another && w.persistent // It may have taken writes, and have them.
+	switch {
+	case !isMaster && !unknown:
+		return endBack
+	case seen.leadTo(to.addr):
+		return endForward
+	case len(seen.to) > 0:
+		return endBack
+	case seen.silent:
+		return endUnknown
+	case isMaster:
+		return endForward
+	}
+	return endBack
+}
+
+// wordUnended says what is waited for where nobody can tell how a switchover ended.
+func (w world) wordUnended(to, from string) string {
+	return fmt.Sprintf("a switchover to %s stopped midway, and whether it took over cannot be asked: bring the dashboard "+
+		"or the proxies back that do not answer %v, or annotate the group with %s=%s to give up what %s may have taken",
+		to, w.deafProxies, v1alpha1.AnnotationAcceptDataLoss, from, to)
 }
 
 // interrupted tells whether a switchover was recorded and the old master still
