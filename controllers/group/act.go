@@ -88,11 +88,15 @@ func (r *Reconciler) carryOut(ctx context.Context, s *state) (time.Duration, err
 
 // fence deletes the pod of a silent master with the shortest grace that lets
 // the API server wait for kubelet: the object goes when the process has ended.
-// The promotion is recorded first, with the cause that is known only now.
+// The promotion is recorded first, with the cause that is known only now, unless one of
+// another member is: that one may have taken over, and is asked for before anybody else
+// is promoted (routed).
 func (r *Reconciler) fence(ctx context.Context, s *state) (time.Duration, error) {
-	m := s.decision.master
-	if err := r.intend(ctx, s, *s.decision.heir, m.name, v1alpha1.CauseMasterSilent); err != nil {
-		return 0, err
+	m, heir := s.decision.master, s.decision.heir
+	if p := s.group.Status.Promotion; p == nil || p.Member == heir.name {
+		if err := r.intend(ctx, s, *heir, m.name, v1alpha1.CauseMasterSilent); err != nil {
+			return 0, err
+		}
 	}
 	if err := r.heldUp(s); err != nil {
 		return reconcile.Closely, err
