@@ -507,3 +507,35 @@ func TestFenceOfAPodThatIsGone(t *testing.T) {
 		t.Errorf("got %s, %v", after, err)
 	}
 }
+
+// Another operator made g-1 master, and the cache does not know yet.
+func TestASecondMasterIsDemotedByWhoKnowsTheGroup(t *testing.T) {
+	for name, tt := range map[string]struct {
+		second  situation
+		changed bool
+		want    map[string]string
+	}{
+		"nothing changed":             {masterEmpty, false, map[string]string{"10.0.0.1:6379": memberAddr(0)}},
+		"the group changed meanwhile": {masterEmpty, true, map[string]string{}},
+		"who is no master follows":    {fencedEmpty, true, map[string]string{"10.0.0.1:6379": memberAddr(0)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, s, told := takingBack(t, nil)
+			s.group.Status.Promotion = nil
+			s.world.members[1].redis = tt.second.observed(memberAddr(0))
+			if tt.changed {
+				other := stored(t, r.Client)
+				other.Status.State = "changed by another operator"
+				if err := r.Client.Status().Update(t.Context(), other); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := r.settle(t.Context(), s); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, told.follow); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
