@@ -53,6 +53,12 @@ func TestInvariant2PromotionThatLostItsDataIsNotFinished(t *testing.T) {
 			in: []situation{unreachable, neverSynced, masterData}, held: "g-0, and that one cannot be asked",
 		},
 		"it was not in sync with one that ended": {in: []situation{ended, neverSynced}},
+		"another one that took over meanwhile is silent": {
+			in: []situation{fencedData, fencedData, unreachable}, changes: []change{lastMaster(2), behind}, held: "not in sync with g-2, and that one cannot be asked",
+		},
+		"the last master is silent, which the dashboard knows": {
+			in: []situation{fencedData, fencedData, unreachable}, changes: []change{lastMaster(2)},
+		},
 		"it was not in sync with one that ended and has a volume": {
 			in: []situation{ended, neverSynced}, changes: []change{persistent}, held: "cannot be asked",
 		},
@@ -104,6 +110,8 @@ func TestSwitchoverThatWasTakenBackIsNotFinished(t *testing.T) {
 		})
 	}
 }
+
+func behind(w *world) { w.behind = true }
 
 // The dashboard locks the slots and makes g-1 master, whatever g-0 acknowledged meanwhile.
 func TestPromotionIsNotFinishedWhileTheMasterMayServe(t *testing.T) {
