@@ -135,6 +135,9 @@ func (r *Reconciler) settle(ctx context.Context, s *state) (time.Duration, error
 		return reconcile.Later, err
 	}
 	for _, m := range follows {
+		if stale, err := r.behindOthers(ctx, s, m); stale || err != nil {
+			return reconcile.Soon, err
+		}
 		if err := r.follow(ctx, s, m, s.masterAddr(*master)); err != nil {
 			return reconcile.Soon, redis.Unexpected(fmt.Errorf("point %s at %s: %w", m.name, master.name, err))
 		}
@@ -253,6 +256,19 @@ func (r *Reconciler) stillThere(ctx context.Context, s *state, m member) error {
 		return redis.ErrRestarted
 	}
 	return fmt.Errorf("get pod %s: %w", m.name, err)
+}
+
+// behindOthers tells whether a second master must be left alone since the group was
+// changed and this pass does not know: it may have been made master for good.
+func (r *Reconciler) behindOthers(ctx context.Context, s *state, m member) (bool, error) {
+	if !m.redis.IsMaster() {
+		return false, nil
+	}
+	now := &v1alpha1.CodisGroup{}
+	if err := r.Reader.Get(ctx, client.ObjectKeyFromObject(s.group), now); err != nil {
+		return false, fmt.Errorf("get the group past the cache: %w", err)
+	}
+	return now.ResourceVersion != s.group.ResourceVersion, nil
 }
 
 // allFollow tells whether every member that can be asked follows the master.

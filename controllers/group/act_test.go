@@ -53,6 +53,12 @@ func TestInvariant2PromotionThatLostItsDataIsNotFinished(t *testing.T) {
 			in: []situation{unreachable, neverSynced, masterData}, held: "g-0, and that one cannot be asked",
 		},
 		"it was not in sync with one that ended": {in: []situation{ended, neverSynced}},
+		"another one that took over meanwhile is silent": {
+			in: []situation{fencedData, fencedData, unreachable}, changes: []change{lastMaster(2), behind}, held: "not in sync with g-2, and that one cannot be asked",
+		},
+		"the last master is silent, which the dashboard knows": {
+			in: []situation{fencedData, fencedData, unreachable}, changes: []change{lastMaster(2)},
+		},
 		"it was not in sync with one that ended and has a volume": {
 			in: []situation{ended, neverSynced}, changes: []change{persistent}, held: "cannot be asked",
 		},
@@ -104,6 +110,8 @@ func TestSwitchoverThatWasTakenBackIsNotFinished(t *testing.T) {
 		})
 	}
 }
+
+func behind(w *world) { w.behind = true }
 
 // The dashboard locks the slots and makes g-1 master, whatever g-0 acknowledged meanwhile.
 func TestPromotionIsNotFinishedWhileTheMasterMayServe(t *testing.T) {
@@ -505,5 +513,37 @@ func TestFenceOfAPodThatIsGone(t *testing.T) {
 	}
 	if after, err := l.r.fence(t.Context(), s); err != nil || after != reconcile.Soon {
 		t.Errorf("got %s, %v", after, err)
+	}
+}
+
+// Another operator made g-1 master, and the cache does not know yet.
+func TestASecondMasterIsDemotedByWhoKnowsTheGroup(t *testing.T) {
+	for name, tt := range map[string]struct {
+		second  situation
+		changed bool
+		want    map[string]string
+	}{
+		"nothing changed":             {masterEmpty, false, map[string]string{"10.0.0.1:6379": memberAddr(0)}},
+		"the group changed meanwhile": {masterEmpty, true, map[string]string{}},
+		"who is no master follows":    {fencedEmpty, true, map[string]string{"10.0.0.1:6379": memberAddr(0)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, s, told := takingBack(t, nil)
+			s.group.Status.Promotion = nil
+			s.world.members[1].redis = tt.second.observed(memberAddr(0))
+			if tt.changed {
+				other := stored(t, r.Client)
+				other.Status.State = "changed by another operator"
+				if err := r.Client.Status().Update(t.Context(), other); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := r.settle(t.Context(), s); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, told.follow); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }

@@ -468,3 +468,38 @@ func TestReportKeepsWhoMayTakeOver(t *testing.T) {
 		})
 	}
 }
+
+func TestVolumeOfTheMasterIsComplete(t *testing.T) {
+	config := func(directive, value string) func(s *state) {
+		return func(s *state) {
+			s.group.Spec.Config = map[string]v1alpha1.RedisValue{directive: v1alpha1.RedisValue(value)}
+		}
+	}
+	const was = "g-0"
+	tests := map[string]struct {
+		saved  string // before
+		change func(s *state)
+		want   string
+	}{
+		"once its file is written":                    {"", func(*state) {}, "g-0"},
+		"not while it is":                             {"", func(s *state) { s.world.members[0].redis.Saving = true }, ""},
+		"while it is written anew":                    {was, func(s *state) { s.world.members[0].redis.Saving = true }, "g-0"},
+		"not that of another process":                 {was, func(s *state) { s.world.members[0].redis.Saving, s.group.Status.MasterRunID = true, "before" }, ""},
+		"not without a volume":                        {"", func(s *state) { s.world.persistent = false }, ""},
+		"not where somebody turned the file off":      {was, config("appendonly", "no"), ""},
+		"not where the kernel writes when it likes":   {was, config("appendfsync", "no"), ""},
+		"where somebody has each write wait for it":   {"", config("appendfsync", "always"), "g-0"},
+		"not of the one before while it is not known": {"g-1", func(s *state) { s.world.members[0].redis.Saving = true }, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := stateOfWorld(masterData, syncedData)
+			s.world.persistent, s.group.Status.SavedMaster, s.group.Status.MasterRunID = true, tt.saved, "run"
+			tt.change(s)
+			s.reportSaved(s.decision.master.redis)
+			if got := s.group.Status.SavedMaster; got != tt.want {
+				t.Errorf("the volume of %q is complete, want %q", got, tt.want)
+			}
+		})
+	}
+}

@@ -166,6 +166,20 @@ func (w *world) routedTo() *member {
 	return chosen[0]
 }
 
+// oldOf is who took writes before the candidate of a promotion: the dashboard's master or,
+// where that one was passed over, the last one, if it cannot be asked; nil for the
+// candidate itself.
+func (w world) oldOf(candidate *member) *member {
+	old := w.byAddr(w.order[0])
+	if last := w.byName(w.lastMaster); w.behind && last != nil && !last.known() {
+		old = last
+	}
+	if old == candidate {
+		return nil
+	}
+	return old
+}
+
 // promoted takes down that a member takes writes and that the dashboard and the
 // proxies know. The next pass looks whether it is so.
 func (s *state) promoted(m *member) {

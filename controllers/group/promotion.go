@@ -225,12 +225,10 @@ func finishHeld(w world, addr string) string {
 // where nothing is recorded of it: it was not in sync, and is not a master that the
 // operator made. It is pure.
 func (w world) notVouchedFor(candidate *member) string {
-	old := w.byAddr(w.order[0])
-	if w.inSync[candidate.name] || w.meant(*candidate) || old == nil || old == candidate {
-		return ""
-	}
-	most := w.mostKeys()
+	old, most := w.oldOf(candidate), w.mostKeys()
 	switch {
+	case w.inSync[candidate.name] || w.meant(*candidate) || old == nil:
+		return ""
 	case !old.known() && (w.persistent || !old.dead):
 		return fmt.Sprintf("a promotion of %s was left half-done, it was not in sync with %s, and that one "+
 			"cannot be asked (%s): bring it back, or annotate the group with %s=%s",

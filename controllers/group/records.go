@@ -100,11 +100,19 @@ func (s *state) unheard() bool {
 func (s *state) reportSaved(master redis.Observation) {
 	status, name := &s.group.Status, s.decision.master.name
 	switch {
+	case !appends(s.group.Spec.Config):
+		status.SavedMaster = ""
 	case s.world.persistent && !master.Saving:
 		status.SavedMaster = name
 	case status.MasterRunID != master.RunID || status.SavedMaster != name:
 		status.SavedMaster = ""
 	}
+}
+
+// appends tells whether every write reaches a volume within a second: nobody turned the
+// append-only file off, or left it to the kernel when to write it.
+func appends(directives map[string]v1alpha1.RedisValue) bool {
+	return directives["appendonly"] != "no" && directives["appendfsync"] != "no"
 }
 
 // isFor tells whether a promotion is recorded already. That the old master is only silent

@@ -102,6 +102,9 @@ type simReader struct {
 }
 
 func (r simReader) Get(ctx context.Context, key client.ObjectKey, obj client.Object, _ ...client.GetOption) error {
+	if group, ok := obj.(*v1alpha1.CodisGroup); ok {
+		return r.getGroup(ctx, group)
+	}
 	p, i, pod := r.o.current, memberNamed(key.Name), (*corev1.Pod)(nil)
 	err := p.call(ctx, "get", i, func(c *simCall) {
 		c.after(p.s.between(1, 3), func() {
@@ -113,6 +116,16 @@ func (r simReader) Get(ctx context.Context, key client.ObjectKey, obj client.Obj
 		return err
 	}
 	return give(pod, obj)
+}
+
+func (r simReader) getGroup(ctx context.Context, into *v1alpha1.CodisGroup) error {
+	p := r.o.current
+	return p.call(ctx, "get", -1, func(c *simCall) {
+		c.after(p.s.between(1, 3), func() {
+			p.s.stored().DeepCopyInto(into)
+			c.reply(nil)
+		})
+	})
 }
 
 // memberNamed returns the member of a pod, -1 for none.
