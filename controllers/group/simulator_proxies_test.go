@@ -67,8 +67,8 @@ func (s *sim) fill(i, route int, locked bool, done func(ok bool)) {
 	}
 	epoch := p.epoch
 	if p.filling { // One at a time.
-		s.after(3, func() {
-			if p.epoch != epoch {
+		s.whenFilled(i, func(up bool) {
+			if !up {
 				done(false)
 				return
 			}
@@ -91,6 +91,23 @@ func (s *sim) fill(i, route int, locked bool, done func(ok bool)) {
 		}
 	}
 	wait()
+}
+
+// whenFilled goes on once a proxy is given no route any more: it does nothing else with
+// its routes meanwhile, and tells nobody of them. It is not up if it has ended by then.
+func (s *sim) whenFilled(i int, do func(up bool)) {
+	p := &s.proxy[i]
+	if epoch := p.epoch; p.filling {
+		s.after(3, func() {
+			if p.epoch != epoch {
+				do(false)
+				return
+			}
+			s.whenFilled(i, do)
+		})
+		return
+	}
+	do(p.up)
 }
 
 // Names and addresses of proxies.

@@ -316,13 +316,19 @@ func (a simProxyAPI) Model(ctx context.Context, addr string) (model *codis.Proxy
 
 func (a simProxyAPI) Routes(ctx context.Context, addr string) (routes []codis.Route, err error) {
 	err = a.ask(ctx, "routes of", addr, func(c *simCall, i int) {
-		p := &a.p.s.proxy[i]
-		route := simRoute{Group: 1, Locked: p.locked}
-		if p.route >= 0 {
-			route.Master = simAddrs[p.route]
-		}
-		routes = []codis.Route{route.route()}
-		c.reply(nil)
+		a.p.s.whenFilled(i, func(up bool) {
+			p := &a.p.s.proxy[i]
+			if !up {
+				c.reply(errSimRefused)
+				return
+			}
+			route := simRoute{Group: 1, Locked: p.locked}
+			if p.route >= 0 {
+				route.Master = simAddrs[p.route]
+			}
+			routes = []codis.Route{route.route()}
+			c.reply(nil)
+		})
 	})
 	if err != nil {
 		return nil, err

@@ -144,13 +144,11 @@ func (r *Reconciler) endBlindly(ctx context.Context, s *state) error {
 	if err := r.remember(ctx, s, &p); err != nil {
 		return err
 	}
-	if err := r.route(ctx, s, *to); err != nil {
-		return err
-	}
-	// A dashboard that is behind gives the old master to a proxy that is started again.
-	// That one has taken no write since the lock.
+	// A dashboard that is behind gives the old master to a proxy that is started again, such
+	// as one that cannot be told. That master has taken no write since the lock.
+	untold := r.route(ctx, s, *to)
 	s.try("fence "+s.decision.master.name, r.follow(ctx, s, *s.decision.master, redis.FenceAddr))
-	return nil
+	return untold
 }
 
 // switchoverEnd is what became of a switchover that stopped midway.

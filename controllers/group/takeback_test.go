@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clocktesting "k8s.io/utils/clock/testing"
@@ -18,6 +19,8 @@ import (
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/codis"
+	"github.com/codis-io/codis-operator/internal/naming"
+	"github.com/codis-io/codis-operator/internal/product"
 	"github.com/codis-io/codis-operator/internal/redis"
 )
 
@@ -115,6 +118,46 @@ func TestSwitchoverIsTakenBack(t *testing.T) {
 				t.Errorf("recorded %t", back)
 			}
 		})
+	}
+}
+
+// deafProxies answer, hold their requests, and take no routes.
+type deafProxies struct {
+	routingProxies
+
+	product string
+}
+
+func (p deafProxies) Model(context.Context, string) (*codis.Proxy, error) {
+	return &codis.Proxy{Product: p.product}, nil
+}
+
+func (deafProxies) FillSlots(context.Context, codis.Proxy, []codis.Route) error {
+	return errors.New("no answer")
+}
+
+// A proxy that cannot be told of the new master may be given the old one by the dashboard.
+func TestOldMasterIsFencedThoughAProxyIsNotToldOfTheNewOne(t *testing.T) {
+	r, s, told := takingBack(t, nil)
+	proxy := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "p", Labels: map[string]string{
+		v1alpha1.LabelComponent: naming.ComponentProxy, v1alpha1.LabelDashboard: s.dashboard.Name,
+	}}}
+	proxy.Status.PodIP = "10.1.0.0"
+	if err := r.Client.Create(t.Context(), proxy); err != nil {
+		t.Fatal(err)
+	}
+	locked := codis.Route{Group: int(s.group.Spec.ID), Master: memberAddr(0), Locked: true}
+	s.proxies = deafProxies{routingProxies{routes: map[string][]codis.Route{"10.1.0.0:11080": {locked}}}, product.Name(s.dashboard)}
+	s.stats = nil
+	if err := r.endBlindly(t.Context(), s); err == nil {
+		t.Error("that a proxy was not told is no error")
+	}
+	if diff := cmp.Diff(map[string]string{"10.0.0.0:6379": redis.FenceAddr}, told.follow); diff != "" {
+		t.Error(diff)
+	}
+	status := stored(t, r.Client).Status
+	if status.Promotion.Cause != v1alpha1.CauseFoundMaster || status.Dashboard != v1alpha1.DashboardBehind {
+		t.Errorf("recorded %+v, dashboard %q", status.Promotion, status.Dashboard)
 	}
 }
 
