@@ -269,7 +269,7 @@ type CodisDashboardStatus struct {
 	AuthSecretName string `json:"authSecretName,omitempty"`
 
 	// store that has the topology, where others than the dashboard can reach it;
-	// known once the dashboard has answered. When the dashboard is deleted, the
+	// known once the dashboard has answered, or another one kept it out. When the dashboard is deleted, the
 	// product is removed from there.
 	// +optional
 	Store *StoreStatus `json:"store,omitempty"`

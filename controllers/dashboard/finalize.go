@@ -177,6 +177,7 @@ func (r *Reconciler) look(
 		retained: d.Spec.ReclaimPolicy == v1alpha1.ReclaimRetain,
 		late:     r.Clock.Since(kept.RemovalTime.Time) > patience,
 	}
+	t.heldBy = kept.HeldBy
 	if l := kept.Lock; l != nil && l.Owner == d.UID {
 		t.recorded = lock.Session{Token: l.Token, StartTime: l.StartTime}
 	}

@@ -255,6 +255,7 @@ func TestFinalize(t *testing.T) {
 		"a namesake in another Kubernetes has the lock": {change: foreign(ownAddr), event: topologyLeft, why: "in a run that this one does not know", kept: true, lock: "other"},
 		"another dashboard restarts just now":           {change: func(l *leaving) { l.etcd.Release(lockKey) }, event: topologyLeft, why: "nobody has its lock, which does not say whose it is", kept: true},
 		"its own pod restarts just now":                 {change: func(l *leaving) { l.etcd.Release(lockKey); l.pod = nil }, event: topologyLeft, why: "does not say whose it is", kept: true},
+		"the lock is its own, and was another's once":   {change: func(l *leaving) { l.dashboard.Status.Store.HeldBy = elseAddr }, event: topologyLeft, why: "the dashboard at " + elseAddr + " had its lock once", kept: true, lock: "own"},
 		"nothing was ever recorded":                     {change: func(l *leaving) { l.dashboard.Status.Store = nil }, event: topologyLeft, why: "in a run that this one does not know", kept: true, lock: "own"},
 		"the record is that of a copied object":         {change: func(l *leaving) { l.dashboard.Status.Store.Lock.Owner = "original" }, event: topologyLeft, why: "does not know", kept: true, lock: "own"},
 		"a run of its own that nobody recorded has it":  {change: func(l *leaving) { l.etcd.Set(lockKey, lockText(ownAddr, "next")) }, event: topologyLeft, why: "does not know", kept: true, lock: "next"},

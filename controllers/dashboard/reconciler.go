@@ -90,7 +90,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&corev1.Pod{}, watch.PodsOf(naming.ComponentSentinel)).
 		Watches(&corev1.Pod{}, watch.PodsOf(naming.ComponentDashboard)).
 		Watches(&v1alpha1.CodisCoordinator{}, watch.Coordinators(mgr.GetClient())).
-		Watches(&v1alpha1.CodisDashboard{}, watch.Pages(mgr.GetClient()),
+		Watches(&v1alpha1.CodisDashboard{}, watch.Neighbours(mgr.GetClient()),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.CodisGroup{}, watch.DashboardOf()).
 		WithOptions(watch.Options()).

@@ -60,6 +60,10 @@ type state struct {
 	// observed tells that everything above was looked at.
 	observed bool
 
+	// heldAnew tells that another dashboard was found with the lock, which is not
+	// written down yet.
+	heldAnew bool
+
 	assignment assignment
 	balance    balance
 	stuck      string
@@ -157,6 +161,18 @@ func (r *Reconciler) observeCoordinator(ctx context.Context, s *state) error {
 	}
 	s.coordinator = coordinator
 	s.store, s.blocked = storeOf(coordinator, s.live != nil)
+	if s.blocked.Present() || s.live != nil || !s.store.shared() {
+		return nil
+	}
+	other, err := watch.DashboardOfSameProduct(ctx, r.Client, s.dashboard)
+	if err != nil {
+		return fmt.Errorf("list dashboards: %w", err)
+	}
+	if other != "" {
+		s.blocked = &product.Problem{Reason: v1alpha1.ReasonLockHeld, Message: fmt.Sprintf(
+			"CodisDashboard %q has product %q in the same CodisCoordinator: choose another productName, or delete that one",
+			other, product.Name(s.dashboard))}
+	}
 	return nil
 }
 
@@ -290,7 +306,11 @@ func workloadCondition(s *state) conditions.Condition {
 	case s.pod == nil || !podtemplate.Ready(s.pod) || s.live == nil || podtemplate.Outdated(s.pod, s.live):
 		return conditions.False(t, v1alpha1.ReasonPodsNotReady, "the pod is not ready or runs an old template")
 	}
-	return conditions.True(t, v1alpha1.ReasonReady, "the dashboard holds its lock and answers")
+	message := "the dashboard holds its lock and answers"
+	if kept := s.dashboard.Status.Store; kept != nil && kept.HeldBy != "" {
+		message += "; the one at " + kept.HeldBy + " had it once: the product stays when this CodisDashboard is deleted"
+	}
+	return conditions.True(t, v1alpha1.ReasonReady, message)
 }
 
 func feCondition(s *state) conditions.Condition {
