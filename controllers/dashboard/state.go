@@ -5,7 +5,6 @@ package dashboard
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -17,7 +16,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/apply"
@@ -70,6 +68,8 @@ type state struct {
 	// told is when the slots were reported last; zero if that is not known.
 	told    time.Time
 	applied error
+	// unkept is why the Secret with the password may go before those who use it.
+	unkept error
 	// refused and notMoved are what the dashboard answered to acts.
 	refused  error
 	notMoved error
@@ -86,12 +86,12 @@ func (r *Reconciler) observe(ctx context.Context, s *state) (time.Duration, erro
 	if err := r.observeCoordinator(ctx, s); err != nil {
 		return 0, err
 	}
-	if err := r.ensurePassword(ctx, s); err != nil {
-		return 0, err
-	}
 	groups, err := watch.Groups(ctx, r.Client, s.dashboard.Namespace, s.dashboard.Name)
 	if err != nil {
 		return 0, fmt.Errorf("list groups: %w", err)
+	}
+	if err := r.ensurePassword(ctx, s, groups); err != nil {
+		return 0, err
 	}
 	for _, g := range watch.OfOwnID(groups) {
 		view := viewOf(&g)
@@ -172,45 +172,6 @@ func (r *Reconciler) observeCoordinator(ctx context.Context, s *state) error {
 		s.blocked = &product.Problem{Reason: v1alpha1.ReasonLockHeld, Message: fmt.Sprintf(
 			"CodisDashboard %q has product %q in the same CodisCoordinator: choose another productName, or delete that one",
 			other, product.Name(s.dashboard))}
-	}
-	return nil
-}
-
-// ensurePassword checks the Secret that the user named, or makes one with a
-// random password, once. Two operators that try at once are told apart by the
-// API server: the second finds the Secret of the first.
-func (r *Reconciler) ensurePassword(ctx context.Context, s *state) error {
-	name := product.AuthSecret(s.dashboard)
-	_, err := product.Password(ctx, r.Reader, s.dashboard.Namespace, name)
-	var problem *product.Problem
-	if !errors.As(err, &problem) {
-		return err
-	}
-	if s.dashboard.Spec.AuthSecretRef != nil {
-		s.blocked = problem
-		return nil
-	}
-	if s.dashboard.Status.AuthSecretName != "" {
-		// Everything that runs uses the old one; another would lock it all out.
-		s.blocked = &product.Problem{Reason: v1alpha1.ReasonSecretMissing, Message: fmt.Sprintf(
-			"Secret %q with the product password was deleted: restore it with the old password", name)}
-		return nil
-	}
-	secret := &corev1.Secret{
-		ObjectMeta: objectMeta(s.dashboard, naming.ComponentDashboard, name),
-		Type:       corev1.SecretTypeOpaque,
-		Data:       map[string][]byte{naming.PasswordKey: []byte(rand.Text())},
-	}
-	if err := controllerutil.SetControllerReference(s.dashboard, secret, r.Client.Scheme()); err != nil {
-		return fmt.Errorf("make secret %s: %w", name, err)
-	}
-	err = r.Client.Create(ctx, secret)
-	if apierrors.IsAlreadyExists(err) {
-		s.blocked = problem // Somebody's Secret without the key.
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("make secret %s: %w", name, err)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ package watch
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -159,17 +160,23 @@ func Groups(ctx context.Context, c client.Reader, namespace, dashboard string) (
 
 // ProxiesOf lists the CodisProxies that refer to a dashboard.
 func ProxiesOf(ctx context.Context, c client.Reader, namespace, dashboard string) ([]string, error) {
+	proxies, err := Proxies(ctx, c, namespace, dashboard)
+	var names []string
+	for i := range proxies {
+		names = append(names, proxies[i].Name)
+	}
+	return names, err
+}
+
+// Proxies returns the CodisProxies that refer to a dashboard.
+func Proxies(ctx context.Context, c client.Reader, namespace, dashboard string) ([]v1alpha1.CodisProxy, error) {
 	list := &v1alpha1.CodisProxyList{}
 	if err := c.List(ctx, list, client.InNamespace(namespace)); err != nil {
 		return nil, err
 	}
-	var names []string
-	for _, p := range list.Items {
-		if p.Spec.DashboardRef.Name == dashboard {
-			names = append(names, p.Name)
-		}
-	}
-	return names, nil
+	return slices.DeleteFunc(list.Items, func(p v1alpha1.CodisProxy) bool {
+		return p.Spec.DashboardRef.Name != dashboard
+	}), nil
 }
 
 // GroupWithSameID names an older CodisGroup of the same dashboard that has the
