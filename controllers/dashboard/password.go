@@ -113,8 +113,8 @@ func (r *Reconciler) keepPassword(
 	return nil
 }
 
-// passwordOwners are those who use the password of a dashboard, itself first; their
-// cluster stands for those that have one.
+// passwordOwners are those who use the password of a dashboard. A cluster stands for what
+// it makes anew, and the dashboard for itself as well: it ends after its cluster.
 func (r *Reconciler) passwordOwners(
 	ctx context.Context, d *v1alpha1.CodisDashboard, groups []v1alpha1.CodisGroup,
 ) ([]metav1.OwnerReference, error) {
@@ -122,7 +122,8 @@ func (r *Reconciler) passwordOwners(
 	if err != nil {
 		return nil, fmt.Errorf("list proxies: %w", err)
 	}
-	owners := []metav1.OwnerReference{ownerFor(d, "CodisDashboard")}
+	owners := withOwners([]metav1.OwnerReference{referTo(d, "CodisDashboard")},
+		[]metav1.OwnerReference{ownerFor(d, "CodisDashboard")})
 	for i := range groups {
 		owners = withOwners(owners, []metav1.OwnerReference{ownerFor(&groups[i], "CodisGroup")})
 	}
@@ -137,6 +138,10 @@ func ownerFor(object metav1.Object, kind string) metav1.OwnerReference {
 	if c := metav1.GetControllerOf(object); c != nil {
 		return metav1.OwnerReference{APIVersion: c.APIVersion, Kind: c.Kind, Name: c.Name, UID: c.UID}
 	}
+	return referTo(object, kind)
+}
+
+func referTo(object metav1.Object, kind string) metav1.OwnerReference {
 	return metav1.OwnerReference{
 		APIVersion: v1alpha1.GroupVersion.String(), Kind: kind, Name: object.GetName(), UID: object.GetUID(),
 	}

@@ -198,8 +198,8 @@ func TestWhoKeepsThePassword(t *testing.T) {
 		objects []client.Object
 		want    []string
 	}{
-		"a cluster, for all of it":             {[]client.Object{owned(aDashboard("uid"), "cc"), owned(aGroup(0), "cc"), owned(aProxy("d"), "cc")}, []string{"CodisCluster cc"}},
-		"a cluster, and a group of nobody":     {[]client.Object{owned(aDashboard("uid"), "cc"), aGroup(0)}, []string{"CodisCluster cc", "CodisGroup group"}},
+		"a cluster, for all of it":             {[]client.Object{owned(aDashboard("uid"), "cc"), owned(aGroup(0), "cc"), owned(aProxy("d"), "cc")}, []string{"CodisCluster cc", "CodisDashboard uid"}},
+		"a cluster, and a group of nobody":     {[]client.Object{owned(aDashboard("uid"), "cc"), aGroup(0)}, []string{"CodisCluster cc", "CodisDashboard uid", "CodisGroup group"}},
 		"a group that came later":              {[]client.Object{aDashboard("uid"), aGroup(1), secret(made, old)}, []string{"CodisDashboard uid", "CodisGroup group"}},
 		"a Secret of a dashboard that is gone": {[]client.Object{aDashboard("uid"), secret(made, gone)}, []string{"CodisDashboard before", "CodisDashboard uid"}},
 		"a Secret that was restored":           {[]client.Object{aDashboard("uid"), secret(made)}, []string{"CodisDashboard uid"}},
