@@ -71,11 +71,11 @@ func (r *Reconciler) ensurePassword(ctx context.Context, s *state, groups []v1al
 	return nil
 }
 
-// serversOf names the groups that have servers, which have a password.
+// serversOf names the groups that ever had a master, whose servers have a password.
 func serversOf(groups []v1alpha1.CodisGroup) []string {
 	var names []string
 	for i := range groups {
-		if len(groups[i].Status.Members) > 0 {
+		if groups[i].Status.Master != "" {
 			names = append(names, groups[i].Name)
 		}
 	}

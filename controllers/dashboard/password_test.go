@@ -69,10 +69,10 @@ func named(object client.Object, name string, uid types.UID) client.Object {
 
 func aDashboard(uid types.UID) client.Object { return named(&v1alpha1.CodisDashboard{}, "d", uid) }
 
-func aGroup(members int) client.Object {
+func aGroup(master string) client.Object {
 	g := &v1alpha1.CodisGroup{}
 	g.Spec.DashboardRef.Name = "d"
-	g.Status.Members = make([]v1alpha1.MemberStatus, members)
+	g.Status.Master, g.Status.Members = master, []v1alpha1.MemberStatus{{Name: "g-0", Role: v1alpha1.RoleUnknown}}
 	return named(g, "g", "group")
 }
 
@@ -150,7 +150,7 @@ func (h *household) goes(object client.Object) {
 }
 
 func TestThePasswordStaysWhileAnybodyUsesIt(t *testing.T) {
-	h := newHousehold(t, aDashboard("first"), aGroup(0), aProxy("d"), named(&v1alpha1.CodisProxy{}, "other", "other"))
+	h := newHousehold(t, aDashboard("first"), aGroup(""), aProxy("d"), named(&v1alpha1.CodisProxy{}, "other", "other"))
 	h.mustEnsure()
 	before := string(h.secret().Data["password"])
 	if diff := cmp.Diff([]string{"CodisDashboard first", "CodisGroup group", "CodisProxy proxy of d"}, h.owners()); diff != "" || before == "" {
@@ -170,7 +170,7 @@ func TestThePasswordStaysWhileAnybodyUsesIt(t *testing.T) {
 	if diff := cmp.Diff([]string{"CodisDashboard second", "CodisGroup group", "CodisProxy proxy of d"}, h.owners()); diff != "" {
 		t.Error(diff)
 	}
-	for _, object := range []client.Object{aGroup(0), aProxy("d"), aDashboard("second")} {
+	for _, object := range []client.Object{aGroup(""), aProxy("d"), aDashboard("second")} {
 		if h.secret() == nil {
 			t.Fatalf("before %s went, the Secret did", object.GetName())
 		}
@@ -198,13 +198,13 @@ func TestWhoKeepsThePassword(t *testing.T) {
 		objects []client.Object
 		want    []string
 	}{
-		"a cluster, for all of it":             {[]client.Object{owned(aDashboard("uid"), "cc"), owned(aGroup(0), "cc"), owned(aProxy("d"), "cc")}, []string{"CodisCluster cc", "CodisDashboard uid"}},
-		"a cluster, and a group of nobody":     {[]client.Object{owned(aDashboard("uid"), "cc"), aGroup(0)}, []string{"CodisCluster cc", "CodisDashboard uid", "CodisGroup group"}},
-		"a group that came later":              {[]client.Object{aDashboard("uid"), aGroup(1), secret(made, old)}, []string{"CodisDashboard uid", "CodisGroup group"}},
+		"a cluster, for all of it":             {[]client.Object{owned(aDashboard("uid"), "cc"), owned(aGroup(""), "cc"), owned(aProxy("d"), "cc")}, []string{"CodisCluster cc", "CodisDashboard uid"}},
+		"a cluster, and a group of nobody":     {[]client.Object{owned(aDashboard("uid"), "cc"), aGroup("")}, []string{"CodisCluster cc", "CodisDashboard uid", "CodisGroup group"}},
+		"a group that came later":              {[]client.Object{aDashboard("uid"), aGroup("g-0"), secret(made, old)}, []string{"CodisDashboard uid", "CodisGroup group"}},
 		"a Secret of a dashboard that is gone": {[]client.Object{aDashboard("uid"), secret(made, gone)}, []string{"CodisDashboard before", "CodisDashboard uid"}},
 		"a Secret that was restored":           {[]client.Object{aDashboard("uid"), secret(made)}, []string{"CodisDashboard uid"}},
-		"whoever made it":                      {[]client.Object{aDashboard("uid"), aGroup(1), secret(nil)}, nil},
-		"whoever named it":                     {[]client.Object{named, aGroup(1), secret(made)}, nil},
+		"whoever made it":                      {[]client.Object{aDashboard("uid"), aGroup("g-0"), secret(nil)}, nil},
+		"whoever named it":                     {[]client.Object{named, aGroup("g-0"), secret(made)}, nil},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -220,7 +220,7 @@ func TestWhoKeepsThePassword(t *testing.T) {
 }
 
 func TestNoPasswordIsMadeForServersThatHaveOne(t *testing.T) {
-	h := newHousehold(t, aDashboard("uid"), aGroup(1))
+	h := newHousehold(t, aDashboard("uid"), aGroup("g-0"))
 	s := h.mustEnsure()
 	if !s.blocked.Present() || s.blocked.Reason != v1alpha1.ReasonSecretMissing || !strings.HasSuffix(s.blocked.Message, "which the servers of g have") {
 		t.Errorf("it says %+v", s.blocked)
@@ -242,7 +242,7 @@ func TestAPasswordThatCannotBeKept(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := newHousehold(t, aDashboard("uid"))
 			h.mustEnsure()
-			if err := h.client.Create(t.Context(), aGroup(0)); err != nil {
+			if err := h.client.Create(t.Context(), aGroup("")); err != nil {
 				t.Fatal(err)
 			}
 			h.refuse = tt.answer
