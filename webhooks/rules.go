@@ -18,6 +18,7 @@ import (
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/naming"
 	"github.com/codis-io/codis-operator/internal/podtemplate"
+	"github.com/codis-io/codis-operator/internal/product"
 	"github.com/codis-io/codis-operator/internal/watch"
 )
 
@@ -25,7 +26,7 @@ import (
 // objects have.
 func validateCluster(ctx context.Context, reader client.Reader, c *v1alpha1.CodisCluster) (field.ErrorList, error) {
 	spec := field.NewPath("spec")
-	list := validateDashboard(&c.Spec.Dashboard, spec.Child("dashboard"))
+	list := validateDashboardTemplate(&c.Spec.Dashboard, spec.Child("dashboard"))
 	list = append(list, validateCoordinator(&c.Spec.Coordinator, spec.Child("coordinator"))...)
 	list = append(list, validateComponent(&c.Spec.Groups.Component, spec.Child("groups"))...)
 	list = append(list, validateProxy(&c.Spec.Proxy, spec.Child("proxy"))...)
@@ -53,7 +54,31 @@ func validateCoordinator(c *v1alpha1.CodisCoordinatorTemplate, path *field.Path)
 	return list
 }
 
-func validateDashboard(d *v1alpha1.CodisDashboardTemplate, path *field.Path) field.ErrorList {
+// validateDashboard refuses a second dashboard of a product in one store. One that
+// exists may be changed: neither its product nor its coordinator can.
+func validateDashboard(ctx context.Context, reader client.Reader, d *v1alpha1.CodisDashboard) (field.ErrorList, error) {
+	list := validateDashboardTemplate(&d.Spec.CodisDashboardTemplate, field.NewPath("spec"))
+	if !d.CreationTimestamp.Equal(&endOfTime) {
+		return list, nil
+	}
+	coordinator := &v1alpha1.CodisCoordinator{}
+	key := client.ObjectKey{Namespace: d.Namespace, Name: d.Spec.CoordinatorRef.Name}
+	err := reader.Get(ctx, key, coordinator)
+	if err != nil || coordinator.Spec.Type == "" || coordinator.Spec.Type == v1alpha1.CoordinatorFilesystem {
+		return list, client.IgnoreNotFound(err)
+	}
+	other, err := watch.DashboardOfSameProduct(ctx, reader, d)
+	if err != nil {
+		return nil, fmt.Errorf("list dashboards: %w", err)
+	}
+	if other != "" {
+		list = append(list, field.Invalid(field.NewPath("spec", "productName"), product.Name(d), fmt.Sprintf(
+			"CodisDashboard %q has this product in CodisCoordinator %q: choose another one", other, coordinator.Name)))
+	}
+	return list, nil
+}
+
+func validateDashboardTemplate(d *v1alpha1.CodisDashboardTemplate, path *field.Path) field.ErrorList {
 	list := validateComponent(&d.Component, path)
 	if d.FE != nil {
 		list = append(list, validateComponent(&d.FE.Component, path.Child("fe"))...)

@@ -163,6 +163,43 @@ func TestValidateGroup(t *testing.T) {
 	}
 }
 
+func TestValidateDashboard(t *testing.T) {
+	of := func(name, product string, made metav1.Time) *v1alpha1.CodisDashboard {
+		d := &v1alpha1.CodisDashboard{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name, CreationTimestamp: made}}
+		d.Spec.ProductName, d.Spec.CoordinatorRef.Name = product, "c"
+		return d
+	}
+	kept := func(in v1alpha1.CoordinatorType) client.Object {
+		c := &v1alpha1.CodisCoordinator{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "c"}}
+		c.Spec.Type = in
+		return c
+	}
+	older := of("a", "p", metav1.Unix(1, 0))
+	tests := map[string]struct {
+		dashboard *v1alpha1.CodisDashboard
+		others    []client.Object
+		want      []string
+	}{
+		"another one has its product":       {of("b", "p", endOfTime), []client.Object{older, kept(v1alpha1.CoordinatorExternal)}, []string{"spec.productName"}},
+		"another one has another product":   {of("b", "q", endOfTime), []client.Object{older, kept(v1alpha1.CoordinatorExternal)}, nil},
+		"each keeps it in its own place":    {of("b", "p", endOfTime), []client.Object{older, kept(v1alpha1.CoordinatorFilesystem)}, nil},
+		"nobody knows where it is kept":     {of("b", "p", endOfTime), []client.Object{older}, nil},
+		"it exists, and may be changed":     {of("b", "p", metav1.Unix(2, 0)), []client.Object{older, kept(v1alpha1.CoordinatorExternal)}, nil},
+		"it is the only one of its product": {of("b", "p", endOfTime), []client.Object{kept(v1alpha1.CoordinatorExternal)}, nil},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			list, err := validateDashboard(t.Context(), reader(t, false, tt.others...), tt.dashboard)
+			if diff := cmp.Diff(tt.want, fieldsOf(list)); err != nil || diff != "" {
+				t.Error(err, diff)
+			}
+		})
+	}
+	if _, err := validateDashboard(t.Context(), reader(t, true), of("b", "p", endOfTime)); !errors.Is(err, errDown) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestValidateCluster(t *testing.T) {
 	dashboard := func(cluster string) *v1alpha1.CodisDashboard {
 		return &v1alpha1.CodisDashboard{ObjectMeta: metav1.ObjectMeta{

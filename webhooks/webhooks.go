@@ -44,8 +44,8 @@ func Setup(mgr ctrl.Manager) error {
 	if err != nil {
 		return err
 	}
-	err = register(mgr, &v1alpha1.CodisDashboard{}, func(_ context.Context, d *v1alpha1.CodisDashboard) (errs, error) {
-		return validateDashboard(&d.Spec.CodisDashboardTemplate, field.NewPath("spec")), nil
+	err = register(mgr, &v1alpha1.CodisDashboard{}, func(ctx context.Context, d *v1alpha1.CodisDashboard) (errs, error) {
+		return validateDashboard(ctx, reader, d)
 	}, nil)
 	if err != nil {
 		return err

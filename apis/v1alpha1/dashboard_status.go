@@ -93,6 +93,11 @@ type StoreStatus struct {
 	// lock of the product as this dashboard holds it; none while another one has it.
 	// +optional
 	Lock *StoreLock `json:"lock,omitempty"`
+	// heldBy is the address of another dashboard that once had the lock of the product.
+	// What is stored may be that one's, so that it stays when this CodisDashboard is
+	// deleted. Empty for none.
+	// +optional
+	HeldBy string `json:"heldBy,omitempty"`
 	// removalTime is when the removal of the product was first tried.
 	// +optional
 	RemovalTime *metav1.Time `json:"removalTime,omitempty"`

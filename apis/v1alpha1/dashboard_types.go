@@ -26,8 +26,9 @@ type CodisDashboardTemplate struct {
 
 	// authSecretRef names the Secret with the product password (Codis calls it
 	// product_auth) under the key "password". Servers require it, proxies and
-	// the dashboard use it. Default: a Secret <name>-auth with a random password
-	// is made once and kept.
+	// the dashboard use it. Default: a Secret <name>-auth with a random password is
+	// made once, and kept while the dashboard, a group or a proxy of it is there, or
+	// the CodisCluster of these.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="authSecretRef is immutable, since servers, proxies and dashboard must agree on the password: create a new dashboard instead"
 	AuthSecretRef *SecretReference `json:"authSecretRef,omitempty"`
@@ -269,7 +270,7 @@ type CodisDashboardStatus struct {
 	AuthSecretName string `json:"authSecretName,omitempty"`
 
 	// store that has the topology, where others than the dashboard can reach it;
-	// known once the dashboard has answered. When the dashboard is deleted, the
+	// known once the dashboard has answered, or another one kept it out. When the dashboard is deleted, the
 	// product is removed from there.
 	// +optional
 	Store *StoreStatus `json:"store,omitempty"`

@@ -119,7 +119,8 @@ func askEtcd(ctx context.Context, places []place, pods []*corev1.Pod) {
 	asked.Wait()
 }
 
-// agree asks somebody who follows a leader for what a quorum stands for.
+// agree asks somebody who follows a leader for what a quorum stands for. Whoever is not
+// listed where it answers is a member of another ensemble.
 func (k etcdKeeper) agree(ctx context.Context, s *state) {
 	for i := range s.ensemble.places {
 		p := &s.ensemble.places[i]
@@ -131,10 +132,15 @@ func (k etcdKeeper) agree(ctx context.Context, s *state) {
 		if err != nil || len(agreed) == 0 {
 			continue
 		}
+		if !p.listed(agreed) {
+			p.status = nil
+			continue
+		}
 		slices.SortFunc(agreed, func(a, b roster.Member) int {
 			return slices.Compare(a.PeerURLs, b.PeerURLs)
 		})
 		s.ensemble.agreed, s.ensemble.founded = agreed, true
+		s.ensemble.dropUnlisted()
 		if alarms, err := c.Alarms(ctx); err == nil {
 			s.ensemble.alarms = alarms
 		}

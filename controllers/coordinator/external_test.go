@@ -50,6 +50,16 @@ func withLogin(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintln(w, `{"errorCode":110,"message":"The request requires user authentication","cause":"Insufficient credentials"}`)
 }
 
+// withNarrowLogin is an etcd whose login is for what Codis keeps only.
+func withNarrowLogin(w http.ResponseWriter, r *http.Request) {
+	if user, password, _ := r.BasicAuth(); user == "codis" && password == "right" && strings.HasPrefix(r.URL.Path, "/v2/keys/codis3/") {
+		w.WriteHeader(http.StatusNotFound)
+		fmt.Fprintln(w, `{"errorCode":100,"message":"Key not found","cause":"/codis3","index":13}`)
+		return
+	}
+	withLogin(w, &http.Request{})
+}
+
 // talker answers whatever it is asked with a text.
 func talker(t *testing.T, text string) string {
 	t.Helper()
@@ -113,6 +123,9 @@ func TestExternalSaysWhatIsWrong(t *testing.T) {
 		},
 		"an etcd that is given it": {
 			etcdKind, []string{etcdServer(t, "3.5.21", withLogin)}, login, "True Ready", "True Ready", "serves",
+		},
+		"a login for the keys of Codis only": {
+			etcdKind, []string{etcdServer(t, "3.5.21", withNarrowLogin)}, login, "True Ready", "True Ready", "serves",
 		},
 		"a Secret that does not exist": {
 			etcdKind, []string{etcdServer(t, "3.5.21", root)}, map[string]string{}, "False SecretMissing", "False SecretMissing", "create it",

@@ -125,6 +125,23 @@ func (e *ensemble) placeOf(m roster.Member) *place {
 	return nil
 }
 
+// listed tells whether a list has whoever answers at the place there. The address of a pod
+// is used again when it is gone, which may be known here later than it answers.
+func (p *place) listed(members []roster.Member) bool {
+	return slices.ContainsFunc(members, func(m roster.Member) bool {
+		return p.status != nil && m.ID == p.status.MemberID && slices.Contains(m.PeerURLs, p.peerURL)
+	})
+}
+
+// dropUnlisted takes back what was said by those who are no members.
+func (e *ensemble) dropUnlisted() {
+	for i := range e.places {
+		if p := &e.places[i]; !p.listed(e.agreed) {
+			p.status = nil
+		}
+	}
+}
+
 // leader that most of those who answer follow; 0 for none.
 func (e *ensemble) leader() roster.ID {
 	votes := map[roster.ID]int{}

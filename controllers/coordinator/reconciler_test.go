@@ -59,6 +59,8 @@ type scene struct {
 	// mu guards the model: members are asked at once.
 	mu    sync.Mutex
 	realm *realm
+	// aliens answer at the addresses of pods that are gone.
+	aliens map[int]*realm
 	// fail is the number of the write that fails; 0 for none.
 	writes, fail int
 }
@@ -131,7 +133,12 @@ func (s *scene) serve(ordinal, port int) {
 	server := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		own := s.realm
+		if alien := s.aliens[ordinal]; alien != nil {
+			s.realm = alien
+		}
 		answer, code := s.answer(ordinal, r)
+		s.realm = own
 		w.WriteHeader(code)
 		_ = json.NewEncoder(w).Encode(answer)
 	})}
@@ -352,6 +359,55 @@ func TestEnsembleIsFoundedReplacedAndScaled(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.settle(int(members))
+	}
+}
+
+// The address of a pod that is gone is used again: while the operator has not heard of
+// that, members of another ensemble may answer there. They have no say.
+func TestMembersOfAnotherEnsembleHaveNoSay(t *testing.T) {
+	for name, ordinals := range map[string][]int{
+		"at the first address": {0}, "at the last address": {2}, "at most addresses": {0, 1}, "at all addresses": {0, 1, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t, 3)
+			s.settle(3)
+			config := &corev1.ConfigMap{}
+			s.get("m-coordinator", config)
+			before, members := config.Data, slices.Clone(s.realm.members)
+			alien := newRealm(t, 2, 3)
+			alien.url = func(ordinal int) string { return fmt.Sprintf("http://alien-%d:2380", ordinal) }
+			for i := range 3 {
+				id := roster.ID(0xa0 + i)
+				alien.members = append(alien.members, roster.Member{ID: id, Name: "alien", PeerURLs: []string{alien.url(i)}})
+				alien.pods[i].runs = id.String()
+			}
+			s.mu.Lock()
+			s.aliens = map[int]*realm{}
+			for _, ordinal := range ordinals {
+				s.aliens[ordinal] = alien
+			}
+			s.mu.Unlock()
+			for range 5 {
+				if _, err := s.pass(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			set, pods := &appsv1.StatefulSet{}, &corev1.PodList{}
+			s.get("m-coordinator", config)
+			s.get("m-coordinator", set)
+			if err := s.c.List(t.Context(), pods); err != nil || len(pods.Items) != 3 || *set.Spec.Replicas != 3 {
+				t.Errorf("%d pods, %d wanted, %v", len(pods.Items), *set.Spec.Replicas, err)
+			}
+			if diff := cmp.Diff(before, config.Data); diff != "" {
+				t.Errorf("who sits where changed:\n%s", diff)
+			}
+			if diff := cmp.Diff(members, s.realm.members); diff != "" || len(alien.members) != 3 {
+				t.Errorf("the members changed:\n%s", diff)
+			}
+			if meta.IsStatusConditionTrue(s.coordinator().Status.Conditions, v1alpha1.ConditionReady) {
+				t.Error("it counts as ready")
+			}
+		})
 	}
 }
 

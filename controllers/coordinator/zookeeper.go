@@ -138,6 +138,12 @@ func (k zooKeeper) ask(ctx context.Context, s *state) {
 // list that is agreed upon. It is pure. Who follows without that a leader answers
 // follows somebody all the same.
 func (e *ensemble) compose(views []*zookeeper.View) int64 {
+	views = slices.Clone(views)
+	for i, v := range views {
+		if v != nil && e.places[i].strange(v) {
+			views[i] = nil
+		}
+	}
 	leading, newest := foremost(views)
 	leader := roster.Unknown
 	if leading != nil {
@@ -162,6 +168,14 @@ func (e *ensemble) compose(views []*zookeeper.View) int64 {
 	}
 	e.agree(slices.Clone(voting))
 	return newest.Config.Version
+}
+
+// strange tells whether a member of another ensemble answers at the place, as with an etcd:
+// by its own word it votes elsewhere. One without a vote is in no list, and is not believed.
+func (p *place) strange(v *zookeeper.View) bool {
+	return slices.ContainsFunc(v.Config.Members, func(m roster.Member) bool {
+		return m.ID == v.ID && !slices.Contains(m.PeerURLs, p.peerURL)
+	})
 }
 
 // foremost finds who leads, and who has the newest list; nil for nobody. Of two

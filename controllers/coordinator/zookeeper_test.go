@@ -25,6 +25,8 @@ func seen(id roster.ID, epoch int64, leads bool) *zookeeper.View {
 func TestCompose(t *testing.T) {
 	older := seen(1, 1, true)
 	older.Config = zookeeper.Config{Version: 6, Members: older.Config.Members[:1]}
+	alien := seen(1, 9, true)
+	alien.Config = zookeeper.Config{Version: 99, Members: []roster.Member{{ID: 1, PeerURLs: []string{"alien:2888"}}}}
 	tests := map[string]struct {
 		views []*zookeeper.View
 		// leaders that the members follow; 0 for no status.
@@ -37,6 +39,8 @@ func TestCompose(t *testing.T) {
 		"who follows somebody that is silent follows":    {[]*zookeeper.View{nil, seen(2, 1, false), nil}, []roster.ID{0, roster.Unknown, 0}, 3, 7},
 		"one that leads no more is not believed":         {[]*zookeeper.View{older, seen(2, 2, true), seen(3, 1, false)}, []roster.ID{1, 2, 2}, 3, 7},
 		"one that leads alone is believed until then":    {[]*zookeeper.View{seen(1, 1, true), nil, nil}, []roster.ID{1, 0, 0}, 3, 7},
+		"one of another ensemble has no say":             {[]*zookeeper.View{alien, seen(2, 2, true), seen(3, 1, false)}, []roster.ID{0, 2, 2}, 3, 7},
+		"also if nobody else answers":                    {[]*zookeeper.View{alien, nil, nil}, []roster.ID{0, 0, 0}, 0, 0},
 		"the newest list counts if the leader is silent": {[]*zookeeper.View{{ID: 1, Config: older.Config}, seen(2, 1, false), nil}, []roster.ID{roster.Unknown, roster.Unknown, 0}, 3, 7},
 	}
 	for name, tt := range tests {

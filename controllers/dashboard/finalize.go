@@ -63,7 +63,8 @@ func (r *Reconciler) finalize(ctx context.Context, s *state) (time.Duration, err
 		return 0, err
 	}
 	if kept == nil {
-		return 0, reconcile.Release(ctx, r.Client, d)
+		r.tidy(ctx, d)
+		return 0, r.release(ctx, d)
 	}
 	before := d.DeepCopy()
 	r.begin(d, kept)
@@ -101,6 +102,28 @@ func (r *Reconciler) begin(d *v1alpha1.CodisDashboard, kept *v1alpha1.StoreStatu
 		kept.RemovalTime = &metav1.Time{Time: at}
 	}
 	d.Status.Store = kept
+}
+
+// tidy ends what an earlier pass began in a store that goes with its coordinator since:
+// its volumes may stay, and a namesake would find a lock that nobody can take. It is
+// tried once, for nobody waits for members that go. What may be removed in part is
+// removed; a dashboard that has not ended releases its lock itself.
+func (r *Reconciler) tidy(ctx context.Context, d *v1alpha1.CodisDashboard) {
+	kept := d.Status.Store.DeepCopy()
+	if kept == nil || kept.Lock == nil {
+		return // Nothing was pinned without it.
+	}
+	r.begin(d, kept)
+	t, wanted, _, err := r.look(ctx, d, kept)
+	switch {
+	case err == nil && t.pinned() && t.process == processGone:
+		err = lock.Remove(ctx, wanted, t.view)
+	case err == nil && t.ownTombstone():
+		err = lock.Unpin(ctx, wanted, t.view)
+	}
+	if err = errors.Join(err, t.problem); err != nil {
+		log.FromContext(ctx).Info("Left a product in a store that goes", "why", err.Error())
+	}
 }
 
 // release lets the object go.
@@ -154,6 +177,7 @@ func (r *Reconciler) look(
 		retained: d.Spec.ReclaimPolicy == v1alpha1.ReclaimRetain,
 		late:     r.Clock.Since(kept.RemovalTime.Time) > patience,
 	}
+	t.heldBy = kept.HeldBy
 	if l := kept.Lock; l != nil && l.Owner == d.UID {
 		t.recorded = lock.Session{Token: l.Token, StartTime: l.StartTime}
 	}

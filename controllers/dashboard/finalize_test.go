@@ -255,6 +255,7 @@ func TestFinalize(t *testing.T) {
 		"a namesake in another Kubernetes has the lock": {change: foreign(ownAddr), event: topologyLeft, why: "in a run that this one does not know", kept: true, lock: "other"},
 		"another dashboard restarts just now":           {change: func(l *leaving) { l.etcd.Release(lockKey) }, event: topologyLeft, why: "nobody has its lock, which does not say whose it is", kept: true},
 		"its own pod restarts just now":                 {change: func(l *leaving) { l.etcd.Release(lockKey); l.pod = nil }, event: topologyLeft, why: "does not say whose it is", kept: true},
+		"the lock is its own, and was another's once":   {change: func(l *leaving) { l.dashboard.Status.Store.HeldBy = elseAddr }, event: topologyLeft, why: "the dashboard at " + elseAddr + " had its lock once", kept: true, lock: "own"},
 		"nothing was ever recorded":                     {change: func(l *leaving) { l.dashboard.Status.Store = nil }, event: topologyLeft, why: "in a run that this one does not know", kept: true, lock: "own"},
 		"the record is that of a copied object":         {change: func(l *leaving) { l.dashboard.Status.Store.Lock.Owner = "original" }, event: topologyLeft, why: "does not know", kept: true, lock: "own"},
 		"a run of its own that nobody recorded has it":  {change: func(l *leaving) { l.etcd.Set(lockKey, lockText(ownAddr, "next")) }, event: topologyLeft, why: "does not know", kept: true, lock: "next"},
@@ -372,6 +373,55 @@ func TestALockThatWasPinnedInVainIsPutBack(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A coordinator that goes after its dashboard began to may leave its volumes to a namesake.
+func TestNoTombstoneStaysInAStoreThatGoesToo(t *testing.T) {
+	tests := map[string]struct {
+		between func(l *leaving)
+		lock    string
+		kept    bool
+	}{
+		"the dashboard has not ended":     {func(*leaving) {}, "own", true},
+		"it has ended":                    {func(l *leaving) { l.hangs = false; l.kubernetes() }, "", false},
+		"the members went first":          {func(l *leaving) { l.etcd.Login("other:y") }, "", true},
+		"it is being removed for another": {func(l *leaving) { l.foreignPin() }, "", true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			l := newLeaving(t)
+			l.operatorRuns(nil)
+			l.hangs = true
+			l.start()
+			r := l.reconciler()
+			for range 2 {
+				l.pass(r)
+			}
+			if l.etcd.Get(lockKey) != "" || l.live() == nil {
+				t.Fatalf("the lock is not pinned: %v", l.etcd.Keys("/codis3/p"))
+			}
+			tt.between(l)
+			if err := l.client.Delete(t.Context(), l.coordinator); err != nil {
+				t.Fatal(err)
+			}
+			l.pass(l.reconciler()) // Maybe another operator.
+			if l.live() != nil {
+				t.Error("the dashboard stays, though its coordinator is gone")
+			}
+			if got := l.etcd.Get(lockKey); !strings.Contains(got, tt.lock) || (got == "") != (tt.lock == "") {
+				t.Errorf("the lock is %q, want %q", got, tt.lock)
+			}
+			if kept := l.etcd.Get(slotKey) != ""; kept != tt.kept {
+				t.Errorf("the store has %v", l.etcd.Keys("/codis3/p"))
+			}
+			l.neighbourStays()
+		})
+	}
+}
+
+// foreignPin makes the tombstone that of another dashboard.
+func (l *leaving) foreignPin() {
+	l.etcd.Set(lockKey+"/removing", `{"owner": "other", "dashboard": "there/d"}`)
 }
 
 // Patience counts from the first try, not from the deletion: the operator may have been away.

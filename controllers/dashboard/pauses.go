@@ -42,6 +42,9 @@ func (r *Reconciler) startAgain(ctx context.Context, s *state) (time.Duration, e
 	if ended == nil {
 		return 0, nil
 	}
+	if s.heldAnew {
+		return reconcile.Soon, nil // The pod that goes takes with it what it says.
+	}
 	if err := r.replacePaused(ctx, s.pod); err != nil {
 		return 0, err
 	}
@@ -86,6 +89,9 @@ func accident(pod *corev1.Pod, ended *corev1.ContainerStateTerminated) bool {
 // it looks again, once the lock is free. It looks itself before it takes it; where it
 // sees the lock otherwise than the operator, it is not asked again for a while.
 func (r *Reconciler) retryLock(ctx context.Context, s *state) (time.Duration, error) {
+	if s.heldAnew {
+		return reconcile.Soon, nil // As above.
+	}
 	if s.pod == nil || s.pod.DeletionTimestamp != nil || s.blocked.Present() || s.coordinator == nil ||
 		!s.store.shared() || s.store.Addr == "" || lockProblem(s.pod, product.Name(s.dashboard)) == nil ||
 		!pauses(s.pod.Status.InitContainerStatuses, podtemplate.ConfigContainer) {

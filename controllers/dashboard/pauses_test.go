@@ -110,16 +110,19 @@ func TestStartAgain(t *testing.T) {
 	tests := map[string]struct {
 		kept store
 		want int
+		// anew tells that it is not written down yet that another one had the lock.
+		anew bool
 	}{
-		"others reach its store":     {store{Store: config.Store{Name: "etcd"}}, 1},
-		"it has a volume":            {store{Store: config.Store{Name: filesystem}, storage: &v1alpha1.Storage{}}, 1},
-		"its directory goes with it": {store{Store: config.Store{Name: filesystem}}, 0},
+		"others reach its store":                {store{Store: config.Store{Name: "etcd"}}, 1, false},
+		"it has a volume":                       {store{Store: config.Store{Name: filesystem}, storage: &v1alpha1.Storage{}}, 1, false},
+		"its directory goes with it":            {store{Store: config.Store{Name: filesystem}}, 0, false},
+		"what its pod says is not written down": {store{Store: config.Store{Name: "etcd"}}, 0, true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			r, deleted := deleting(t, now)
 			s := &state{
-				dashboard: &v1alpha1.CodisDashboard{}, pod: ran(now, lasting, crashLoop), store: tt.kept,
+				dashboard: &v1alpha1.CodisDashboard{}, pod: ran(now, lasting, crashLoop), store: tt.kept, heldAnew: tt.anew,
 				coordinator: keeps(v1alpha1.CoordinatorEtcd, metav1.ConditionTrue, now.Add(-time.Hour), "a:1"),
 			}
 			if _, err := r.startAgain(t.Context(), s); err != nil || *deleted != tt.want {

@@ -35,9 +35,10 @@ type proof struct {
 // proveLock records by what the lock of the product is known as that of this
 // dashboard, while it answers and has the lock: when it is deleted, that alone tells
 // that the product is its own. Each run is looked at once. That another one has the
-// lock is recorded as well.
+// lock is recorded as well, and never forgotten.
 func (r *Reconciler) proveLock(ctx context.Context, s *state) (time.Duration, error) {
 	d := s.dashboard
+	s.recordHolder()
 	if d.Status.Store != nil && s.pod != nil && lockProblem(s.pod, product.Name(d)) != nil {
 		d.Status.Store.Lock = nil
 		return 0, nil //nolint:nilerr // That it is another's is recorded.
@@ -50,7 +51,7 @@ func (r *Reconciler) proveLock(ctx context.Context, s *state) (time.Duration, er
 	known, _ := last.(proof)
 	switch {
 	case known.run == run && known.found != nil:
-		d.Status.Store = known.found.DeepCopy() // The write of an earlier pass may have met a conflict.
+		d.Status.Store = heldAlso(known.found, d.Status.Store) // The write of an earlier pass may have met a conflict.
 		return 0, nil
 	case known.run == run && now.Before(known.due):
 		return known.due.Sub(now), nil
@@ -60,9 +61,36 @@ func (r *Reconciler) proveLock(ctx context.Context, s *state) (time.Duration, er
 	if err != nil {
 		return proofPeriod, nil //nolint:nilerr // The coordinator tells of a store that is silent.
 	}
-	d.Status.Store = kept
+	d.Status.Store = heldAlso(kept, d.Status.Store)
 	r.proofs.Store(d.UID, proof{run: run, found: kept.DeepCopy()})
 	return 0, nil
+}
+
+// recordHolder remembers another dashboard that keeps, or kept, the pod from the lock.
+func (s *state) recordHolder() {
+	status := &s.dashboard.Status
+	if s.pod == nil || s.coordinator == nil || status.Store != nil && status.Store.HeldBy != "" {
+		return
+	}
+	holder := holderSeen(s.pod)
+	if holder == "" {
+		return
+	}
+	if status.Store == nil {
+		status.Store = s.store.status(s.coordinator.Spec.Type)
+	}
+	if status.Store != nil {
+		status.Store.HeldBy, s.heldAnew = holder, true
+	}
+}
+
+// heldAlso is what was found out of a store, and whose lock it was before.
+func heldAlso(found, before *v1alpha1.StoreStatus) *v1alpha1.StoreStatus {
+	found = found.DeepCopy()
+	if before != nil && before.HeldBy != "" {
+		found.HeldBy = before.HeldBy
+	}
+	return found
 }
 
 // heldLock compares what the dashboard says of itself with the lock in the store.
@@ -83,7 +111,11 @@ func (r *Reconciler) heldLock(ctx context.Context, s *state) (*v1alpha1.StoreSta
 	session := lock.Session{Token: model.Token, StartTime: model.StartTime}
 	// Its address may be that of another pod by now, which says where it is itself.
 	own := session.Known() && model.AdminAddr == wanted.Holder && model.Product == wanted.Product
-	if view.State == lock.Taken && own && session == view.Session {
+	switch {
+	case view.State != lock.Taken || !own:
+	case view.Addr != wanted.Holder:
+		kept.HeldBy = view.Addr
+	case session == view.Session:
 		kept.Lock = &v1alpha1.StoreLock{Owner: s.dashboard.UID, Token: session.Token, StartTime: session.StartTime}
 	}
 	return kept, nil

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -130,6 +132,108 @@ func TestTheRecordIsForgottenWhenAnotherDashboardHasTheLock(t *testing.T) {
 			f.prove(t)
 			if f.owns() != tt.want {
 				t.Errorf("recorded is %+v", f.dashboard.Status.Store)
+			}
+		})
+	}
+}
+
+// refusedBy is a pod whose config writer said why it failed.
+func refusedBy(said string, started bool) *corev1.Pod {
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: types.UID("of " + said)}}
+	failed := corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 1, Message: said}}
+	status := corev1.ContainerStatus{Name: podtemplate.ConfigContainer, State: failed}
+	if started {
+		status.State, status.LastTerminationState = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}, failed
+		pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: naming.ComponentDashboard, Started: new(true)}}
+	}
+	pod.Status.InitContainerStatuses = []corev1.ContainerStatus{status}
+	return pod
+}
+
+// A dashboard that waits for another one takes the lock as soon as that is away for a
+// moment. What is stored is the other's all the same.
+func TestAProductThatWasHeldByAnotherIsNeverOnesOwn(t *testing.T) {
+	tests := map[string]struct {
+		before func(f *serving)
+		want   string
+	}{
+		"it lived":                     {func(f *serving) { f.pod = refusedBy("held "+elseAddr, false) }, elseAddr},
+		"it was silent":                {func(f *serving) { f.pod = refusedBy("silent "+elseAddr, false) }, elseAddr},
+		"nobody looked until it began": {func(f *serving) { f.pod = refusedBy("held "+elseAddr, true) }, elseAddr},
+		"it took the lock away":        {func(f *serving) { f.etcd.Set(lockKey, lockText(elseAddr, "other")) }, elseAddr},
+		"there was a removal":          {func(f *serving) { f.pod = refusedBy("removing there/d", false) }, ""},
+		"there was none":               {func(*serving) {}, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			f := newServing(t)
+			tt.before(f)
+			f.prove(t)
+			f.etcd.Set(lockKey, lockText(ownAddr, "own"))
+			f.pod, f.heldAnew = &corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: "next"}}, false
+			for range 2 {
+				f.prove(t)
+			}
+			if !f.owns() || f.dashboard.Status.Store.HeldBy != tt.want || f.heldAnew {
+				t.Errorf("recorded is %+v, want that %q held it", f.dashboard.Status.Store, tt.want)
+			}
+			f.pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+			f.live = &appsv1.StatefulSet{}
+			if c := workloadCondition(f.state); strings.Contains(c.Message, elseAddr) != (tt.want != "") {
+				t.Errorf("the condition says %s", c.Message)
+			}
+		})
+	}
+}
+
+// A pod that says who has the lock stays until that is written down.
+func TestAPodStaysUntilItIsWrittenDownWhoHasTheLock(t *testing.T) {
+	f := newServing(t)
+	f.etcd.Release(lockKey)
+	pod := locked(crashLoop)
+	f.r.Client = fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(pod).Build()
+	f.pod, f.stats = pod, nil
+	for _, wanted := range []bool{true, false} {
+		f.heldAnew = false
+		f.prove(t)
+		if _, err := f.r.retryLock(t.Context(), f.state); err != nil {
+			t.Fatal(err)
+		}
+		err := f.r.Client.Get(t.Context(), client.ObjectKeyFromObject(pod), &corev1.Pod{})
+		if client.IgnoreNotFound(err) != nil || (err == nil) != wanted {
+			t.Errorf("the pod: %v, and it is to be there: %v", err, wanted)
+		}
+	}
+}
+
+// The younger one of two dashboards of a product is not started.
+func TestTwoDashboardsOfOneProduct(t *testing.T) {
+	tests := map[string]struct {
+		change  func(s *state, c *v1alpha1.CodisCoordinator)
+		blocked bool
+	}{
+		"it is to be started":        {func(*state, *v1alpha1.CodisCoordinator) {}, true},
+		"it runs already":            {func(s *state, _ *v1alpha1.CodisCoordinator) { s.live = &appsv1.StatefulSet{} }, false},
+		"each has its own directory": {func(_ *state, c *v1alpha1.CodisCoordinator) { c.Spec.Type = v1alpha1.CoordinatorFilesystem }, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			older := &v1alpha1.CodisDashboard{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "a"}}
+			older.Spec.ProductName, older.Spec.CoordinatorRef.Name = "p", "c"
+			c := keeps(v1alpha1.CoordinatorEtcd, metav1.ConditionTrue, time.Now(), "a:1")
+			c.Namespace, c.Name = "ns", "c"
+			s := &state{dashboard: older.DeepCopy()}
+			s.dashboard.Name = "b"
+			tt.change(s, c)
+			r := &Reconciler{Client: fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(older, c).Build()}
+			if err := r.observeCoordinator(t.Context(), s); err != nil {
+				t.Fatal(err)
+			}
+			if s.blocked.Present() != tt.blocked {
+				t.Fatalf("blocked: %+v", s.blocked)
+			}
+			if tt.blocked && (s.blocked.Reason != v1alpha1.ReasonLockHeld || !strings.Contains(s.blocked.Message, `CodisDashboard "a"`)) {
+				t.Errorf("it says %+v", s.blocked)
 			}
 		})
 	}

@@ -66,12 +66,12 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups=codis.io,resources=codisdashboards/status,verbs=get;update;patch
 // +kubebuilder:rbac:groups=codis.io,resources=codisdashboards/finalizers,verbs=update
 // +kubebuilder:rbac:groups=codis.io,resources=codisclusters,verbs=get
-// +kubebuilder:rbac:groups=codis.io,resources=codiscoordinators;codisgroups,verbs=get;list;watch
+// +kubebuilder:rbac:groups=codis.io,resources=codiscoordinators;codisgroups;codisproxies,verbs=get;list;watch
 // +kubebuilder:rbac:groups=apps,resources=statefulsets,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=services;configmaps,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;delete
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;create
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;create;patch
 // +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies;ingresses,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
@@ -90,7 +90,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&corev1.Pod{}, watch.PodsOf(naming.ComponentSentinel)).
 		Watches(&corev1.Pod{}, watch.PodsOf(naming.ComponentDashboard)).
 		Watches(&v1alpha1.CodisCoordinator{}, watch.Coordinators(mgr.GetClient())).
-		Watches(&v1alpha1.CodisDashboard{}, watch.Pages(mgr.GetClient()),
+		Watches(&v1alpha1.CodisDashboard{}, watch.Neighbours(mgr.GetClient()),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.CodisGroup{}, watch.DashboardOf()).
 		WithOptions(watch.Options()).
@@ -174,6 +174,7 @@ func (r *Reconciler) applyObjects(ctx context.Context, s *state) (time.Duration,
 		return 0, nil
 	}
 	objects = append(objects, watching...)
-	s.applied = apply.Applier{Client: r.Client, Reader: r.Reader}.Objects(ctx, s.dashboard, objects...)
+	s.applied = errors.Join(s.unkept,
+		apply.Applier{Client: r.Client, Reader: r.Reader}.Objects(ctx, s.dashboard, objects...))
 	return 0, errors.Join(reconcile.Unexpected(s.applied), r.removePage(ctx, s))
 }

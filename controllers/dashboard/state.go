@@ -5,7 +5,6 @@ package dashboard
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -17,7 +16,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/apply"
@@ -60,12 +58,18 @@ type state struct {
 	// observed tells that everything above was looked at.
 	observed bool
 
+	// heldAnew tells that another dashboard was found with the lock, which is not
+	// written down yet.
+	heldAnew bool
+
 	assignment assignment
 	balance    balance
 	stuck      string
 	// told is when the slots were reported last; zero if that is not known.
 	told    time.Time
 	applied error
+	// unkept is why the Secret with the password may go before those who use it.
+	unkept error
 	// refused and notMoved are what the dashboard answered to acts.
 	refused  error
 	notMoved error
@@ -82,12 +86,12 @@ func (r *Reconciler) observe(ctx context.Context, s *state) (time.Duration, erro
 	if err := r.observeCoordinator(ctx, s); err != nil {
 		return 0, err
 	}
-	if err := r.ensurePassword(ctx, s); err != nil {
-		return 0, err
-	}
 	groups, err := watch.Groups(ctx, r.Client, s.dashboard.Namespace, s.dashboard.Name)
 	if err != nil {
 		return 0, fmt.Errorf("list groups: %w", err)
+	}
+	if err := r.ensurePassword(ctx, s, groups); err != nil {
+		return 0, err
 	}
 	for _, g := range watch.OfOwnID(groups) {
 		view := viewOf(&g)
@@ -157,44 +161,17 @@ func (r *Reconciler) observeCoordinator(ctx context.Context, s *state) error {
 	}
 	s.coordinator = coordinator
 	s.store, s.blocked = storeOf(coordinator, s.live != nil)
-	return nil
-}
-
-// ensurePassword checks the Secret that the user named, or makes one with a
-// random password, once. Two operators that try at once are told apart by the
-// API server: the second finds the Secret of the first.
-func (r *Reconciler) ensurePassword(ctx context.Context, s *state) error {
-	name := product.AuthSecret(s.dashboard)
-	_, err := product.Password(ctx, r.Reader, s.dashboard.Namespace, name)
-	var problem *product.Problem
-	if !errors.As(err, &problem) {
-		return err
-	}
-	if s.dashboard.Spec.AuthSecretRef != nil {
-		s.blocked = problem
+	if s.blocked.Present() || s.live != nil || !s.store.shared() {
 		return nil
 	}
-	if s.dashboard.Status.AuthSecretName != "" {
-		// Everything that runs uses the old one; another would lock it all out.
-		s.blocked = &product.Problem{Reason: v1alpha1.ReasonSecretMissing, Message: fmt.Sprintf(
-			"Secret %q with the product password was deleted: restore it with the old password", name)}
-		return nil
-	}
-	secret := &corev1.Secret{
-		ObjectMeta: objectMeta(s.dashboard, naming.ComponentDashboard, name),
-		Type:       corev1.SecretTypeOpaque,
-		Data:       map[string][]byte{naming.PasswordKey: []byte(rand.Text())},
-	}
-	if err := controllerutil.SetControllerReference(s.dashboard, secret, r.Client.Scheme()); err != nil {
-		return fmt.Errorf("make secret %s: %w", name, err)
-	}
-	err = r.Client.Create(ctx, secret)
-	if apierrors.IsAlreadyExists(err) {
-		s.blocked = problem // Somebody's Secret without the key.
-		return nil
-	}
+	other, err := watch.DashboardOfSameProduct(ctx, r.Client, s.dashboard)
 	if err != nil {
-		return fmt.Errorf("make secret %s: %w", name, err)
+		return fmt.Errorf("list dashboards: %w", err)
+	}
+	if other != "" {
+		s.blocked = &product.Problem{Reason: v1alpha1.ReasonLockHeld, Message: fmt.Sprintf(
+			"CodisDashboard %q has product %q in the same CodisCoordinator: choose another productName, or delete that one",
+			other, product.Name(s.dashboard))}
 	}
 	return nil
 }
@@ -290,7 +267,11 @@ func workloadCondition(s *state) conditions.Condition {
 	case s.pod == nil || !podtemplate.Ready(s.pod) || s.live == nil || podtemplate.Outdated(s.pod, s.live):
 		return conditions.False(t, v1alpha1.ReasonPodsNotReady, "the pod is not ready or runs an old template")
 	}
-	return conditions.True(t, v1alpha1.ReasonReady, "the dashboard holds its lock and answers")
+	message := "the dashboard holds its lock and answers"
+	if kept := s.dashboard.Status.Store; kept != nil && kept.HeldBy != "" {
+		message += "; the one at " + kept.HeldBy + " had it once: the product stays when this CodisDashboard is deleted"
+	}
+	return conditions.True(t, v1alpha1.ReasonReady, message)
 }
 
 func feCondition(s *state) conditions.Condition {

@@ -72,6 +72,17 @@ func lockProblem(pod *corev1.Pod, name string) *product.Problem {
 	return nil
 }
 
+// holderSeen is the address of another dashboard that kept this pod from the lock; "" for
+// none. That the pod has started since does not tell whose the product is: the lock may
+// have been free for a moment. Who removes a product leaves none to anybody.
+func holderSeen(pod *corev1.Pod) string {
+	found := lock.Parse(podtemplate.LastRefusal(pod, podtemplate.ConfigContainer))
+	if found.Kind == lock.Held || found.Kind == lock.Silent {
+		return found.Addr
+	}
+	return ""
+}
+
 // storeOf reads it from a coordinator. A new dashboard waits until its store
 // serves: it gives up after half a minute, and one that cannot read what it
 // needs goes on without its background work. One that runs is left alone: it

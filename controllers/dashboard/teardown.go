@@ -40,6 +40,8 @@ type teardown struct {
 
 	// recorded is the run of the dashboard that was last seen with the lock.
 	recorded lock.Session
+	// heldBy is another dashboard that once had the lock; "" for none.
+	heldBy string
 
 	// problem is why the store cannot be looked at; else view is what it has.
 	problem error
@@ -96,7 +98,10 @@ func decide(t teardown) (next verdict, why string) {
 	case lock.Pinned:
 		return t.decidePinned()
 	case lock.Taken:
-		if t.recorded.Known() && t.recorded == t.view.Session {
+		switch {
+		case t.heldBy != "":
+			return leaveIt, fmt.Sprintf("the dashboard at %s had its lock once, and it may be that one's", t.heldBy)
+		case t.recorded.Known() && t.recorded == t.view.Session:
 			return pinIt, ""
 		}
 		return leaveIt, fmt.Sprintf("the dashboard at %s has its lock, in a run that this one does not know", t.view.Addr)

@@ -42,6 +42,7 @@ func TestDecideAboutTheProductOfADeletedDashboard(t *testing.T) {
 		"a namesake has it, and its own never had":         {teardown{process: processRunning, view: taken(other, "own")}, leaveIt, "in a run that this one does not know"},
 		"a run of its own that nobody recorded has it":     {teardown{process: processRunning, recorded: own, view: taken(again, "own")}, leaveIt, "does not know"},
 		"the lock has no token, and nothing is recorded":   {teardown{process: processRunning, view: taken(lock.Session{}, "own")}, leaveIt, "in a run that this one does not know"},
+		"the lock is its own, and was another's once":      {teardown{process: processRunning, recorded: own, heldBy: "elsewhere", view: taken(own, "own")}, leaveIt, "the dashboard at elsewhere had its lock once"},
 		"nobody has the lock":                              {teardown{process: processRunning, recorded: own, view: free}, leaveIt, "does not say whose it is"},
 		"nobody has the lock, and the process is gone":     {teardown{recorded: own, view: free}, leaveIt, "does not say whose it is"},
 		"it is pinned, and the dashboard runs":             {teardown{process: processRunning, waits: "pod", view: pinned("uid")}, endIt, "pod"},
@@ -92,12 +93,15 @@ func TestNothingIsRemovedWithoutProof(t *testing.T) {
 			for _, recorded := range sessions {
 				for _, tombstone := range tombstones {
 					for _, p := range []process{processGone, processEnding, processRunning} {
-						for bits := range 64 {
+						for bits := range 128 {
 							b := func(i int) bool { return flags[bits>>i&1] }
 							with := teardown{
 								uid: "uid", process: p, orphaned: b(0), retained: b(1), late: b(2),
 								goesOn: b(4), recorded: recorded,
 								view: lock.View{State: state, Session: session, Addr: "own", Tombstone: tombstone, Missed: b(5)},
+							}
+							if b(6) {
+								with.heldBy = "elsewhere"
 							}
 							if b(3) {
 								with.problem = errors.New("silent")
@@ -109,7 +113,7 @@ func TestNothingIsRemovedWithoutProof(t *testing.T) {
 							if got == removeIt && (!owner || with.view.Missed || p != processGone) {
 								t.Fatalf("%+v is removed", with)
 							}
-							if got == pinIt && (!proven || with.problem != nil || with.orphaned || with.retained || with.goesOn) {
+							if got == pinIt && (!proven || with.problem != nil || with.heldBy != "" || with.orphaned || with.retained || with.goesOn) {
 								t.Fatalf("%+v is pinned", with)
 							}
 							if got == endIt && (with.orphaned || with.retained || with.goesOn || with.late) {

@@ -31,6 +31,8 @@ type RefusedError struct {
 	// Code is the HTTP status.
 	Code    int
 	Message string
+	// Key is the code of the v2 API; 0 for an answer of another.
+	Key int
 }
 
 // Error implements error.
@@ -94,11 +96,12 @@ func (c Client) do(ctx context.Context, method, path string, body, answer any) e
 func refused(response *http.Response, text []byte) error {
 	said := struct {
 		Message string `json:"message"`
+		Key     int    `json:"errorCode"`
 	}{}
 	if json.Unmarshal(text, &said) != nil || said.Message == "" {
 		said.Message = response.Status
 	}
-	return &RefusedError{Code: response.StatusCode, Message: said.Message}
+	return &RefusedError{Code: response.StatusCode, Message: said.Message, Key: said.Key}
 }
 
 // IsRefused tells whether an error is an answer with the given HTTP status.
@@ -224,7 +227,15 @@ func (c Client) Version(ctx context.Context) (string, error) {
 	return answer.Server, err
 }
 
-// ReadKeys reads the root of the v2 API, with the login if there is one.
+// ReadKeys asks the v2 API for a key that nobody has, with the login if there is one. It is
+// among those of Codis, since a login may be for these only.
 func (c Client) ReadKeys(ctx context.Context) error {
-	return c.do(ctx, http.MethodGet, "/v2/keys/?quorum=true", nil, nil)
+	err := c.do(ctx, http.MethodGet, "/v2/keys/codis3/operator?quorum=true", nil, nil)
+	if said, ok := errors.AsType[*RefusedError](err); ok && said.Key == keyNotFound {
+		return nil
+	}
+	return err
 }
+
+// keyNotFound is the code of the v2 API for a key that is not there.
+const keyNotFound = 100

@@ -39,6 +39,12 @@ func Refusal(pod *corev1.Pod, container string) string {
 	if Started(pod) {
 		return ""
 	}
+	return LastRefusal(pod, container)
+}
+
+// LastRefusal is what an init container said when it failed last, also after it let the
+// pod start.
+func LastRefusal(pod *corev1.Pod, container string) string {
 	for _, status := range pod.Status.InitContainerStatuses {
 		for _, state := range []corev1.ContainerState{status.State, status.LastTerminationState} {
 			if status.Name == container && state.Terminated != nil && state.Terminated.ExitCode != 0 {

@@ -139,11 +139,16 @@ func Login(ctx context.Context, reader client.Reader, namespace, name string) (u
 // Password reads the password in a Secret, past the cache: the operator keeps
 // no copy of Secrets that it does not own.
 func Password(ctx context.Context, reader client.Reader, namespace, name string) (string, error) {
-	secret, err := secretWith(ctx, reader, namespace, name, naming.PasswordKey)
+	secret, err := PasswordSecret(ctx, reader, namespace, name)
 	if err != nil {
 		return "", err
 	}
 	return string(secret.Data[naming.PasswordKey]), nil
+}
+
+// PasswordSecret reads a Secret with a password, as Password does.
+func PasswordSecret(ctx context.Context, reader client.Reader, namespace, name string) (*corev1.Secret, error) {
+	return secretWith(ctx, reader, namespace, name, naming.PasswordKey)
 }
 
 // secretWith reads a Secret that has a value under a key.

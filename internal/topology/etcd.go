@@ -240,14 +240,20 @@ func unexpected(a answer, err error, expected ...int) error {
 	return err
 }
 
-// ask asks one member after the other until one has an answer. What may have been
-// sent is sent again only if that is harmless.
+// ask asks one member after the other until one has an answer, whoever answered last
+// first. What may have been sent is sent again only if that is harmless.
 func (s etcd) ask(ctx context.Context, method, key string, values url.Values, again bool) (answer, error) {
 	var errs []error
-	for member := range strings.SplitSeq(s.Addr, ",") {
+	members := s.members()
+	limit := Timeout
+	if again {
+		limit = share(len(members))
+	}
+	for _, member := range members {
 		target := "http://" + member + "/v2/keys" + (&url.URL{Path: key}).EscapedPath() + "?" + values.Encode()
-		a, err := s.call(ctx, method, target)
+		a, err := s.call(ctx, limit, method, target)
 		if err == nil {
+			s.answers(member)
 			return a, nil
 		}
 		errs = append(errs, &memberError{member, err})
@@ -258,8 +264,8 @@ func (s etcd) ask(ctx context.Context, method, key string, values url.Values, ag
 	return answer{}, errors.Join(errs...)
 }
 
-func (s etcd) call(ctx context.Context, method, target string) (answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, Timeout)
+func (s etcd) call(ctx context.Context, limit time.Duration, method, target string) (answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, method, target, nil)
 	if err != nil {

@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -203,23 +206,62 @@ func TestSweepTakesNothingThatHoldsAnything(t *testing.T) {
 	}
 }
 
-// A member that says nothing takes its own time, not that of the next one; an answer
-// that may come late is not asked for again elsewhere.
-func TestEachMemberHasItsOwnTime(t *testing.T) {
-	e, p := newProduct(t)
+// silent is the address of a member that takes connections and says nothing.
+func silent(t *testing.T) string {
+	t.Helper()
 	mute, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = mute.Close() })
-	silent := mute.Addr().String()
-	p.Addr = silent + "," + e.Addr
+	return mute.Addr().String()
+}
+
+// A member that says nothing takes its own time, not that of the next one, and no change
+// is sent to it.
+func TestAMemberThatHangsKeepsNoChangeFromTheOthers(t *testing.T) {
+	e, p := newProduct(t)
+	p.Addr = silent(t) + "," + e.Addr
 	found := look(t, p)
 	if string(found.Lock) != "held" {
 		t.Errorf("found %+v", found)
 	}
-	_, err = p.Pin(t.Context(), found, []byte(tomb))
-	if err == nil || !strings.Contains(err.Error(), silent+" does not answer in time") || strings.Contains(err.Error(), e.Addr) {
+	if pinned, err := p.Pin(t.Context(), found, []byte(tomb)); err != nil || !pinned {
+		t.Fatalf("Pin() = %v, %v", pinned, err)
+	}
+	if err := p.Remove(t.Context(), []byte(tomb)); err != nil || len(e.Keys("/codis3/p")) > 0 {
+		t.Errorf("Remove() = %v, left %v", err, e.Keys("/codis3/p"))
+	}
+}
+
+// However many members hang, the time for an answer is bounded, and one that answers is found.
+func TestTheTimeForAnAnswerIsBounded(t *testing.T) {
+	e, p := newProduct(t)
+	p.Addr = strings.Join([]string{silent(t), silent(t), silent(t), silent(t), e.Addr}, ",")
+	began := time.Now()
+	look(t, p)
+	if took := time.Since(began); took > 3*topology.Timeout {
+		t.Errorf("it took %s", took)
+	}
+}
+
+// A change that may come late is not asked for again elsewhere.
+func TestAChangeThatHangsGoesToNobodyElse(t *testing.T) {
+	e, p := newProduct(t)
+	ended := make(chan struct{})
+	half := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			e.ServeHTTP(w, r)
+			return
+		}
+		<-ended
+	}))
+	t.Cleanup(func() { close(ended); half.Close() })
+	hung := half.Listener.Addr().String()
+	p.Addr = hung + "," + e.Addr
+	found := look(t, p)
+	_, err := p.Pin(t.Context(), found, []byte(tomb))
+	if err == nil || !strings.Contains(err.Error(), hung+" does not answer in time") || strings.Contains(err.Error(), e.Addr) {
 		t.Errorf("Pin() = %v", err)
 	}
 	if e.Get(lockKey) != "held" {

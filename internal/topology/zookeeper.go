@@ -7,17 +7,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"path"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/go-zookeeper/zk"
 )
-
-// maxNodes is how many nodes fit into one request: a server takes 1 MiB.
-const maxNodes = 4096
 
 // zooKeeper keeps a lock as a node. Pinned, it has the tombstone as its child.
 type zooKeeper struct{ Product }
@@ -90,13 +83,15 @@ func (s zooKeeper) unpin(ctx context.Context, tombstone, _ []byte) error {
 	})
 }
 
-// sweep has nothing to do: everything goes in one request.
+// sweep has nothing to do: the last request takes the directory, too.
 func (zooKeeper) sweep(context.Context) error { return nil }
 
-// remove deletes everything in one request, which fails as a whole if the tombstone is
-// not there any more.
+// remove deletes everything while the tombstone is there. It stops by itself before its
+// time is over: what it has done by then counts.
 func (s zooKeeper) remove(ctx context.Context, tombstone []byte) error {
 	return s.do(ctx, removal, func(ctx context.Context, conn *zk.Conn) error {
+		ctx, cancel := context.WithTimeout(ctx, removal-2*Timeout)
+		defer cancel()
 		now, _, err := conn.Get(s.tombstoneKey())
 		switch {
 		case err != nil && !errors.Is(err, zk.ErrNoNode):
@@ -104,38 +99,8 @@ func (s zooKeeper) remove(ctx context.Context, tombstone []byte) error {
 		case err != nil, !bytes.Equal(now, tombstone):
 			return ErrChanged
 		}
-		nodes, err := below(ctx, conn, Root(s.Name))
-		if err != nil {
-			return err
-		}
-		if len(nodes) > maxNodes {
-			return fmt.Errorf("%d nodes are too many for one request", len(nodes))
-		}
-		request := []any{&zk.CheckVersionRequest{Path: s.tombstoneKey(), Version: -1}}
-		for _, node := range slices.Backward(nodes) { // Children before their parents.
-			request = append(request, &zk.DeleteRequest{Path: node, Version: -1})
-		}
-		results, err := conn.Multi(request...)
-		for _, result := range results {
-			err = errors.Join(err, result.Error)
-		}
-		return err
+		return (&uprooting{Product: s.Product, tree: conn}).remove(ctx)
 	})
-}
-
-// below lists a node and all below it, parents first.
-func below(ctx context.Context, conn *zk.Conn, root string) ([]string, error) {
-	nodes := []string{root}
-	for i := 0; i < len(nodes) && ctx.Err() == nil; i++ {
-		children, _, err := conn.Children(nodes[i])
-		if err != nil {
-			return nil, err
-		}
-		for _, child := range children {
-			nodes = append(nodes, path.Join(nodes[i], child))
-		}
-	}
-	return nodes, ctx.Err()
 }
 
 // do is session for what has no result.
@@ -146,18 +111,20 @@ func (s zooKeeper) do(ctx context.Context, limit time.Duration, f func(context.C
 	return err
 }
 
-// session runs f on the first member that takes a session. Once f has begun, no other
-// member is asked: what it did may have been carried out.
+// session runs f on the first member that takes a session, whoever did so last first.
+// Once f has begun, no other member is asked: what it did may have been carried out.
 func session[T any](
 	ctx context.Context, s zooKeeper, limit time.Duration, f func(context.Context, *zk.Conn) (T, error),
 ) (result T, err error) {
 	var errs []error
-	for member := range strings.SplitSeq(s.Addr, ",") {
-		conn, err := connect(ctx, member)
+	members := s.members()
+	for _, member := range members {
+		conn, err := connect(ctx, share(len(members)), member)
 		if err != nil {
 			errs = append(errs, &memberError{member, err})
 			continue
 		}
+		s.answers(member)
 		result, err := run(ctx, limit, conn, func(ctx context.Context) (T, error) {
 			if s.Auth != "" {
 				if err := conn.AddAuth("digest", []byte(s.Auth)); err != nil {
@@ -201,12 +168,12 @@ func run[T any](
 }
 
 // connect waits for a session with a member.
-func connect(ctx context.Context, member string) (*zk.Conn, error) {
+func connect(ctx context.Context, limit time.Duration, member string) (*zk.Conn, error) {
 	conn, events, err := zk.Connect([]string{member}, 2*Timeout, zk.WithLogger(silent{}))
 	if err != nil {
 		return nil, err
 	}
-	if err := connected(ctx, events); err != nil {
+	if err := connected(ctx, limit, events); err != nil {
 		go conn.Close()
 		return nil, err
 	}
@@ -214,8 +181,8 @@ func connect(ctx context.Context, member string) (*zk.Conn, error) {
 }
 
 // connected waits for a session.
-func connected(ctx context.Context, events <-chan zk.Event) error {
-	ctx, cancel := context.WithTimeout(ctx, Timeout)
+func connected(ctx context.Context, limit time.Duration, events <-chan zk.Event) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for {
 		select {

@@ -7,6 +7,7 @@ package watch
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/naming"
+	"github.com/codis-io/codis-operator/internal/product"
 )
 
 // Workers of each controller: a pass waits for servers and dashboards most of its time.
@@ -98,8 +100,9 @@ func Coordinators(c client.Reader) handler.EventHandler {
 	})
 }
 
-// Pages maps a CodisDashboard to those whose web pages list it, and to itself.
-func Pages(c client.Reader) handler.EventHandler {
+// Neighbours maps a CodisDashboard to those whose web pages list it, and to those that
+// wait for its product.
+func Neighbours(c client.Reader) handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, object client.Object) []reconcile.Request {
 		changed, ok := object.(*v1alpha1.CodisDashboard)
 		list := &v1alpha1.CodisDashboardList{}
@@ -108,7 +111,7 @@ func Pages(c client.Reader) handler.EventHandler {
 		}
 		var found []reconcile.Request
 		for _, d := range list.Items {
-			if d.Spec.FE != nil && d.Spec.CoordinatorRef == changed.Spec.CoordinatorRef {
+			if d.Spec.FE != nil && d.Spec.CoordinatorRef == changed.Spec.CoordinatorRef || sameProduct(&d, changed) {
 				found = append(found, request(d.Namespace, d.Name))
 			}
 		}
@@ -157,17 +160,23 @@ func Groups(ctx context.Context, c client.Reader, namespace, dashboard string) (
 
 // ProxiesOf lists the CodisProxies that refer to a dashboard.
 func ProxiesOf(ctx context.Context, c client.Reader, namespace, dashboard string) ([]string, error) {
+	proxies, err := Proxies(ctx, c, namespace, dashboard)
+	var names []string
+	for i := range proxies {
+		names = append(names, proxies[i].Name)
+	}
+	return names, err
+}
+
+// Proxies returns the CodisProxies that refer to a dashboard.
+func Proxies(ctx context.Context, c client.Reader, namespace, dashboard string) ([]v1alpha1.CodisProxy, error) {
 	list := &v1alpha1.CodisProxyList{}
 	if err := c.List(ctx, list, client.InNamespace(namespace)); err != nil {
 		return nil, err
 	}
-	var names []string
-	for _, p := range list.Items {
-		if p.Spec.DashboardRef.Name == dashboard {
-			names = append(names, p.Name)
-		}
-	}
-	return names, nil
+	return slices.DeleteFunc(list.Items, func(p v1alpha1.CodisProxy) bool {
+		return p.Spec.DashboardRef.Name != dashboard
+	}), nil
 }
 
 // GroupWithSameID names an older CodisGroup of the same dashboard that has the
@@ -188,12 +197,37 @@ func olderNamesake(groups []v1alpha1.CodisGroup, group *v1alpha1.CodisGroup) str
 		if other.Name == group.Name || other.Spec.ID != group.Spec.ID {
 			continue
 		}
-		sameAge := other.CreationTimestamp.Equal(&group.CreationTimestamp)
-		if other.CreationTimestamp.Before(&group.CreationTimestamp) || sameAge && other.Name < group.Name {
+		if older(other.ObjectMeta, group.ObjectMeta) {
 			return other.Name
 		}
 	}
 	return ""
+}
+
+// older tells whether a was made before b, or at the same moment with a name that comes first.
+func older(a, b metav1.ObjectMeta) bool {
+	return a.CreationTimestamp.Before(&b.CreationTimestamp) ||
+		a.CreationTimestamp.Equal(&b.CreationTimestamp) && a.Name < b.Name
+}
+
+// DashboardOfSameProduct names an older CodisDashboard that keeps the same product in
+// the same CodisCoordinator as the given one, or "".
+func DashboardOfSameProduct(ctx context.Context, c client.Reader, d *v1alpha1.CodisDashboard) (string, error) {
+	list := &v1alpha1.CodisDashboardList{}
+	if err := c.List(ctx, list, client.InNamespace(d.Namespace)); err != nil {
+		return "", err
+	}
+	for i := range list.Items {
+		if other := &list.Items[i]; sameProduct(other, d) && older(other.ObjectMeta, d.ObjectMeta) {
+			return other.Name, nil
+		}
+	}
+	return "", nil
+}
+
+// sameProduct tells whether two dashboards would have one product.
+func sameProduct(a, b *v1alpha1.CodisDashboard) bool {
+	return a.Name != b.Name && a.Spec.CoordinatorRef == b.Spec.CoordinatorRef && product.Name(a) == product.Name(b)
 }
 
 // OfOwnID leaves out the groups of a dashboard whose id an older one has: what the

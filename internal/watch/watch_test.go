@@ -99,6 +99,8 @@ func pod(component, instance string) *corev1.Pod {
 func TestEventsWakeWhoCares(t *testing.T) {
 	page := dashboard("ns", "page", "co")
 	page.Spec.FE = &v1alpha1.FESettings{}
+	namesake := dashboard("ns", "new", "co")
+	namesake.Spec.ProductName = "ns.other"
 	c := builder(t, page,
 		group("ns", "g1", "d", 1, 0), group("ns", "g2", "d", 2, 0), group("ns", "g3", "other", 1, 0), group("else", "g4", "d", 1, 0),
 		proxy("ns", "p1", "d"), proxy("ns", "p2", "other"), proxy("else", "p3", "d"),
@@ -125,10 +127,11 @@ func TestEventsWakeWhoCares(t *testing.T) {
 			Coordinators(c), &v1alpha1.CodisCoordinator{ObjectMeta: meta("ns", "co", 0)}, []string{"ns/d", "ns/other", "ns/page"},
 		},
 		"nobody is woken while the cache is not there":       {Dashboards(down(t), GroupsOf), dashboard("ns", "d", ""), nil},
-		"a dashboard wakes the page of its coordinator":      {Pages(c), dashboard("ns", "new", "co"), []string{"ns/page"}},
-		"a dashboard of another coordinator wakes no page":   {Pages(c), dashboard("ns", "new", "co2"), nil},
-		"a dashboard elsewhere wakes no page":                {Pages(c), dashboard("else", "new", "co"), nil},
-		"no page is woken while the cache is not there":      {Pages(down(t)), dashboard("ns", "new", "co"), nil},
+		"a dashboard wakes the page of its coordinator":      {Neighbours(c), dashboard("ns", "new", "co"), []string{"ns/page"}},
+		"a dashboard of another coordinator wakes no page":   {Neighbours(c), dashboard("ns", "new", "co2"), nil},
+		"a dashboard elsewhere wakes no page":                {Neighbours(c), dashboard("else", "new", "co"), nil},
+		"a dashboard wakes who waits for its product":        {Neighbours(c), namesake, []string{"ns/other", "ns/page"}},
+		"no page is woken while the cache is not there":      {Neighbours(down(t)), dashboard("ns", "new", "co"), nil},
 		"no dashboard is woken while the cache is not there": {Coordinators(down(t)), &v1alpha1.CodisCoordinator{}, nil},
 	}
 	for name, tt := range tests {
@@ -164,6 +167,40 @@ func TestGroupWithSameID(t *testing.T) {
 		})
 	}
 	if _, err := GroupWithSameID(t.Context(), down(t), group("ns", "m", "d", 7, 0)); !errors.Is(err, errDown) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestDashboardOfSameProduct(t *testing.T) {
+	of := func(namespace, name, coordinator, product string, age int) client.Object {
+		d := dashboard(namespace, name, coordinator)
+		d.ObjectMeta, d.Spec.ProductName = meta(namespace, name, age), product
+		return d
+	}
+	tests := map[string]struct {
+		other client.Object
+		want  string
+	}{
+		"none but me":               {of("ns", "m", "co", "ns.a", 0), ""},
+		"older, by its own name":    {of("ns", "a", "co", "", -1), "a"},
+		"older, by a name it chose": {of("ns", "z", "co", "ns.a", -1), "z"},
+		"younger":                   {of("ns", "a", "co", "", 1), ""},
+		"same age, first name":      {of("ns", "a", "co", "", 0), "a"},
+		"same age, second name":     {of("ns", "z", "co", "ns.a", 0), ""},
+		"another product":           {of("ns", "z", "co", "", -1), ""},
+		"another coordinator":       {of("ns", "a", "co2", "", -1), ""},
+		"another namespace":         {of("else", "a", "co", "ns.a", -1), ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			me, _ := of("ns", "m", "co", "ns.a", 0).(*v1alpha1.CodisDashboard)
+			got, err := DashboardOfSameProduct(t.Context(), builder(t, tt.other).Build(), me)
+			if err != nil || got != tt.want {
+				t.Errorf("got %q, %v; want %q", got, err, tt.want)
+			}
+		})
+	}
+	if _, err := DashboardOfSameProduct(t.Context(), down(t), dashboard("ns", "m", "co")); !errors.Is(err, errDown) {
 		t.Errorf("got %v", err)
 	}
 }

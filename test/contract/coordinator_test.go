@@ -183,6 +183,47 @@ func TestZooKeeperAsCoordinator(t *testing.T) {
 	testKeeper(t, (*world).zookeeper)
 }
 
+// A server takes requests of 1 MiB: what does not fit into one goes in several.
+func TestAProductOfManyNodesIsRemovedFromAZooKeeper(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	k := w.zookeeper()
+	conn, _, err := zk.Connect([]string{k.addr}, 10*time.Second, zk.WithLogInfo(false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	root, acl := k.key(), zk.WorldACL(zk.PermAll)
+	nodes := []string{"/codis3", root, root + "/slots"}
+	for i := range 12000 {
+		nodes = append(nodes, fmt.Sprintf("%s/slots/slot-%05d", root, i))
+	}
+	for some := range slices.Chunk(nodes, 2000) {
+		var request []any
+		for _, node := range some {
+			request = append(request, &zk.CreateRequest{Path: node, Data: []byte("{}"), Acl: acl})
+		}
+		if _, err := conn.Multi(request...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := conn.Create(root+"/topom", []byte(`{"admin_addr": "x:1"}`), 0, acl); err != nil {
+		t.Fatal(err)
+	}
+	own := k.lock("own:18080")
+	if pinned, err := lock.Pin(t.Context(), own, k.view(), lock.Tombstone{Owner: "uid"}); err != nil || !pinned {
+		t.Fatalf("Pin() = %v, %v", pinned, err)
+	}
+	v := k.view()
+	err = lock.Remove(t.Context(), own, v)
+	for ; errors.Is(err, topology.ErrUnfinished); err = lock.Remove(t.Context(), own, v) {
+		t.Log("The time for one try is over")
+	}
+	if got := k.view(); err != nil || got.State != lock.Nothing {
+		t.Errorf("Remove() = %v, and there is %+v", err, got)
+	}
+}
+
 // testKeeper runs one server through the life of a product, since starting one is dear.
 func testKeeper(t *testing.T, start func(*world) *keeper) {
 	t.Helper()

@@ -84,6 +84,12 @@ var _ = Describe("In an etcd of somebody else:", Ordered, func() {
 			return said
 		}
 	}
+	// gone lists what is left of a cluster.
+	gone := func(ctx context.Context) func() (string, error) {
+		return func() (string, error) {
+			return cluster.Kubectl(ctx, "get", "codisdashboards,codisgroups", "-n", p.namespace, "-o", "name")
+		}
+	}
 	lock := func(ctx context.Context) string { return kept(ctx, "/topom")() }
 	holds := func(ctx context.Context) {
 		Consistently(func(g Gomega) {
@@ -133,6 +139,25 @@ var _ = Describe("In an etcd of somebody else:", Ordered, func() {
 		Expect(lock(ctx)).To(ContainSubstring(p.name + "-dashboard-0"))
 	}, SpecTimeout(7*time.Minute))
 
+	It("its product stays when the one that took it is deleted", func(ctx SpecContext) {
+		kubectl(ctx, "delete", "codiscluster", "-n", p.namespace, p.name)
+		left := func() (string, error) {
+			return cluster.Kubectl(ctx, "get", "events", "-n", p.namespace, "--field-selector=reason=TopologyLeft")
+		}
+		Eventually(left).Should(ContainSubstring("the dashboard at " + elsewhere + " had its lock once"))
+		Eventually(gone(ctx)).Should(BeEmpty())
+		pod := func() (string, error) {
+			return cluster.Kubectl(ctx, "get", "pod", "-n", p.namespace, p.name+"-dashboard-0", "--ignore-not-found", "-o", "name")
+		}
+		Eventually(pod).Should(BeEmpty())
+		Expect(kept(ctx, "/slots/slot-0000")()).To(ContainSubstring(`\"group_id\": 1`))
+		kubectl(ctx, "delete", "--raw", "/api/v1/namespaces/"+p.namespace+"/pods/store-0:2379/proxy/v2/keys/codis3/"+
+			sharedProduct+"?recursive=true") // As the event says.
+		_, err := cluster.KubectlWith(ctx, document("CodisCluster", p.name, spec), "create", "-n", p.namespace, "-f", "-")
+		Expect(err).NotTo(HaveOccurred())
+		waitReady(ctx, p.namespace, p.name, time.Now())
+	}, SpecTimeout(5*time.Minute))
+
 	It("a product that is deleted leaves nothing there, and its namesake starts clean", func(ctx SpecContext) {
 		const slots = "/slots/slot-0000"
 		Expect(kept(ctx, slots)()).To(ContainSubstring(`\"group_id\": 1`))
@@ -142,10 +167,7 @@ var _ = Describe("In an etcd of somebody else:", Ordered, func() {
 		figure("removed after", "%s", seconds(time.Since(began)))
 		Expect(kubectl(ctx, "get", "events", "-n", p.namespace, "--field-selector=reason=TopologyRemoved")).To(
 			ContainSubstring("Removed /codis3/" + sharedProduct + " from the Etcd at " + store))
-		gone := func() (string, error) {
-			return cluster.Kubectl(ctx, "get", "codisdashboards,codisgroups", "-n", p.namespace, "-o", "name")
-		}
-		Eventually(gone).Should(BeEmpty())
+		Eventually(gone(ctx)).Should(BeEmpty())
 		_, err := cluster.KubectlWith(ctx, document("CodisCluster", p.name, spec), "create", "-n", p.namespace, "-f", "-")
 		Expect(err).NotTo(HaveOccurred())
 		waitReady(ctx, p.namespace, p.name, time.Now())
