@@ -76,7 +76,7 @@ func runKeeper() int {
 		panic(err)
 	}
 	k := &keeper{
-		command: []string{os.Args[0]}, addr: s.Addr, host: "localhost", lock: s.Lock,
+		command: []string{os.Args[0]}, addr: s.Addr, lock: s.Lock,
 		message: filepath.Join(s.Dir, "message"), log: os.Stderr,
 		lasting: s.Lasting, silence: s.Silence, asking: 10 * time.Millisecond, lateness: time.Minute, attempts: 3,
 		firstPause: time.Millisecond, nameWait: time.Minute, lockPause: 10 * time.Millisecond,
