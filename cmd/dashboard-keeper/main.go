@@ -59,7 +59,8 @@ func main() {
 	runtime.LockOSThread() // The dashboard is killed when the thread ends that started it.
 	k := &keeper{
 		lasting: lasting, silence: silence, asking: asking, lateness: lateness, attempts: attempts,
-		firstPause: firstPause, nameWait: nameWait, lockPause: lockPause, log: os.Stderr, resolve: net.DefaultResolver.LookupHost,
+		firstPause: firstPause, nameWait: nameWait, lockPause: lockPause,
+		log: os.Stderr, resolve: net.DefaultResolver.LookupHost,
 	}
 	flag.StringVar(&k.addr, "addr", "127.0.0.1:18080", "Address to ask the dashboard at.")
 	flag.StringVar(&k.host, "host", "", "Name that must be known before the dashboard starts; empty for none.")
