@@ -158,7 +158,8 @@ const (
 	ReasonSlotsAssigned = "SlotsAssigned"
 	// ReasonDashboardLost: the pod of a dashboard on a lost node was given up.
 	ReasonDashboardLost = "DashboardLost"
-	// ReasonDashboardRestarted: the pod of a dashboard that had served and ended was replaced.
+	// ReasonDashboardRestarted: a dashboard that ended or hung was started again in its
+	// container, or its pod was replaced for that.
 	ReasonDashboardRestarted = "DashboardRestarted"
 	// ReasonRemovingTopology: a deleted dashboard's product is being removed from its store.
 	ReasonRemovingTopology = "RemovingTopology"

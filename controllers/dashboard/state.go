@@ -47,8 +47,10 @@ type state struct {
 	// sentinels, as far as there are any.
 	sentinels sentinels
 
-	api      codis.Dashboard
-	stats    *codis.Stats
+	api   codis.Dashboard
+	stats *codis.Stats
+	// model is what the dashboard says of its run; nil if it does not.
+	model    *codis.Topom
 	version  string
 	groups   []groupView
 	recorded layout.Layout
@@ -191,6 +193,9 @@ func (r *Reconciler) observeTopology(ctx context.Context, s *state) error {
 		return nil
 	}
 	r.observeVersion(ctx, s)
+	if s.model, err = s.api.Model(ctx); err != nil {
+		s.model = nil // Asked again in the next pass.
+	}
 	return nil
 }
 
