@@ -158,6 +158,9 @@ const (
 	ReasonSlotsAssigned = "SlotsAssigned"
 	// ReasonDashboardLost: the pod of a dashboard on a lost node was given up.
 	ReasonDashboardLost = "DashboardLost"
+	// ReasonDashboardToldToEnd: the pod of a dashboard was deleted, since nothing on its
+	// node answers.
+	ReasonDashboardToldToEnd = "DashboardToldToEnd"
 	// ReasonDashboardRestarted: the pod of a dashboard that had served and ended was replaced.
 	ReasonDashboardRestarted = "DashboardRestarted"
 	// ReasonRemovingTopology: a deleted dashboard's product is being removed from its store.

@@ -49,8 +49,12 @@ type state struct {
 	// sentinels, as far as there are any.
 	sentinels sentinels
 
-	api      codis.Dashboard
-	stats    *codis.Stats
+	api   codis.Dashboard
+	stats *codis.Stats
+	// asked is when the dashboard was asked for the stats; zero if it was not. deaf tells
+	// that its host accepted no connection since.
+	asked    time.Time
+	deaf     bool
 	version  string
 	groups   []groupView
 	recorded layout.Layout
@@ -203,7 +207,7 @@ func (r *Reconciler) observeTopology(ctx context.Context, s *state) error {
 	api, err := product.API(ctx, r.Client, s.dashboard)
 	if err == nil {
 		s.api = api
-		s.stats, err = product.Stats(ctx, api)
+		s.stats, err = r.stats(ctx, s, api)
 	}
 	if err != nil {
 		problem := product.AsProblem(err, "")
