@@ -158,6 +158,9 @@ const (
 	ReasonSlotsAssigned = "SlotsAssigned"
 	// ReasonDashboardLost: the pod of a dashboard on a lost node was given up.
 	ReasonDashboardLost = "DashboardLost"
+	// ReasonDashboardToldToEnd: the pod of a dashboard was deleted, since nothing on its
+	// node answers.
+	ReasonDashboardToldToEnd = "DashboardToldToEnd"
 	// ReasonDashboardRestarted: a dashboard that ended or hung was started again in its
 	// container, or its pod was replaced for that.
 	ReasonDashboardRestarted = "DashboardRestarted"

@@ -60,6 +60,12 @@ type Reconciler struct {
 	removals sync.Map
 	// told is when the slots of a dashboard were reported last, by UID.
 	told sync.Map
+	// silences are what is known of dashboards that do not answer, by UID.
+	silences sync.Map
+	// keptOut is since when a node is known to be kept free of a dashboard, by UID.
+	keptOut sync.Map
+	// Dial tries to connect to an address; nil for the network.
+	Dial func(ctx context.Context, addr string) error
 	// resynced is when a dashboard was asked to tell all sentinels anew last, by UID.
 	resynced sync.Map
 }
@@ -72,7 +78,7 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups=apps,resources=statefulsets,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=services;configmaps,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;delete
+// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;create;delete
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;create;patch
 // +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies;ingresses,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;watch;create;patch;delete
@@ -114,6 +120,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		r.resynced.Delete(dashboard.UID)
 		r.proofs.Delete(dashboard.UID)
 		r.runs.Delete(dashboard.UID)
+		r.silences.Delete(dashboard.UID)
+		r.keptOut.Delete(dashboard.UID)
 		return reconcile.Done(reconcile.Run(ctx,
 			func(ctx context.Context) (time.Duration, error) { return r.finalize(ctx, s) }))
 	}
@@ -133,6 +141,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	result, err := reconcile.Run(ctx, step(r.observe), hold, step(r.tellRestart), step(r.proveLock),
 		step(r.announceSentinels), step(r.applyObjects), step(r.startAgain), step(r.retryLock),
+		step(r.replaceSilent), step(r.letIn),
 		step(r.replaceLost), step(r.assignSlots), step(r.moveSlots), step(r.keepSentinels))
 	if !s.observed {
 		return reconcile.Done(result, err) // What could not be looked at is not reported as absent.

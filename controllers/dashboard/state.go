@@ -50,7 +50,11 @@ type state struct {
 	api   codis.Dashboard
 	stats *codis.Stats
 	// model is what the dashboard says of its run; nil if it does not.
-	model    *codis.Topom
+	model *codis.Topom
+	// asked is when the dashboard was asked for the stats; zero if it was not. deaf tells
+	// that its host accepted no connection since.
+	asked    time.Time
+	deaf     bool
 	version  string
 	groups   []groupView
 	recorded layout.Layout
@@ -182,7 +186,7 @@ func (r *Reconciler) observeTopology(ctx context.Context, s *state) error {
 	api, err := product.API(ctx, r.Client, s.dashboard)
 	if err == nil {
 		s.api = api
-		s.stats, err = product.Stats(ctx, api)
+		s.stats, err = r.stats(ctx, s, api)
 	}
 	if err != nil {
 		problem := product.AsProblem(err, "")

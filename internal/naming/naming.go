@@ -29,6 +29,7 @@ const (
 	ComponentCoordinator = "coordinator"
 	ComponentDashboard   = "dashboard"
 	ComponentFE          = "fe"
+	ComponentKeepOut     = "keep-out"
 	ComponentSentinel    = "sentinel"
 	ComponentServer      = "server"
 	ComponentProxy       = "proxy"
@@ -61,6 +62,9 @@ func Dashboard(dashboard string) string { return dashboard + "-dashboard" }
 
 // DashboardPod names the only pod of a dashboard.
 func DashboardPod(dashboard string) string { return Dashboard(dashboard) + "-0" }
+
+// KeepOut names the pod that keeps the pod of a dashboard from a node.
+func KeepOut(dashboard string) string { return Dashboard(dashboard) + "-keep-out" }
 
 // Coordinator names the StatefulSet and the Service of a coordinator that the
 // operator runs.
