@@ -165,6 +165,8 @@ func chooseMaster(w world) decision {
 		current = w.tookOver(current)
 	case current.redis.IsMaster():
 		return decision{verb: keep, master: current}
+	case w.forgotten(current) != nil:
+		return followElected(w, current, w.forgotten(current))
 	}
 	if w.behind && current.addr == w.order[0] {
 		current = w.lastOf(current)

@@ -30,7 +30,8 @@ type lookouts struct {
 	led bool
 	// all are those that shall be, or still run.
 	all []lookout
-	// electedFor is how long they have agreed on a master that the dashboard does not know.
+	// electedFor is how long a member has taken writes that they made master and the
+	// dashboard does not call so.
 	electedFor time.Duration
 	// foreign tells that the dashboard knows sentinels of somebody else.
 	foreign bool
@@ -165,15 +166,42 @@ func (l lookouts) failingOver() bool {
 	return l.count(func(o lookout) bool { return o.FailingOver }) > 0
 }
 
+// appointed is the member that takes writes because sentinels made it master, while the
+// dashboard calls another one so; nil if there is none, or the dashboard cannot be asked.
+func (w world) appointed() *member {
+	if !w.lookouts.led || len(w.order) == 0 {
+		return nil
+	}
+	current := w.byAddr(w.order[0])
+	if elected := w.elected(); elected != nil && elected != current && elected.redis.IsMaster() {
+		return elected
+	}
+	if current == nil || current.redis.IsMaster() {
+		return nil
+	}
+	return w.successorFound(current)
+}
+
 // successorFound is the only member that takes writes while the master does not, if it
 // was in sync with it: a promotion by sentinels that they cannot tell of any more,
-// since they were told to watch the old one anew meanwhile.
+// since they were told to watch the old one anew meanwhile, or forgot everything.
 func (w world) successorFound(current *member) *member {
 	masters := w.where(func(m member) bool { return m.redis.IsMaster() })
 	if len(masters) == 1 && masters[0].addr != current.addr && (w.inSync[masters[0].name] || w.meant(*masters[0])) {
 		return masters[0]
 	}
 	return nil
+}
+
+// forgotten is the successor that sentinels made master before all of them forgot the
+// group, nil if there is none: what it took, no replica of the old master has. One that
+// the operator itself made master needs no patience.
+func (w world) forgotten(current *member) *member {
+	found := w.successorFound(current)
+	if !w.lookouts.led || found == nil || w.meant(*found) {
+		return nil
+	}
+	return found
 }
 
 // followElected has the dashboard know who was made master.

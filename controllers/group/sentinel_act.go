@@ -89,29 +89,35 @@ func lookoutOf(pod *corev1.Pod) lookout {
 	return o
 }
 
-// completeLookouts adds what shows only beside the members and the dashboard's answer.
+// completeLookouts adds what shows only beside the members, the dashboard's answer, and
+// what the status remembers.
 func (r *Reconciler) completeLookouts(s *state) {
-	s.world.nameMasters()
-	l := &s.world.lookouts
 	if s.stats != nil {
-		l.foreign = slices.ContainsFunc(s.stats.Sentinels.Model.Servers, func(addr string) bool { return !r.ours(s, addr) })
+		s.world.lookouts.foreign = slices.ContainsFunc(s.stats.Sentinels.Model.Servers,
+			func(addr string) bool { return !r.ours(s, addr) })
 	}
-	elected := s.world.elected()
-	if elected == nil || len(s.world.order) > 0 && elected.addr == s.world.order[0] {
+	r.timeElection(s)
+}
+
+// timeElection tells for how long sentinels have had another master than the dashboard.
+func (r *Reconciler) timeElection(s *state) {
+	s.world.lookouts.electedFor = 0
+	appointed := s.world.appointed()
+	if appointed == nil {
 		r.elections.Delete(s.group.UID)
 		return
 	}
-	now := election{elected.name, r.Clock.Now()}
+	now := election{appointed.name, r.Clock.Now()}
 	before, _ := r.elections.LoadOrStore(s.group.UID, now)
-	if seen, ok := before.(election); ok && seen.member == elected.name {
-		l.electedFor = r.Clock.Since(seen.since)
+	if seen, ok := before.(election); ok && seen.member == appointed.name {
+		s.world.lookouts.electedFor = r.Clock.Since(seen.since)
 		return
 	}
 	r.elections.Store(s.group.UID, now)
 }
 
-// election is who sentinels agreed on that the dashboard does not know as master, and
-// since when this operator sees it.
+// election is whom sentinels made master without the dashboard knowing, and since when
+// this operator sees it.
 type election struct {
 	member string
 	since  time.Time

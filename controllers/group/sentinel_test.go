@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	testclock "k8s.io/utils/clock/testing"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/sentinel"
@@ -147,6 +148,9 @@ func TestWhoIsMasterWhereSentinelsDecide(t *testing.T) {
 		"sentinels that watch nothing leave it to the operator": {
 			in: []situation{ended, cutOffData}, changes: []change{wasInSync(1), all(forgetful())}, want: follow,
 		},
+		"but a promotion of theirs is followed, though they forgot it": {
+			in: []situation{ended, masterData, cutOffData}, changes: []change{everybodyInSync, all(forgetful())}, want: follow,
+		},
 		"so do those that never ran": {
 			in: []situation{ended, cutOffData}, changes: []change{wasInSync(1), lookedAtBy(forgetful(), unborn(), unborn())}, want: follow,
 		},
@@ -167,6 +171,42 @@ func silentFor(ordinal int, d time.Duration) change {
 }
 
 func electedSince(d time.Duration) change { return func(w *world) { w.lookouts.electedFor = d } }
+
+// How long the dashboard is left alone counts from when sentinels made a member master,
+// also where they forgot it since.
+func TestDashboardIsLeftAloneForAWhileAfterAnElection(t *testing.T) {
+	m0, m1 := serverOf(0), serverOf(1)
+	tests := map[string]struct {
+		in    []situation
+		all   []lookout
+		led   bool
+		since time.Duration
+	}{
+		"sentinels agree on another member":  {[]situation{ended, masterData}, []lookout{says(m1, 2), says(m1, 2), says(m1, 2)}, true, followPatience},
+		"they were told of the old one anew": {[]situation{ended, masterData}, []lookout{says(m0, 0), says(m0, 0), says(m0, 0)}, true, followPatience},
+		"they forgot it":                     {[]situation{ended, masterData}, []lookout{forgetful(), forgetful(), forgetful()}, true, followPatience},
+		"the master serves":                  {[]situation{masterData, syncedData}, []lookout{says(m0, 1), says(m0, 1), says(m0, 1)}, true, 0},
+		"it is not up to sentinels":          {[]situation{ended, masterData}, []lookout{forgetful(), forgetful(), forgetful()}, false, 0},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			clock := testclock.NewFakePassiveClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+			r := &Reconciler{Clock: clock}
+			s := &state{group: &v1alpha1.CodisGroup{}}
+			s.world = smallWorld(tt.in, 0).with([]change{wasInSync(1), lookedAtBy(tt.all...)})
+			s.world.lookouts.led = tt.led
+			r.timeElection(s)
+			if got := s.world.lookouts.electedFor; got != 0 {
+				t.Errorf("at first %s", got)
+			}
+			clock.SetTime(clock.Now().Add(followPatience))
+			r.timeElection(s)
+			if got := s.world.lookouts.electedFor; got != tt.since {
+				t.Errorf("later %s, want %s", got, tt.since)
+			}
+		})
+	}
+}
 
 // A dashboard that lost its store is told of whom sentinels agreed on.
 func TestFirstMasterIsWhomSentinelsAgreedOn(t *testing.T) {
