@@ -182,6 +182,13 @@ func (w world) appointed() *member {
 	return w.successorFound(current)
 }
 
+// threaten tells whether sentinels are replacing the master, or may begin to at any
+// moment: as many find it down as have to, where one that cannot be asked may, too.
+func (l lookouts) threaten() bool {
+	against := l.count(func(o lookout) bool { return o.Down || o.unknown() })
+	return l.failingOver() || l.count(func(o lookout) bool { return o.Down && o.Settings.Quorum <= against }) > 0
+}
+
 // successorFound is the only member that takes writes while the master does not, if it
 // was in sync with it: a promotion by sentinels that they cannot tell of any more,
 // since they were told to watch the old one anew meanwhile, or forgot everything.
