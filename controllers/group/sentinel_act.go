@@ -144,10 +144,10 @@ func ordinalOf(pod string) (int, bool) {
 }
 
 // masterAddr is what replicas are told to follow: the name of the master, or the
-// address of its pod where sentinels are asked for, which know nothing else and would
-// tell every replica so themselves, all at a time.
+// address of its pod where sentinels are asked for, or may still run, which know nothing
+// else and would tell every replica so themselves, all at a time.
 func (s *state) masterAddr(master member) string {
-	if s.watchedBySpec() && master.ip != "" {
+	if (s.led() || s.watchedBySpec()) && master.ip != "" {
 		return redisAddr(master)
 	}
 	return master.addr

@@ -270,6 +270,34 @@ func TestReplicaOfAnAddressFollowsTheMemberThatHasIt(t *testing.T) {
 	}
 }
 
+// While sentinels leave, one of them may have every replica follow the address again.
+func TestReplicasFollowTheNameOnceNoSentinelCanRun(t *testing.T) {
+	tests := map[string]struct{ asked, led, byName bool }{
+		"sentinels are asked for":       {true, false, false},
+		"sentinels replace masters":     {true, true, false},
+		"sentinels leave":               {false, true, false},
+		"the operator replaces masters": {false, false, true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := stateOfWorld(masterData, syncedData)
+			want := serverOf(0)
+			if tt.asked {
+				s.dashboard.Spec.Sentinel = &v1alpha1.SentinelSettings{}
+			}
+			if tt.led {
+				s.group.Status.FailoverBy = v1alpha1.FailoverBySentinel
+			}
+			if tt.byName {
+				want = memberAddr(0)
+			}
+			if got := s.masterAddr(s.world.members[0]); got != want {
+				t.Errorf("follow %s, want %s", got, want)
+			}
+		})
+	}
+}
+
 func TestReplicasAreReaddressedOneAtATime(t *testing.T) {
 	m0 := serverOf(0)
 	w := smallWorld([]situation{masterData, syncedData, syncedData}, 0)
