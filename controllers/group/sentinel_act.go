@@ -218,14 +218,14 @@ func (r *Reconciler) tellSentinels(ctx context.Context, s *state, plan monitors)
 	if plan.done() {
 		return 0, nil
 	}
-	if err := r.heldUp(s); err != nil {
-		return reconcile.Closely, err
-	}
 	all, name := s.world.lookouts.all, s.monitor()
 	for _, i := range slices.Concat(plan.forget, plan.watch, plan.tune) {
 		if there, err := r.sentinelThere(ctx, s, all[i]); err != nil || !there {
 			return reconcile.Soon, err
 		}
+	}
+	if err := r.heldUp(s); err != nil { // They may have agreed on another master meanwhile.
+		return reconcile.Closely, err
 	}
 	var errs []error
 	for _, i := range plan.forget {
