@@ -115,20 +115,21 @@ func (s *state) leavingMessage() string {
 func wantedSentinels(s *state, foreign string) conditions.Condition {
 	const t = v1alpha1.ConditionSentinelsReady
 	wanted, answering := sentinelsWanted(s.dashboard), s.answering()
+	needed := config.SentinelsNeeded(s.dashboard.Spec.Sentinel)
 	led, others := s.ledGroups()
 	switch {
-	case answering < config.Majority(wanted) && led == 0:
+	case answering < needed && led == 0:
 		return conditions.False(t, v1alpha1.ReasonSentinelsStarting, fmt.Sprintf(
-			"%d of %d sentinels answer: the operator replaces masters until %d do", answering, wanted, config.Majority(wanted)))
-	case answering < config.Majority(wanted):
+			"%d of %d sentinels answer: the operator replaces masters until %d do", answering, wanted, needed))
+	case answering < needed:
 		return conditions.False(t, v1alpha1.ReasonNoMajority, fmt.Sprintf(
 			"%d of %d sentinels answer: no master that fails is replaced until %d do: bring them back, or remove "+
 				"spec.sentinel, and the operator replaces masters once all sentinels are gone",
-			answering, wanted, config.Majority(wanted)))
+			answering, wanted, needed))
 	case answering < wanted:
 		return conditions.False(t, v1alpha1.ReasonSentinelsDegraded,
 			fmt.Sprintf("%d of %d sentinels answer: masters are replaced, and %d more may fail", answering, wanted,
-				answering-config.Majority(wanted)))
+				answering-needed))
 	case foreign != "":
 		return conditions.False(t, v1alpha1.ReasonSentinelForeign, fmt.Sprintf("somebody registered other sentinels (%s), "+
 			"which count as well: take them out (codis-admin --sentinel-del)", foreign))

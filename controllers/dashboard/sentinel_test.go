@@ -118,6 +118,10 @@ func TestConditionOfSentinels(t *testing.T) {
 		"all answer":          {func(*state) {}, "True Ready", "all 3 sentinels"},
 		"one does not answer": {unheard(1), "False SentinelsDegraded", "0 more may fail"},
 		"most do not answer":  {unheard(0, 2), "False NoMajority", "no master that fails is replaced until 2 do"},
+		"fewer answer than have to find a master down": {func(s *state) {
+			s.dashboard.Spec.Sentinel.Quorum = new(int32(3))
+			unheard(1)(s)
+		}, "False NoMajority", "2 of 3 sentinels answer: no master that fails is replaced until 3 do"},
 		"they are about to be known": {func(s *state) {
 			s.stats.Sentinels.Model.Servers = nil
 			s.groups[0].sentinelLed, s.groups[1].sentinelLed = false, false

@@ -24,8 +24,9 @@ type lookout struct {
 
 // lookouts is what the sentinels of the dashboard say, and what they may do.
 type lookouts struct {
-	// wanted is how many sentinels shall be; 0 where none are asked for.
-	wanted int
+	// wanted is how many sentinels shall be; 0 where none are asked for. quorum is how
+	// many of them must find a master down.
+	wanted, quorum int
 	// led tells that sentinels replace a master of the group that fails, by the record.
 	led bool
 	// all are those that shall be, or still run.
@@ -39,6 +40,10 @@ type lookouts struct {
 
 // majority is how many sentinels must agree for them to decide anything.
 func (l lookouts) majority() int { return config.Majority(max(l.wanted, len(l.all))) }
+
+// needed is how many sentinels it takes to replace a master: a majority votes, once the
+// quorum finds it down.
+func (l lookouts) needed() int { return max(l.majority(), l.quorum) }
 
 // answering counts the sentinels that answered.
 func (l lookouts) answering() int {
@@ -224,10 +229,10 @@ func followElected(w world, current, to *member) decision {
 func (w world) sentinelsDecide(what string) decision {
 	l := w.lookouts
 	message := fmt.Sprintf("%s; the sentinels replace it", what)
-	if l.answering() < l.majority() {
-		message = fmt.Sprintf("%s, and only %d of %d sentinels answer, which can replace nobody: bring sentinels back, "+
+	if l.answering() < l.needed() {
+		message = fmt.Sprintf("%s, and only %d of %d sentinels answer, where %d have to agree: bring sentinels back, "+
 			"or annotate the group with %s=<pod whose data is kept>",
-			what, l.answering(), len(l.all), v1alpha1.AnnotationAcceptDataLoss)
+			what, l.answering(), len(l.all), l.needed(), v1alpha1.AnnotationAcceptDataLoss)
 	}
 	return decision{verb: wait, reason: v1alpha1.ReasonSentinelDecides, message: message}
 }

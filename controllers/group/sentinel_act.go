@@ -47,7 +47,7 @@ func (r *Reconciler) observeSentinels(ctx context.Context, s *state) (lookouts, 
 		return l, nil
 	}
 	if s.watchedBySpec() {
-		l.wanted = config.Sentinels(s.dashboard.Spec.Sentinel)
+		l.wanted, l.quorum = config.Sentinels(s.dashboard.Spec.Sentinel), config.MonitorOf(s.dashboard.Spec.Sentinel).Quorum
 	}
 	pods := &corev1.PodList{}
 	err := r.Client.List(ctx, pods, client.InNamespace(s.group.Namespace),
@@ -323,8 +323,8 @@ func (r *Reconciler) handToSentinels(ctx context.Context, s *state) (time.Durati
 	return reconcile.Soon, nil
 }
 
-// mayHandOver tells whether sentinels can replace masters: a majority of them answers
-// and is registered, and nothing is under way that the operator has begun.
+// mayHandOver tells whether sentinels can replace masters: as many of them as it takes
+// answer and are registered, and nothing is under way that the operator has begun.
 func (r *Reconciler) mayHandOver(s *state) bool {
 	if s.stats == nil || s.decision.verb != keep || s.halfDone || s.held != "" || s.world.behind ||
 		s.group.Status.Promotion != nil || !s.registration.done() || s.dashboard.Status.Sentinel == nil ||
@@ -342,7 +342,7 @@ func (r *Reconciler) mayHandOver(s *state) bool {
 			ready++
 		}
 	}
-	return ready >= config.Majority(s.world.lookouts.wanted)
+	return ready >= config.SentinelsNeeded(s.dashboard.Spec.Sentinel)
 }
 
 // takeFromSentinels records that the operator replaces a master that fails, once no

@@ -111,6 +111,10 @@ func TestWhoIsMasterWhereSentinelsDecide(t *testing.T) {
 			in: []situation{ended, cutOffData}, changes: []change{wasInSync(1), lookedAtBy(says(m0, 1), silent(), silent())},
 			want: wait, message: "only 1 of 3 sentinels answer",
 		},
+		"without a quorum nobody is replaced, and it is said": {
+			in: []situation{ended, cutOffData}, changes: []change{wasInSync(1), lookedAtBy(says(m0, 1), says(m0, 1), silent()), quorum(3)},
+			want: wait, message: "only 2 of 3 sentinels answer, where 3 have to agree",
+		},
 		"whoever they agreed on is followed": {
 			in: []situation{ended, masterData}, changes: []change{all(says(m1, 2))}, want: follow,
 		},
@@ -175,6 +179,8 @@ func TestWhoIsMasterWhereSentinelsDecide(t *testing.T) {
 func silentFor(ordinal int, d time.Duration) change {
 	return func(w *world) { w.members[ordinal].silent = d }
 }
+
+func quorum(n int) change { return func(w *world) { w.lookouts.quorum = n } }
 
 func electedSince(d time.Duration) change { return func(w *world) { w.lookouts.electedFor = d } }
 
