@@ -139,7 +139,7 @@ func decideMaster(w world) decision {
 
 func chooseMaster(w world) decision {
 	if len(w.order) == 0 {
-		return decideFirstMaster(w)
+		return w.leaveElection(decideFirstMaster(w))
 	}
 	current := w.byAddr(w.order[0])
 	if current == nil {

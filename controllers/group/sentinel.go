@@ -205,6 +205,19 @@ func (w world) successorFound(current *member) *member {
 	return nil
 }
 
+// leaveElection leaves it to sentinels which replica takes the place of a master, where
+// the dashboard knows none: it may have lost its store, and they still know theirs.
+// That one goes on unless they are replacing it; and a person decides all the same.
+func (w world) leaveElection(decided decision) decision {
+	if decided.verb != lift || !w.lookouts.decide() || decided.master.name == w.accepted {
+		return decided
+	}
+	if w.elected() == decided.master && !w.lookouts.failingOver() {
+		return decided
+	}
+	return w.sentinelsDecide("no member takes writes, nor does the dashboard know the master")
+}
+
 // forgotten is the successor that sentinels made master before all of them forgot the
 // group, nil if there is none: what it took, no replica of the old master has. One that
 // the operator itself made master needs no patience.
@@ -228,7 +241,7 @@ func followElected(w world, current, to *member) decision {
 // sentinelsDecide words a decision to leave it to sentinels.
 func (w world) sentinelsDecide(what string) decision {
 	l := w.lookouts
-	message := fmt.Sprintf("%s; the sentinels replace it", what)
+	message := fmt.Sprintf("%s; the sentinels replace the master", what)
 	if l.answering() < l.needed() {
 		message = fmt.Sprintf("%s, and only %d of %d sentinels answer, where %d have to agree: bring sentinels back, "+
 			"or annotate the group with %s=<pod whose data is kept>",
@@ -238,10 +251,11 @@ func (w world) sentinelsDecide(what string) decision {
 }
 
 // disputed says why a second master must not be made a replica yet, "" if it may: the
-// sentinels may have made it master a moment ago.
+// sentinels may have made it master a moment ago. Those that watch the group count even
+// where it is not recorded that they lead it: what was read may be old.
 func (w world) disputed(m, master member) string {
 	l := w.lookouts
-	if !l.decide() || !m.redis.IsMaster() {
+	if !m.redis.IsMaster() || !l.decide() && l.count(func(o lookout) bool { return o.Watches }) == 0 {
 		return ""
 	}
 	elected := w.elected()

@@ -102,7 +102,7 @@ func TestWhoIsMasterWhereSentinelsDecide(t *testing.T) {
 		},
 		"a dead master is left to sentinels": {
 			in: []situation{ended, cutOffData}, changes: []change{wasInSync(1), all(says(m0, 1))}, want: wait,
-			message: "the sentinels replace it",
+			message: "the sentinels replace the master",
 		},
 		"a silent master is left to sentinels": {
 			in: []situation{unreachable, cutOffData}, changes: []change{wasInSync(1), silentFor(0, time.Hour), all(says(m0, 1))}, want: wait,
@@ -184,6 +184,21 @@ func quorum(n int) change { return func(w *world) { w.lookouts.quorum = n } }
 
 func electedSince(d time.Duration) change { return func(w *world) { w.lookouts.electedFor = d } }
 
+// The record that was read may be older than what sentinels did since.
+func TestSecondMasterIsDisputedByWhoeverWatches(t *testing.T) {
+	agreed := says(serverOf(1), 2)
+	w := smallWorld([]situation{masterData, masterData}, 0).with([]change{
+		knownMaster(0), lookedAtBy(agreed, agreed, agreed), ledByOperator,
+	})
+	if follows, held := decideFollowers(w, w.members[0]); len(follows) > 0 || held == "" {
+		t.Errorf("%d follow, held %q", len(follows), held)
+	}
+	w.lookouts.all = []lookout{silent(), silent(), unborn()}
+	if follows, held := decideFollowers(w, w.members[0]); len(follows) != 1 {
+		t.Errorf("%d follow, held %q, where none is known to watch", len(follows), held)
+	}
+}
+
 // How long the dashboard is left alone counts from when sentinels made a member master,
 // also where they forgot it since.
 func TestDashboardIsLeftAloneForAWhileAfterAnElection(t *testing.T) {
@@ -229,6 +244,30 @@ func TestFirstMasterIsWhomSentinelsAgreedOn(t *testing.T) {
 	w.lookouts.led = false
 	situationCheck(t, w, outcome{Verb: wait, Reason: v1alpha1.ReasonProgressing}, "waiting for g-0")
 }
+
+// The dashboard lost its store and the master was started again, all at once.
+func TestFirstMasterIsLeftToSentinelsThatKnowTheLastOne(t *testing.T) {
+	m0, m1 := serverOf(0), serverOf(1)
+	wait := outcome{Verb: wait, Reason: v1alpha1.ReasonSentinelDecides}
+	survivor := outcome{Verb: lift, Master: "g-1"}
+	all := func(o lookout) change { return lookedAtBy(o, o, o) }
+	tests := map[string]situationTest{
+		"they are about to elect a replica": {in: []situation{fencedEmpty, syncedData}, changes: []change{wasInSync(1), all(says(m0, 1))}, want: wait},
+		"they have forgotten the group":     {in: []situation{fencedEmpty, syncedData}, changes: []change{wasInSync(1), all(forgetful())}, want: survivor},
+		"a person decides":                  {in: []situation{fencedEmpty, syncedData}, changes: []change{accepted(1), all(says(m0, 1))}, want: survivor},
+		"who they know was started again":   {in: []situation{fencedEmpty, fencedData}, changes: []change{all(says(m1, 1))}, want: survivor},
+		"they are replacing him":            {in: []situation{fencedEmpty, fencedData}, changes: []change{all(replacing(says(m1, 1)))}, want: wait},
+		"the operator replaces masters":     {in: []situation{fencedEmpty, syncedData}, changes: []change{wasInSync(1), all(says(m0, 1)), ledByOperator}, want: survivor},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			tt.changes = append([]change{lastMaster(0)}, tt.changes...)
+			tt.run(t, -1)
+		})
+	}
+}
+
+func ledByOperator(w *world) { w.lookouts.led = false }
 
 func TestSecondMasterIsDisputed(t *testing.T) {
 	m0 := serverOf(0)

@@ -144,7 +144,7 @@ func TestSentinelsReplaceADeadMaster(t *testing.T) {
 	w := guarded(t)
 	w.stop("sample-1-0")
 	w.rounds(1)
-	w.mustSay("sample-1", v1alpha1.ConditionMasterReachable, "False SentinelDecides", "the sentinels replace it")
+	w.mustSay("sample-1", v1alpha1.ConditionMasterReachable, "False SentinelDecides", "the sentinels replace the master")
 	w.rest()
 	group := w.group("sample-1").Status
 	heir := group.Master
