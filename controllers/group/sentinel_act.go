@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/codis"
 	"github.com/codis-io/codis-operator/internal/config"
 	"github.com/codis-io/codis-operator/internal/naming"
 	"github.com/codis-io/codis-operator/internal/podtemplate"
@@ -189,17 +190,31 @@ func (r *Reconciler) keepMonitors(ctx context.Context, s *state) (time.Duration,
 }
 
 // takeRoutesBack sends proxies the routes that the dashboard knows if one of them goes
-// by what sentinels said, which may have been wrong for a while. All agree by now.
+// by what sentinels said of the group, which may have been wrong for a while. All agree
+// by now. A proxy does not tell of which group it goes by them; its routes do.
 func (r *Reconciler) takeRoutesBack(ctx context.Context, s *state) {
 	if s.stats == nil || s.world.behind || s.group.Status.Slots == 0 {
 		return
 	}
-	for _, proxy := range s.stats.Proxy.Stats {
-		if proxy.Stats != nil && proxy.Stats.Sentinels.Switched {
+	for _, proxy := range s.stats.Proxy.Models {
+		stats := s.stats.Proxy.Stats[proxy.Token].Stats
+		if stats != nil && stats.Sentinels.Switched && s.astray(ctx, proxy) {
 			s.try("resync the group", s.api.ResyncGroup(ctx, int(s.group.Spec.ID)))
 			return
 		}
 	}
+}
+
+// astray tells whether a proxy has a route of the group that is not the dashboard's.
+func (s *state) astray(ctx context.Context, proxy codis.Proxy) bool {
+	routes, err := s.proxies.Routes(ctx, proxy.AdminAddr)
+	if err != nil {
+		return false // The next pass asks again.
+	}
+	gid := int(s.group.Spec.ID)
+	return slices.ContainsFunc(routes, func(route codis.Route) bool {
+		return route.Concerns(gid) && !route.Leads(gid, s.decision.master.addr)
+	})
 }
 
 func (s *state) wantedMonitor() sentinel.Settings {

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/codis"
 	"github.com/codis-io/codis-operator/internal/naming"
 )
 
@@ -119,6 +120,61 @@ func TestDashboardIsLeftAloneForAWhileAfterAnElection(t *testing.T) {
 			r.timeElection(s)
 			if got := s.world.lookouts.electedFor; got != tt.since {
 				t.Errorf("later %s, want %s", got, tt.since)
+			}
+		})
+	}
+}
+
+// resyncing is a dashboard that counts how often a group is resynced.
+type resyncing struct {
+	dashboard
+
+	times *int
+}
+
+func (d resyncing) ResyncGroup(context.Context, int) error {
+	*d.times++
+	return nil
+}
+
+// That a proxy goes by what sentinels said of another group, which may be for long, is no
+// business of this one.
+func TestRoutesAreTakenBackOnlyFromProxiesThatHaveOthers(t *testing.T) {
+	route := func(group int, master string) codis.Route { return codis.Route{Group: group, Master: master} }
+	ours, theirs := route(1, memberAddr(0)), route(2, nowhere)
+	tests := map[string]struct {
+		switched bool
+		routes   []codis.Route // nil is no answer
+		prepare  func(s *state)
+		want     int
+	}{
+		"the route is by address":         {true, []codis.Route{theirs, route(1, serverOf(0))}, func(*state) {}, 1},
+		"the route is that of another":    {true, []codis.Route{route(1, nowhere), theirs}, func(*state) {}, 1},
+		"only another group is concerned": {true, []codis.Route{ours, theirs}, func(*state) {}, 0},
+		"it goes by the dashboard":        {false, []codis.Route{route(1, nowhere)}, func(*state) {}, 0},
+		"it does not answer":              {true, nil, func(*state) {}, 0},
+		"the dashboard is behind":         {true, []codis.Route{route(1, nowhere)}, func(s *state) { s.world.behind = true }, 0},
+		"the group has no slots":          {true, []codis.Route{route(1, nowhere)}, func(s *state) { s.group.Status.Slots = 0 }, 0},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			times := 0
+			s := stateOfWorld(masterData, syncedData)
+			s.group.Status.Slots = 512
+			seen := &codis.ProxyState{}
+			seen.Sentinels.Switched = tt.switched
+			s.stats.Proxy.Models = []codis.Proxy{{Token: "t", AdminAddr: "a"}}
+			s.stats.Proxy.Stats = map[string]codis.ProxyStats{"t": {Stats: seen}}
+			s.api = resyncing{times: &times}
+			routes := map[string][]codis.Route{}
+			if tt.routes != nil {
+				routes["a"] = tt.routes
+			}
+			s.proxies = routingProxies{routes: routes}
+			tt.prepare(s)
+			(&Reconciler{}).takeRoutesBack(t.Context(), s)
+			if times != tt.want {
+				t.Errorf("resynced %d times, want %d", times, tt.want)
 			}
 		})
 	}
