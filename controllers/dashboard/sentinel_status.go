@@ -12,6 +12,7 @@ import (
 	"github.com/codis-io/codis-operator/internal/conditions"
 	"github.com/codis-io/codis-operator/internal/config"
 	"github.com/codis-io/codis-operator/internal/naming"
+	"github.com/codis-io/codis-operator/internal/product"
 )
 
 // reportSentinels writes what was seen of the sentinels into the status. While the
@@ -115,20 +116,25 @@ func (s *state) leavingMessage() string {
 func wantedSentinels(s *state, foreign string) conditions.Condition {
 	const t = v1alpha1.ConditionSentinelsReady
 	wanted, answering := sentinelsWanted(s.dashboard), s.answering()
+	needed := config.SentinelsNeeded(s.dashboard.Spec.Sentinel)
 	led, others := s.ledGroups()
 	switch {
-	case answering < config.Majority(wanted) && led == 0:
+	case answering < needed && led == 0:
 		return conditions.False(t, v1alpha1.ReasonSentinelsStarting, fmt.Sprintf(
-			"%d of %d sentinels answer: the operator replaces masters until %d do", answering, wanted, config.Majority(wanted)))
-	case answering < config.Majority(wanted):
+			"%d of %d sentinels answer: the operator replaces masters until %d do", answering, wanted, needed))
+	case answering < needed:
 		return conditions.False(t, v1alpha1.ReasonNoMajority, fmt.Sprintf(
 			"%d of %d sentinels answer: no master that fails is replaced until %d do: bring them back, or remove "+
 				"spec.sentinel, and the operator replaces masters once all sentinels are gone",
-			answering, wanted, config.Majority(wanted)))
+			answering, wanted, needed))
+	case len(s.unwatched(needed)) > 0:
+		return conditions.False(t, v1alpha1.ReasonProgressing, fmt.Sprintf(
+			"fewer than %d sentinels watch groups %s, and replace no master of theirs: the operator tells them "+
+				"once the master takes writes, and not while the group is paused", needed, join(s.unwatched(needed))))
 	case answering < wanted:
 		return conditions.False(t, v1alpha1.ReasonSentinelsDegraded,
 			fmt.Sprintf("%d of %d sentinels answer: masters are replaced, and %d more may fail", answering, wanted,
-				answering-config.Majority(wanted)))
+				answering-needed))
 	case foreign != "":
 		return conditions.False(t, v1alpha1.ReasonSentinelForeign, fmt.Sprintf("somebody registered other sentinels (%s), "+
 			"which count as well: take them out (codis-admin --sentinel-del)", foreign))
@@ -140,6 +146,24 @@ func wantedSentinels(s *state, foreign string) conditions.Condition {
 			"the dashboard is to tell proxies and sentinels anew, and waits: "+s.sentinels.held)
 	}
 	return conditions.True(t, v1alpha1.ReasonReady, fmt.Sprintf("all %d sentinels answer and replace masters", wanted))
+}
+
+// unwatched lists the groups that sentinels replace the masters of, and that fewer of
+// them watch than it takes.
+func (s *state) unwatched(needed int) []int {
+	var ids []int
+	for _, g := range s.groups {
+		monitor, watching := naming.Monitor(product.Name(s.dashboard), g.id), 0
+		for _, look := range s.sentinels.looks {
+			if look.Flags[monitor] != "" {
+				watching++
+			}
+		}
+		if g.sentinelLed && watching < needed {
+			ids = append(ids, g.id)
+		}
+	}
+	return ids
 }
 
 // ledGroups counts the groups that sentinels replace the masters of, and names the others.

@@ -118,6 +118,24 @@ func TestConditionOfSentinels(t *testing.T) {
 		"all answer":          {func(*state) {}, "True Ready", "all 3 sentinels"},
 		"one does not answer": {unheard(1), "False SentinelsDegraded", "0 more may fail"},
 		"most do not answer":  {unheard(0, 2), "False NoMajority", "no master that fails is replaced until 2 do"},
+		"fewer answer than have to find a master down": {func(s *state) {
+			s.dashboard.Spec.Sentinel.Quorum = new(int32(3))
+			unheard(1)(s)
+		}, "False NoMajority", "2 of 3 sentinels answer: no master that fails is replaced until 3 do"},
+		"too few watch a group": {func(s *state) {
+			for _, ordinal := range []int{0, 2} {
+				s.sentinels.looks[ordinal] = sentinel.Survey{Answers: true, Flags: map[string]string{"ns.d-1": "master"}}
+			}
+		}, "False Progressing", "fewer than 2 sentinels watch groups 2"},
+		"one of them forgot a group": {func(s *state) {
+			s.sentinels.looks[0] = sentinel.Survey{Answers: true, Flags: map[string]string{"ns.d-1": "master"}}
+		}, "True Ready", "all 3 sentinels"},
+		"nobody watches a group that is not handed over": {func(s *state) {
+			s.groups[1].sentinelLed = false
+			for ordinal := range 3 {
+				delete(s.sentinels.looks[ordinal].Flags, "ns.d-2")
+			}
+		}, "False SentinelsStarting", "groups 2"},
 		"they are about to be known": {func(s *state) {
 			s.stats.Sentinels.Model.Servers = nil
 			s.groups[0].sentinelLed, s.groups[1].sentinelLed = false, false

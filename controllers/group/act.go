@@ -63,6 +63,9 @@ func (r *Reconciler) assignRoles(ctx context.Context, s *state) (time.Duration, 
 
 // carryOut does what was decided about the master.
 func (r *Reconciler) carryOut(ctx context.Context, s *state) (time.Duration, error) {
+	if unseen, err := r.unseenSentinels(ctx, s); unseen || err != nil {
+		return reconcile.Soon, err
+	}
 	switch s.decision.verb {
 	case lift:
 		return r.lift(ctx, s)

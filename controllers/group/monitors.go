@@ -116,14 +116,16 @@ func (l lookouts) watching() []int {
 }
 
 // helpless tells whether it is certain that the sentinels cannot replace the master:
-// each answers, or has never run; and too few of them watch the group to agree on
-// anything, or all that do find the master down and know nobody to take its place.
+// each answers, or has never run; and too few of them watch the group for a majority, or
+// for the quorum that any of them was told, or all that do find the master down and know
+// nobody to take its place.
 func (w world) helpless() bool {
 	l := w.lookouts
 	if l.count(lookout.unknown) > 0 || l.failingOver() {
 		return false
 	}
-	few := l.count(func(o lookout) bool { return o.Watches }) < l.majority()
+	watch := l.count(func(o lookout) bool { return o.Watches })
+	few := watch < l.majority() || l.count(func(o lookout) bool { return o.Watches && o.Settings.Quorum <= watch }) == 0
 	return few || l.count(func(o lookout) bool { return o.Watches && (!o.Down || w.knowsHeir(o)) }) == 0
 }
 

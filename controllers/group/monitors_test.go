@@ -115,7 +115,11 @@ func TestGroupIsTakenBackFromSentinelsThatCannotHelp(t *testing.T) {
 		"too few watch it, the others forgot":  {all: []lookout{dead, forgetful(), forgetful()}, want: told{Forget: []int{0}}},
 		"too few watch it, the rest never ran": {all: []lookout{dead, unborn(), unborn()}, want: told{Forget: []int{0}}},
 		"too few watch it, as far as is known": {all: []lookout{dead, forgetful(), silent()}},
-		"nobody watches it":                    {all: []lookout{forgetful(), forgetful(), forgetful()}},
+		"fewer watch it than have to find it down": {
+			all: []lookout{tuned(dead, 3), tuned(dead, 3), forgetful()}, want: told{Forget: []int{0, 1}},
+		},
+		"one of them knows of a lower quorum": {all: []lookout{tuned(dead, 3), dead, forgetful()}},
+		"nobody watches it":                   {all: []lookout{forgetful(), forgetful(), forgetful()}},
 		"its address belongs to somebody else": {
 			all: []lookout{says(nowhere, 1), says(nowhere, 1), silent()}, taken: nowhere,
 			want: told{Forget: []int{0, 1}, Corrected: nowhere},

@@ -142,7 +142,7 @@ func decideMaster(w world) decision {
 
 func chooseMaster(w world) decision {
 	if len(w.order) == 0 {
-		return decideFirstMaster(w)
+		return w.leaveElection(decideFirstMaster(w))
 	}
 	current := w.byAddr(w.order[0])
 	if current == nil {
@@ -168,6 +168,8 @@ func chooseMaster(w world) decision {
 		current = w.tookOver(current)
 	case current.redis.IsMaster():
 		return decision{verb: keep, master: current}
+	case w.forgotten(current) != nil:
+		return followElected(w, current, w.forgotten(current))
 	}
 	if w.behind && current.addr == w.order[0] {
 		current = w.lastOf(current)

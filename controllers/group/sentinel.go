@@ -25,13 +25,15 @@ type lookout struct {
 
 // lookouts is what the sentinels of the dashboard say, and what they may do.
 type lookouts struct {
-	// wanted is how many sentinels shall be; 0 where none are asked for.
-	wanted int
+	// wanted is how many sentinels shall be; 0 where none are asked for. quorum is how
+	// many of them must find a master down.
+	wanted, quorum int
 	// led tells that sentinels replace a master of the group that fails, by the record.
 	led bool
 	// all are those that shall be, or still run.
 	all []lookout
-	// electedFor is how long they have agreed on a master that the dashboard does not know.
+	// electedFor is how long a member has taken writes that they made master and the
+	// dashboard does not call so.
 	electedFor time.Duration
 	// foreign tells that the dashboard knows sentinels of somebody else.
 	foreign bool
@@ -39,6 +41,10 @@ type lookouts struct {
 
 // majority is how many sentinels must agree for them to decide anything.
 func (l lookouts) majority() int { return config.Majority(max(l.wanted, len(l.all))) }
+
+// needed is how many sentinels it takes to replace a master: a majority votes, once the
+// quorum finds it down.
+func (l lookouts) needed() int { return max(l.majority(), l.quorum) }
 
 // answering counts the sentinels that answered.
 func (l lookouts) answering() int {
@@ -169,15 +175,62 @@ func (l lookouts) failingOver() bool {
 	return l.count(func(o lookout) bool { return o.FailingOver }) > 0
 }
 
+// appointed is the member that takes writes because sentinels made it master, while the
+// dashboard calls another one so; nil if there is none, or the dashboard cannot be asked.
+func (w world) appointed() *member {
+	if !w.lookouts.led || len(w.order) == 0 {
+		return nil
+	}
+	current := w.byAddr(w.order[0])
+	if elected := w.elected(); elected != nil && elected != current && elected.redis.IsMaster() {
+		return elected
+	}
+	if current == nil || current.redis.IsMaster() {
+		return nil
+	}
+	return w.successorFound(current)
+}
+
+// threaten tells whether sentinels are replacing the master, or may begin to at any
+// moment: as many find it down as have to, where one that cannot be asked may, too.
+func (l lookouts) threaten() bool {
+	against := l.count(func(o lookout) bool { return o.Down || o.unknown() })
+	return l.failingOver() || l.count(func(o lookout) bool { return o.Down && o.Settings.Quorum <= against }) > 0
+}
+
 // successorFound is the only member that takes writes while the master does not, if it
 // was in sync with it: a promotion by sentinels that they cannot tell of any more,
-// since they were told to watch the old one anew meanwhile.
+// since they were told to watch the old one anew meanwhile, or forgot everything.
 func (w world) successorFound(current *member) *member {
 	masters := w.where(func(m member) bool { return m.redis.IsMaster() })
 	if len(masters) == 1 && masters[0].addr != current.addr && (w.inSync[masters[0].name] || w.meant(*masters[0])) {
 		return masters[0]
 	}
 	return nil
+}
+
+// leaveElection leaves it to sentinels which replica takes the place of a master, where
+// the dashboard knows none: it may have lost its store, and they still know theirs.
+// That one goes on unless they are replacing it; and a person decides all the same.
+func (w world) leaveElection(decided decision) decision {
+	if decided.verb != lift || !w.lookouts.decide() || decided.master.name == w.accepted {
+		return decided
+	}
+	if w.elected() == decided.master && !w.lookouts.failingOver() {
+		return decided
+	}
+	return w.sentinelsDecide("no member takes writes, nor does the dashboard know the master")
+}
+
+// forgotten is the successor that sentinels made master before all of them forgot the
+// group, nil if there is none: what it took, no replica of the old master has. One that
+// the operator itself made master needs no patience.
+func (w world) forgotten(current *member) *member {
+	found := w.successorFound(current)
+	if !w.lookouts.led || found == nil || w.meant(*found) {
+		return nil
+	}
+	return found
 }
 
 // followElected has the dashboard know who was made master.
@@ -192,20 +245,21 @@ func followElected(w world, current, to *member) decision {
 // sentinelsDecide words a decision to leave it to sentinels.
 func (w world) sentinelsDecide(what string) decision {
 	l := w.lookouts
-	message := fmt.Sprintf("%s; the sentinels replace it", what)
-	if l.answering() < l.majority() {
-		message = fmt.Sprintf("%s, and only %d of %d sentinels answer, which can replace nobody: bring sentinels back, "+
+	message := fmt.Sprintf("%s; the sentinels replace the master", what)
+	if l.answering() < l.needed() {
+		message = fmt.Sprintf("%s, and only %d of %d sentinels answer, where %d have to agree: bring sentinels back, "+
 			"or annotate the group with %s=<pod whose data is kept>",
-			what, l.answering(), len(l.all), v1alpha1.AnnotationAcceptDataLoss)
+			what, l.answering(), len(l.all), l.needed(), v1alpha1.AnnotationAcceptDataLoss)
 	}
 	return decision{verb: wait, reason: v1alpha1.ReasonSentinelDecides, message: message}
 }
 
 // disputed says why a second master must not be made a replica yet, "" if it may: the
-// sentinels may have made it master a moment ago.
+// sentinels may have made it master a moment ago. Those that watch the group count even
+// where it is not recorded that they lead it: what was read may be old.
 func (w world) disputed(m, master member) string {
 	l := w.lookouts
-	if !l.decide() || !m.redis.IsMaster() {
+	if !m.redis.IsMaster() || !l.decide() && l.count(func(o lookout) bool { return o.Watches }) == 0 {
 		return ""
 	}
 	elected := w.elected()

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/codis"
 	"github.com/codis-io/codis-operator/internal/config"
 	"github.com/codis-io/codis-operator/internal/naming"
 	"github.com/codis-io/codis-operator/internal/podtemplate"
@@ -47,7 +48,7 @@ func (r *Reconciler) observeSentinels(ctx context.Context, s *state) (lookouts, 
 		return l, nil
 	}
 	if s.watchedBySpec() {
-		l.wanted = config.Sentinels(s.dashboard.Spec.Sentinel)
+		l.wanted, l.quorum = config.Sentinels(s.dashboard.Spec.Sentinel), config.MonitorOf(s.dashboard.Spec.Sentinel).Quorum
 	}
 	pods := &corev1.PodList{}
 	err := r.Client.List(ctx, pods, client.InNamespace(s.group.Namespace),
@@ -89,29 +90,35 @@ func lookoutOf(pod *corev1.Pod) lookout {
 	return o
 }
 
-// completeLookouts adds what shows only beside the members and the dashboard's answer.
+// completeLookouts adds what shows only beside the members, the dashboard's answer, and
+// what the status remembers.
 func (r *Reconciler) completeLookouts(s *state) {
-	s.world.nameMasters()
-	l := &s.world.lookouts
 	if s.stats != nil {
-		l.foreign = slices.ContainsFunc(s.stats.Sentinels.Model.Servers, func(addr string) bool { return !r.ours(s, addr) })
+		s.world.lookouts.foreign = slices.ContainsFunc(s.stats.Sentinels.Model.Servers,
+			func(addr string) bool { return !r.ours(s, addr) })
 	}
-	elected := s.world.elected()
-	if elected == nil || len(s.world.order) > 0 && elected.addr == s.world.order[0] {
+	r.timeElection(s)
+}
+
+// timeElection tells for how long sentinels have had another master than the dashboard.
+func (r *Reconciler) timeElection(s *state) {
+	s.world.lookouts.electedFor = 0
+	appointed := s.world.appointed()
+	if appointed == nil {
 		r.elections.Delete(s.group.UID)
 		return
 	}
-	now := election{elected.name, r.Clock.Now()}
+	now := election{appointed.name, r.Clock.Now()}
 	before, _ := r.elections.LoadOrStore(s.group.UID, now)
-	if seen, ok := before.(election); ok && seen.member == elected.name {
-		l.electedFor = r.Clock.Since(seen.since)
+	if seen, ok := before.(election); ok && seen.member == appointed.name {
+		s.world.lookouts.electedFor = r.Clock.Since(seen.since)
 		return
 	}
 	r.elections.Store(s.group.UID, now)
 }
 
-// election is who sentinels agreed on that the dashboard does not know as master, and
-// since when this operator sees it.
+// election is whom sentinels made master without the dashboard knowing, and since when
+// this operator sees it.
 type election struct {
 	member string
 	since  time.Time
@@ -138,10 +145,10 @@ func ordinalOf(pod string) (int, bool) {
 }
 
 // masterAddr is what replicas are told to follow: the name of the master, or the
-// address of its pod where sentinels are asked for, which know nothing else and would
-// tell every replica so themselves, all at a time.
+// address of its pod where sentinels are asked for, or may still run, which know nothing
+// else and would tell every replica so themselves, all at a time.
 func (s *state) masterAddr(master member) string {
-	if s.watchedBySpec() && master.ip != "" {
+	if (s.led() || s.watchedBySpec()) && master.ip != "" {
 		return redisAddr(master)
 	}
 	return master.addr
@@ -183,17 +190,31 @@ func (r *Reconciler) keepMonitors(ctx context.Context, s *state) (time.Duration,
 }
 
 // takeRoutesBack sends proxies the routes that the dashboard knows if one of them goes
-// by what sentinels said, which may have been wrong for a while. All agree by now.
+// by what sentinels said of the group, which may have been wrong for a while. All agree
+// by now. A proxy does not tell of which group it goes by them; its routes do.
 func (r *Reconciler) takeRoutesBack(ctx context.Context, s *state) {
 	if s.stats == nil || s.world.behind || s.group.Status.Slots == 0 {
 		return
 	}
-	for _, proxy := range s.stats.Proxy.Stats {
-		if proxy.Stats != nil && proxy.Stats.Sentinels.Switched {
+	for _, proxy := range s.stats.Proxy.Models {
+		stats := s.stats.Proxy.Stats[proxy.Token].Stats
+		if stats != nil && stats.Sentinels.Switched && s.astray(ctx, proxy) {
 			s.try("resync the group", s.api.ResyncGroup(ctx, int(s.group.Spec.ID)))
 			return
 		}
 	}
+}
+
+// astray tells whether a proxy has a route of the group that is not the dashboard's.
+func (s *state) astray(ctx context.Context, proxy codis.Proxy) bool {
+	routes, err := s.proxies.Routes(ctx, proxy.AdminAddr)
+	if err != nil {
+		return false // The next pass asks again.
+	}
+	gid := int(s.group.Spec.ID)
+	return slices.ContainsFunc(routes, func(route codis.Route) bool {
+		return route.Concerns(gid) && !route.Leads(gid, s.decision.master.addr)
+	})
 }
 
 func (s *state) wantedMonitor() sentinel.Settings {
@@ -212,14 +233,14 @@ func (r *Reconciler) tellSentinels(ctx context.Context, s *state, plan monitors)
 	if plan.done() {
 		return 0, nil
 	}
-	if err := r.heldUp(s); err != nil {
-		return reconcile.Closely, err
-	}
 	all, name := s.world.lookouts.all, s.monitor()
 	for _, i := range slices.Concat(plan.forget, plan.watch, plan.tune) {
 		if there, err := r.sentinelThere(ctx, s, all[i]); err != nil || !there {
 			return reconcile.Soon, err
 		}
+	}
+	if err := r.heldUp(s); err != nil { // They may have agreed on another master meanwhile.
+		return reconcile.Closely, err
 	}
 	var errs []error
 	for _, i := range plan.forget {
@@ -286,84 +307,4 @@ func (r *Reconciler) takenAddresses(ctx context.Context, s *state) (map[string]b
 		}
 	}
 	return taken, nil
-}
-
-// handToSentinels records that sentinels replace a master that fails from now on, once
-// they can, and nothing is under way. Until then none of them watches the group.
-func (r *Reconciler) handToSentinels(ctx context.Context, s *state) (time.Duration, error) {
-	var plan monitors
-	for i, o := range s.world.lookouts.all {
-		if o.Watches { // Somebody had the dashboard tell them.
-			plan.forget = append(plan.forget, i)
-		}
-	}
-	if !plan.done() {
-		return r.tellSentinels(ctx, s, plan)
-	}
-	if !r.mayHandOver(s) {
-		return reconcile.Later, nil
-	}
-	if err := r.heldUp(s); err != nil {
-		return reconcile.Closely, err
-	}
-	err := r.record(ctx, s, func(status *v1alpha1.CodisGroupStatus) {
-		status.FailoverBy = v1alpha1.FailoverBySentinel
-	})
-	if err != nil {
-		return 0, fmt.Errorf("record that sentinels replace masters: %w", err)
-	}
-	r.event(s, corev1.EventTypeNormal, v1alpha1.ReasonFailoverHandedOver, "HandOver",
-		"from now on the sentinels replace a master of this group that fails, and the operator follows")
-	return reconcile.Soon, nil
-}
-
-// mayHandOver tells whether sentinels can replace masters: a majority of them answers
-// and is registered, and nothing is under way that the operator has begun.
-func (r *Reconciler) mayHandOver(s *state) bool {
-	if s.stats == nil || s.decision.verb != keep || s.halfDone || s.held != "" || s.world.behind ||
-		s.group.Status.Promotion != nil || !s.registration.done() || s.dashboard.Status.Sentinel == nil ||
-		s.group.DeletionTimestamp != nil || !r.inSync(s) {
-		return false
-	}
-	by := s.masterAddr(*s.decision.master)
-	if len(s.world.readdress(nil, "", *s.decision.master, by)) > 0 {
-		return false
-	}
-	ready := 0
-	for ordinal, o := range s.world.lookouts.all[:s.world.lookouts.wanted] {
-		addr := r.Domain.SentinelAddr(s.group.Namespace, s.dashboard.Name, ordinal)
-		if o.Answers && slices.Contains(s.stats.Sentinels.Model.Servers, addr) {
-			ready++
-		}
-	}
-	return ready >= config.Majority(s.world.lookouts.wanted)
-}
-
-// takeFromSentinels records that the operator replaces a master that fails, once no
-// sentinel can do so any more. It asks past the cache, which may know the dashboard as
-// it was before the sentinels.
-func (r *Reconciler) takeFromSentinels(ctx context.Context, s *state) (time.Duration, error) {
-	now := &v1alpha1.CodisDashboard{}
-	if err := r.Reader.Get(ctx, client.ObjectKeyFromObject(s.dashboard), now); err != nil {
-		return reconcile.Later, client.IgnoreNotFound(err)
-	}
-	if now.Spec.Sentinel != nil || now.Status.Sentinel != nil {
-		return reconcile.Later, nil
-	}
-	pods := &corev1.PodList{} // Those of a dashboard of the same name that was deleted.
-	err := r.Reader.List(ctx, pods, client.InNamespace(s.group.Namespace),
-		client.MatchingLabels(naming.Selector(naming.ComponentSentinel, s.dashboard.Name)))
-	if err != nil || len(pods.Items) > 0 {
-		return reconcile.Later, err
-	}
-	if err := r.heldUp(s); err != nil {
-		return reconcile.Closely, err
-	}
-	err = r.record(ctx, s, func(status *v1alpha1.CodisGroupStatus) { status.FailoverBy = "" })
-	if err != nil {
-		return 0, fmt.Errorf("record that the operator replaces masters: %w", err)
-	}
-	r.event(s, corev1.EventTypeNormal, v1alpha1.ReasonFailoverHandedOver, "HandOver",
-		"from now on the operator replaces a master of this group that fails")
-	return reconcile.Soon, nil
 }

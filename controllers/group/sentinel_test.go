@@ -95,7 +95,7 @@ func TestWhoIsMasterWhereSentinelsDecide(t *testing.T) {
 		},
 		"a dead master is left to sentinels": {
 			in: []situation{ended, cutOffData}, changes: []change{wasInSync(1), all(says(m0, 1))}, want: wait,
-			message: "the sentinels replace it",
+			message: "the sentinels replace the master",
 		},
 		"a silent master is left to sentinels": {
 			in: []situation{unreachable, cutOffData}, changes: []change{wasInSync(1), silentFor(0, time.Hour), all(says(m0, 1))}, want: wait,
@@ -103,6 +103,10 @@ func TestWhoIsMasterWhereSentinelsDecide(t *testing.T) {
 		"without a majority nobody is replaced, and it is said": {
 			in: []situation{ended, cutOffData}, changes: []change{wasInSync(1), lookedAtBy(says(m0, 1), silent(), silent())},
 			want: wait, message: "only 1 of 3 sentinels answer",
+		},
+		"without a quorum nobody is replaced, and it is said": {
+			in: []situation{ended, cutOffData}, changes: []change{wasInSync(1), lookedAtBy(says(m0, 1), says(m0, 1), silent()), quorum(3)},
+			want: wait, message: "only 2 of 3 sentinels answer, where 3 have to agree",
 		},
 		"whoever they agreed on is followed": {
 			in: []situation{ended, masterData}, changes: []change{all(says(m1, 2))}, want: follow,
@@ -147,6 +151,9 @@ func TestWhoIsMasterWhereSentinelsDecide(t *testing.T) {
 		"sentinels that watch nothing leave it to the operator": {
 			in: []situation{ended, cutOffData}, changes: []change{wasInSync(1), all(forgetful())}, want: follow,
 		},
+		"but a promotion of theirs is followed, though they forgot it": {
+			in: []situation{ended, masterData, cutOffData}, changes: []change{everybodyInSync, all(forgetful())}, want: follow,
+		},
 		"so do those that never ran": {
 			in: []situation{ended, cutOffData}, changes: []change{wasInSync(1), lookedAtBy(forgetful(), unborn(), unborn())}, want: follow,
 		},
@@ -166,7 +173,24 @@ func silentFor(ordinal int, d time.Duration) change {
 	return func(w *world) { w.members[ordinal].silent = d }
 }
 
+func quorum(n int) change { return func(w *world) { w.lookouts.quorum = n } }
+
 func electedSince(d time.Duration) change { return func(w *world) { w.lookouts.electedFor = d } }
+
+// The record that was read may be older than what sentinels did since.
+func TestSecondMasterIsDisputedByWhoeverWatches(t *testing.T) {
+	agreed := says(serverOf(1), 2)
+	w := smallWorld([]situation{masterData, masterData}, 0).with([]change{
+		knownMaster(0), lookedAtBy(agreed, agreed, agreed), ledByOperator,
+	})
+	if follows, held := decideFollowers(w, w.members[0]); len(follows) > 0 || held == "" {
+		t.Errorf("%d follow, held %q", len(follows), held)
+	}
+	w.lookouts.all = []lookout{silent(), silent(), unborn()}
+	if follows, held := decideFollowers(w, w.members[0]); len(follows) != 1 {
+		t.Errorf("%d follow, held %q, where none is known to watch", len(follows), held)
+	}
+}
 
 // A dashboard that lost its store is told of whom sentinels agreed on.
 func TestFirstMasterIsWhomSentinelsAgreedOn(t *testing.T) {
@@ -177,6 +201,30 @@ func TestFirstMasterIsWhomSentinelsAgreedOn(t *testing.T) {
 	w.lookouts.led = false
 	situationCheck(t, w, outcome{Verb: wait, Reason: v1alpha1.ReasonProgressing}, "waiting for g-0")
 }
+
+// The dashboard lost its store and the master was started again, all at once.
+func TestFirstMasterIsLeftToSentinelsThatKnowTheLastOne(t *testing.T) {
+	m0, m1 := serverOf(0), serverOf(1)
+	wait := outcome{Verb: wait, Reason: v1alpha1.ReasonSentinelDecides}
+	survivor := outcome{Verb: lift, Master: "g-1"}
+	all := func(o lookout) change { return lookedAtBy(o, o, o) }
+	tests := map[string]situationTest{
+		"they are about to elect a replica": {in: []situation{fencedEmpty, syncedData}, changes: []change{wasInSync(1), all(says(m0, 1))}, want: wait},
+		"they have forgotten the group":     {in: []situation{fencedEmpty, syncedData}, changes: []change{wasInSync(1), all(forgetful())}, want: survivor},
+		"a person decides":                  {in: []situation{fencedEmpty, syncedData}, changes: []change{accepted(1), all(says(m0, 1))}, want: survivor},
+		"who they know was started again":   {in: []situation{fencedEmpty, fencedData}, changes: []change{all(says(m1, 1))}, want: survivor},
+		"they are replacing him":            {in: []situation{fencedEmpty, fencedData}, changes: []change{all(replacing(says(m1, 1)))}, want: wait},
+		"the operator replaces masters":     {in: []situation{fencedEmpty, syncedData}, changes: []change{wasInSync(1), all(says(m0, 1)), ledByOperator}, want: survivor},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			tt.changes = append([]change{lastMaster(0)}, tt.changes...)
+			tt.run(t, -1)
+		})
+	}
+}
+
+func ledByOperator(w *world) { w.lookouts.led = false }
 
 func TestSecondMasterIsDisputed(t *testing.T) {
 	m0 := serverOf(0)
@@ -225,6 +273,34 @@ func TestReplicaOfAnAddressFollowsTheMemberThatHasIt(t *testing.T) {
 			}
 			if !w.members[2].redis.Follows(w.members[0].addr) {
 				t.Error("one that follows the name does not count")
+			}
+		})
+	}
+}
+
+// While sentinels leave, one of them may have every replica follow the address again.
+func TestReplicasFollowTheNameOnceNoSentinelCanRun(t *testing.T) {
+	tests := map[string]struct{ asked, led, byName bool }{
+		"sentinels are asked for":       {true, false, false},
+		"sentinels replace masters":     {true, true, false},
+		"sentinels leave":               {false, true, false},
+		"the operator replaces masters": {false, false, true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := stateOfWorld(masterData, syncedData)
+			want := serverOf(0)
+			if tt.asked {
+				s.dashboard.Spec.Sentinel = &v1alpha1.SentinelSettings{}
+			}
+			if tt.led {
+				s.group.Status.FailoverBy = v1alpha1.FailoverBySentinel
+			}
+			if tt.byName {
+				want = memberAddr(0)
+			}
+			if got := s.masterAddr(s.world.members[0]); got != want {
+				t.Errorf("follow %s, want %s", got, want)
 			}
 		})
 	}

@@ -153,9 +153,10 @@ func (r *Reconciler) look(ctx context.Context, s *state) {
 		lookouts:   watching,
 		window:     probingOf(s.group.Spec.Failover).window,
 	}
-	r.completeLookouts(s)
+	s.world.nameMasters()
 	s.world.watched = r.watchedFor(s.group.UID)
 	s.world.recall(&s.group.Status, r.Clock.Now())
+	r.completeLookouts(s)
 	if s.stats != nil {
 		s.world.deafProxies = s.stats.DeafProxies()
 	}

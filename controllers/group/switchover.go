@@ -74,6 +74,8 @@ func handOverHeld(w world, master, to *member) string {
 		return to.name + " has not written what it copied to its volume yet"
 	case to.young:
 		return "proxies may not find " + to.name + " yet, whose pod is less than 35 s old"
+	case w.lookouts.threaten():
+		return "sentinels find " + master.name + " down, and may be making another member master"
 	case len(w.deafProxies) > 0:
 		return "proxies do not answer the dashboard: " + fmt.Sprint(w.deafProxies)
 	}

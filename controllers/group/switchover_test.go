@@ -38,9 +38,24 @@ func TestSwitchoverWaitsUntilAllIsInOrder(t *testing.T) {
 		"its volume is old": {func(w *world, _ *codis.Stats) {
 			w.persistent, w.members[1].redis.Saving = true, true
 		}, "g-1", "to its volume"},
-		"it has no volume":       {func(w *world, _ *codis.Stats) { w.members[1].redis.Saving = true }, "g-1", ""},
-		"is leaving":             {func(w *world, _ *codis.Stats) { w.members[1].leaving = true }, "g-1", "not in sync"},
-		"a proxy is deaf":        {func(w *world, _ *codis.Stats) { w.deafProxies = []string{"p-1"} }, "g-1", "p-1"},
+		"it has no volume": {func(w *world, _ *codis.Stats) { w.members[1].redis.Saving = true }, "g-1", ""},
+		"is leaving":       {func(w *world, _ *codis.Stats) { w.members[1].leaving = true }, "g-1", "not in sync"},
+		"a proxy is deaf":  {func(w *world, _ *codis.Stats) { w.deafProxies = []string{"p-1"} }, "g-1", "p-1"},
+		"sentinels watch the master": {func(w *world, _ *codis.Stats) {
+			lookedAtBy(says(serverOf(0), 1), says(serverOf(0), 1), silent())(w)
+		}, "g-1", ""},
+		"one sentinel finds the master down": {func(w *world, _ *codis.Stats) {
+			lookedAtBy(down(says(serverOf(0), 1)), says(serverOf(0), 1), says(serverOf(0), 1))(w)
+		}, "g-1", ""},
+		"as many sentinels find it down as have to": {func(w *world, _ *codis.Stats) {
+			lookedAtBy(down(says(serverOf(0), 1)), down(says(serverOf(0), 1)), says(serverOf(0), 1))(w)
+		}, "g-1", "find g-0 down"},
+		"one finds it down and one cannot be asked": {func(w *world, _ *codis.Stats) {
+			lookedAtBy(down(says(serverOf(0), 1)), silent(), says(serverOf(0), 1))(w)
+		}, "g-1", "find g-0 down"},
+		"a sentinel is replacing it": {func(w *world, _ *codis.Stats) {
+			lookedAtBy(replacing(says(serverOf(0), 1)), says(serverOf(0), 1), says(serverOf(0), 1))(w)
+		}, "g-1", "may be making another member master"},
 		"a slot leaves":          {func(_ *world, s *codis.Stats) { s.Slots[0].Action.State = "pending" }, "g-1", "on their way"},
 		"a slot of others moves": {func(_ *world, s *codis.Stats) { s.Slots[1].Action.State = "pending" }, "g-1", ""},
 		"a slot comes": {func(_ *world, s *codis.Stats) {

@@ -30,6 +30,12 @@ func Sentinels(s *v1alpha1.SentinelSettings) int { return valueOr(s.Replicas, 3)
 // Majority is how many of n sentinels must answer for them to decide anything.
 func Majority(n int) int { return n/2 + 1 }
 
+// SentinelsNeeded is how many sentinels it takes to replace a master: a majority votes,
+// once the quorum finds it down.
+func SentinelsNeeded(s *v1alpha1.SentinelSettings) int {
+	return max(Majority(Sentinels(s)), MonitorOf(s).Quorum)
+}
+
 // MonitorOf reads it from a spec, with the defaults of the API.
 func MonitorOf(s *v1alpha1.SentinelSettings) Monitor {
 	return Monitor{

@@ -32,10 +32,7 @@ type Line struct {
 
 // Open connects to a server. Somebody has to close the line.
 func (c Client) Open(ctx context.Context, addr string) (*Line, error) {
-	timeout := c.Timeout
-	if timeout == 0 {
-		timeout = time.Second
-	}
+	timeout := c.timeout()
 	dialer := net.Dialer{Timeout: timeout}
 	socket, err := dialer.DialContext(ctx, "tcp", addr)
 	if err != nil {

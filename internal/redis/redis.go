@@ -21,6 +21,8 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/codis-io/codis-operator/internal/dial"
 )
 
 // Role of a server, in the words of INFO.
@@ -41,15 +43,6 @@ const (
 	FencePort = "1"
 	FenceAddr = FenceHost + ":" + FencePort
 )
-
-// silence drops what the Redis library writes to stderr on its own: an
-// observation already says why a server does not answer.
-type silence struct{}
-
-// Printf implements the library's logger.
-func (silence) Printf(context.Context, string, ...any) {}
-
-func init() { goredis.SetLogger(silence{}) }
 
 // neverSynced is what INFO shows as slave_repl_offset of a replica that has no
 // master and no cached master, or is about to copy everything (Redis 3.2 to 7).
@@ -292,30 +285,14 @@ func same(ctx context.Context, conn *goredis.Conn, seen Observation) error {
 
 // connect returns a connection that never reconnects by itself.
 func (c Client) connect(addr string) (*goredis.Conn, func()) {
-	timeout := c.Timeout
-	if timeout == 0 {
-		timeout = time.Second
-	}
-	client := goredis.NewClient(&goredis.Options{
-		Addr:            addr,
-		Password:        c.Password,
-		DialTimeout:     timeout,
-		ReadTimeout:     timeout,
-		WriteTimeout:    timeout,
-		Protocol:        2,
-		DisableIdentity: true,
-		MaxRetries:      -1,
-		DialerRetries:   1,
+	return dial.Once(addr, c.Password, c.timeout())
+}
 
-		ContextTimeoutEnabled: true,
-		PoolSize:              1,
-	})
-	conn := client.Conn()
-	return conn, func() {
-		// Both only free local resources; there is nobody to tell.
-		_ = conn.Close()
-		_ = client.Close()
+func (c Client) timeout() time.Duration {
+	if c.Timeout == 0 {
+		return time.Second
 	}
+	return c.Timeout
 }
 
 // Unexpected drops an error that only says that the server is another process
@@ -348,18 +325,10 @@ func unreachable(err error) Observation {
 	}
 }
 
-// problem words an error so that it stays the same from one look to the next:
-// ports of connections that change would make conditions flap.
+// problem words an error so that it stays the same from one look to the next.
 func problem(err error, denied bool) string {
-	var timeout net.Error
-	switch {
-	case denied:
+	if denied {
 		return "the server wants another password"
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return "connection refused"
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return "no answer in time"
-	default:
-		return "no answer"
 	}
+	return dial.Problem(err)
 }

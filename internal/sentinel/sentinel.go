@@ -14,10 +14,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/codis-io/codis-operator/internal/dial"
 )
 
 // Settings are how a sentinel watches a master.
@@ -76,7 +77,7 @@ func (c Client) Look(ctx context.Context, addr, name string) View {
 	defer done()
 	view, err := look(ctx, conn, name)
 	if err != nil {
-		return View{Problem: problem(err)}
+		return View{Problem: dial.Problem(err)}
 	}
 	return view
 }
@@ -214,25 +215,7 @@ func (c Client) connect(addr string) (*goredis.Conn, func()) {
 	if timeout == 0 {
 		timeout = 500 * time.Millisecond
 	}
-	client := goredis.NewClient(&goredis.Options{
-		Addr:            addr,
-		DialTimeout:     timeout,
-		ReadTimeout:     timeout,
-		WriteTimeout:    timeout,
-		Protocol:        2,
-		DisableIdentity: true,
-		MaxRetries:      -1,
-		DialerRetries:   1,
-
-		ContextTimeoutEnabled: true,
-		PoolSize:              1,
-	})
-	conn := client.Conn()
-	return conn, func() {
-		// Both only free local resources; there is nobody to tell.
-		_ = conn.Close()
-		_ = client.Close()
-	}
+	return dial.Once(addr, "", timeout)
 }
 
 // unknownName tells that a sentinel watches nothing under a name.
@@ -265,19 +248,7 @@ func number(text string) int64 {
 // to the next.
 func withoutPorts(err error) error {
 	if _, ok := errors.AsType[net.Error](err); ok {
-		return errors.New(problem(err))
+		return errors.New(dial.Problem(err))
 	}
 	return err
-}
-
-// problem words why a sentinel did not answer.
-func problem(err error) string {
-	var network net.Error
-	switch {
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return "connection refused"
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
-		return "no answer in time"
-	}
-	return "no answer"
 }

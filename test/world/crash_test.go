@@ -145,7 +145,9 @@ func stories() map[string]story {
 			// A telling moves a thousand slots, and most of its calls are alike.
 			stride: 7,
 		},
-		"growth of volumes": growth(),
+		"growth of volumes":                                          growth(),
+		"hand-over to sentinels and back":                            handOver(),
+		"a master that sentinels replace":                            replacedBySentinels(),
 		"takeover from a dashboard that died before it locked slots": halfPromotion(models.ActionPreparing),
 		"takeover from a dashboard that died with slots locked":      halfPromotion(models.ActionPrepared),
 		"takeover from a dashboard that died with the new order":     halfPromotion(models.ActionFinished),

@@ -144,7 +144,7 @@ func TestSentinelsReplaceADeadMaster(t *testing.T) {
 	w := guarded(t)
 	w.stop("sample-1-0")
 	w.rounds(1)
-	w.mustSay("sample-1", v1alpha1.ConditionMasterReachable, "False SentinelDecides", "the sentinels replace it")
+	w.mustSay("sample-1", v1alpha1.ConditionMasterReachable, "False SentinelDecides", "the sentinels replace the master")
 	w.rest()
 	group := w.group("sample-1").Status
 	heir := group.Master
@@ -200,6 +200,32 @@ func TestSentinelsThatForgotAreToldAgain(t *testing.T) {
 	w.mustWatch(2, "sample-2-0", 3)
 	w.rest()
 	w.mustBeReady()
+}
+
+// Sentinels replace a master while no operator looks and the dashboard does not hear of
+// it, and are then replaced themselves: what the new master took counts.
+func TestElectionThatSentinelsForgotIsFollowed(t *testing.T) {
+	t.Parallel()
+	w := guarded(t)
+	w.stop("sample-1-0")
+	for len(w.masters("sample-1", 3)) == 0 {
+		w.step() // The cluster alone.
+	}
+	heir := w.masters("sample-1", 3)[0]
+	newer := fixture.Dataset{"a": "1", "b": "2", "c": "3"}
+	if !w.server(heir).Set(newer) {
+		t.Fatal("the heir takes no writes")
+	}
+	for ordinal := range 3 {
+		w.kill(naming.SentinelPod("sample", ordinal))
+	}
+	w.rest()
+	w.mustServe(heir)
+	w.release("sample-1-0")
+	w.rest()
+	w.mustBeReady()
+	w.mustHold("sample-1", heir, newer)
+	w.mustWatch(1, heir, 3)
 }
 
 // While one group has no master, the others are told all the same.

@@ -94,7 +94,7 @@ func TestDisabledKeepsActionsPending(t *testing.T) {
 func TestStartedActionCannotBeCancelled(t *testing.T) {
 	w := newWorld(t)
 	w.layout()
-	w.servers[server(1, 0)].Hang()
+	w.servers[server(1, 0)].Hang(true)
 	w.ok("slots/action/create/%s/0/2")
 	w.eventually("the slot migrates", func() bool { return w.slot(0).Action.State == models.ActionMigrating })
 	w.eventually("a step runs", func() bool { return w.stats().SlotAction.Executor == 1 })
@@ -104,7 +104,7 @@ func TestStartedActionCannotBeCancelled(t *testing.T) {
 	if s.BackendAddr != server(2, 0) || s.MigrateFrom != server(1, 0) || s.Locked || s.ForwardMethod != models.ForwardSemiAsync {
 		t.Errorf("the route is %+v", s)
 	}
-	w.servers[server(1, 0)].Resume()
+	w.servers[server(1, 0)].Hang(false)
 	w.eventually("the slot has moved", w.allIdle)
 }
 

@@ -6,7 +6,6 @@
 package memsentinel
 
 import (
-	"bufio"
 	"fmt"
 	"maps"
 	"net"
@@ -15,95 +14,22 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/codis-io/codis-operator/test/standin/memproc"
 	"github.com/codis-io/codis-operator/test/standin/resp"
 )
 
 // Sentinel is one sentinel. The zero value monitors nothing and is ready.
 type Sentinel struct {
+	memproc.Process
+
 	mu       sync.Mutex
 	monitors map[string]map[string]string
-	open     map[interface{ Close() error }]bool
 	// listeners are the connections that subscribed.
 	listeners map[net.Conn]bool
-	dead      bool
-	hung      *sync.Cond
-	hangs     bool
-	running   sync.WaitGroup
 }
 
-// Serve serves clients until the sentinel is killed.
-func (s *Sentinel) Serve(l net.Listener) error {
-	if !s.keep(l) {
-		return net.ErrClosed
-	}
-	defer s.drop(l)
-	for {
-		conn, err := l.Accept()
-		if err != nil {
-			return err
-		}
-		if !s.keep(conn) {
-			return net.ErrClosed
-		}
-		go func() {
-			defer s.drop(conn)
-			s.serve(conn)
-		}()
-	}
-}
-
-func (s *Sentinel) keep(c interface{ Close() error }) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.dead {
-		_ = c.Close()
-		return false
-	}
-	if s.open == nil {
-		s.open, s.listeners = map[interface{ Close() error }]bool{}, map[net.Conn]bool{}
-	}
-	s.open[c] = true
-	s.running.Add(1)
-	return true
-}
-
-func (s *Sentinel) drop(c interface{ Close() error }) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_ = c.Close()
-	delete(s.open, c)
-	if conn, ok := c.(net.Conn); ok {
-		delete(s.listeners, conn)
-	}
-	s.running.Done()
-}
-
-// Kill ends the sentinel and its connections, hung ones included. What it monitored is still there to be looked at.
-func (s *Sentinel) Kill() {
-	s.mu.Lock()
-	s.dead, s.hangs = true, false
-	for c := range s.open {
-		_ = c.Close()
-	}
-	s.cond().Broadcast()
-	s.mu.Unlock()
-	s.running.Wait()
-}
-
-// Hang stops answering, or answers what has piled up.
-func (s *Sentinel) Hang(on bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.hangs = on
-	s.cond().Broadcast()
-}
-
-func (s *Sentinel) cond() *sync.Cond {
-	if s.hung == nil {
-		s.hung = sync.NewCond(&s.mu)
-	}
-	return s.hung
-}
+// Serve serves clients until the sentinel is killed. What it monitored is still there to be looked at then.
+func (s *Sentinel) Serve(l net.Listener) error { return s.Accept(l, s.serve) }
 
 // Names lists what is monitored, sorted.
 func (s *Sentinel) Names() []string {
@@ -155,36 +81,22 @@ func (s *Sentinel) Switch(name, addr string) error {
 }
 
 func (s *Sentinel) serve(conn net.Conn) {
-	r := bufio.NewReader(conn)
-	for {
-		words, err := resp.ReadCommand(r)
-		if err != nil {
-			return
+	defer s.unsubscribe(conn)
+	memproc.Commands(conn, func(args []string) bool {
+		if !s.Answers() {
+			return false
 		}
-		args := make([]string, len(words))
-		for i, w := range words {
-			args[i] = string(w)
-		}
-		if len(args) == 0 {
-			continue
-		}
-		if !s.answer(conn, args) {
-			return
-		}
-	}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		_, err := conn.Write(s.run(conn, args))
+		return err == nil
+	})
 }
 
-func (s *Sentinel) answer(conn net.Conn, args []string) bool {
+func (s *Sentinel) unsubscribe(conn net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.hangs {
-		s.cond().Wait()
-	}
-	if s.dead {
-		return false
-	}
-	_, err := conn.Write(s.run(conn, args))
-	return err == nil
+	delete(s.listeners, conn)
 }
 
 // run carries one command out with the mutex held.
@@ -196,6 +108,9 @@ func (s *Sentinel) run(conn net.Conn, args []string) resp.Reply {
 		text := fmt.Sprintf("redis_mode:sentinel\r\nsentinel_masters:%d\r\n", len(s.monitors))
 		return resp.AppendBulk(nil, []byte(text))
 	case "SUBSCRIBE":
+		if s.listeners == nil {
+			s.listeners = map[net.Conn]bool{}
+		}
 		s.listeners[conn] = true
 		out := resp.AppendArray(nil, 3)
 		out = resp.AppendBulk(resp.AppendBulk(out, []byte("subscribe")), []byte(args[1]))

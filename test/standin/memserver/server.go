@@ -7,7 +7,6 @@
 package memserver
 
 import (
-	"bufio"
 	"fmt"
 	"maps"
 	"net"
@@ -15,6 +14,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/codis-io/codis-operator/test/standin/memproc"
 	"github.com/codis-io/codis-operator/test/standin/resp"
 	"github.com/codis-io/codis-operator/test/standin/rpc"
 )
@@ -33,111 +33,24 @@ type Config struct {
 
 // Server is one server.
 type Server struct {
+	memproc.Process
+
 	cfg Config
 
-	mu      sync.Mutex
-	dbs     map[int]map[string]string
-	master  string
-	info    map[string]string
-	calls   []string
-	resume  chan struct{}
-	dead    bool
-	closers map[interface{ Close() error }]bool
-	clients sync.WaitGroup
+	mu     sync.Mutex
+	dbs    map[int]map[string]string
+	master string
+	info   map[string]string
+	calls  []string
 }
 
 // New returns an empty master.
 func New(cfg Config) *Server {
-	return &Server{
-		cfg: cfg, dbs: map[int]map[string]string{}, info: map[string]string{},
-		closers: map[interface{ Close() error }]bool{},
-	}
+	return &Server{cfg: cfg, dbs: map[int]map[string]string{}, info: map[string]string{}}
 }
 
 // Serve serves clients until the server is killed.
-func (s *Server) Serve(l net.Listener) error {
-	if !s.keep(l) {
-		return net.ErrClosed
-	}
-	defer s.drop(l)
-	for {
-		conn, err := l.Accept()
-		if err != nil {
-			return err
-		}
-		if !s.keep(conn) {
-			return net.ErrClosed
-		}
-		go func() {
-			defer s.drop(conn)
-			s.serve(conn)
-		}()
-	}
-}
-
-func (s *Server) keep(c interface{ Close() error }) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.dead {
-		_ = c.Close()
-		return false
-	}
-	s.closers[c] = true
-	s.clients.Add(1)
-	return true
-}
-
-func (s *Server) drop(c interface{ Close() error }) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_ = c.Close()
-	delete(s.closers, c)
-	s.clients.Done()
-}
-
-// Kill ends the server and its connections at once, hung ones included.
-func (s *Server) Kill() {
-	s.mu.Lock()
-	s.dead = true
-	for c := range s.closers {
-		_ = c.Close()
-	}
-	s.mu.Unlock()
-	s.Resume()
-	s.clients.Wait()
-}
-
-// Hang stops answering, as SIGSTOP does; connections are still accepted.
-func (s *Server) Hang() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.resume == nil {
-		s.resume = make(chan struct{})
-	}
-}
-
-// Resume answers what has piled up.
-func (s *Server) Resume() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.resume != nil {
-		close(s.resume)
-		s.resume = nil
-	}
-}
-
-// waitWhileHung returns false if the server is dead by then.
-func (s *Server) waitWhileHung() bool {
-	s.mu.Lock()
-	resume := s.resume
-	s.mu.Unlock()
-	if resume != nil {
-		<-resume
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return !s.dead
-}
+func (s *Server) Serve(l net.Listener) error { return s.Accept(l, s.serve) }
 
 // SetInfo sets a field of INFO, say master_link_status.
 func (s *Server) SetInfo(key, value string) {
@@ -189,28 +102,15 @@ type client struct {
 }
 
 func (s *Server) serve(conn net.Conn) {
-	r := bufio.NewReader(conn)
 	c := &client{authorized: s.cfg.Auth == ""}
-	for {
-		words, err := resp.ReadCommand(r)
-		if err != nil {
-			return
-		}
-		args := make([]string, len(words))
-		for i, w := range words {
-			args[i] = string(w)
-		}
-		if len(args) == 0 {
-			continue
-		}
+	memproc.Commands(conn, func(args []string) bool {
 		s.note(args[0])
-		if !s.waitWhileHung() {
-			return
+		if !s.Answers() {
+			return false
 		}
-		if _, err := conn.Write(s.answer(c, args)); err != nil {
-			return
-		}
-	}
+		_, err := conn.Write(s.answer(c, args))
+		return err == nil
+	})
 }
 
 func (s *Server) answer(c *client, args []string) resp.Reply {

@@ -295,7 +295,7 @@ func (w *world) hungRequest(t *testing.T) <-chan string {
 	t.Helper()
 	c := w.dial(t)
 	c.want("SET a 1", "+OK ")
-	w.servers[addrB].Hang()
+	w.servers[addrB].Hang(true)
 	before := len(w.servers[addrB].Calls())
 	reply := c.later("SET a 2")
 	w.eventually(t, func() bool { return len(w.servers[addrB].Calls()) > before })
