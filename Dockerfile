@@ -20,9 +20,10 @@ COPY webhooks/ webhooks/
 ENV CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH} GOFLAGS=-trimpath
 RUN go build -ldflags "-s -w -X main.version=${VERSION}" -o /out/manager ./cmd \
     && go build -ldflags "-s -w -X main.version=${VERSION}" -o /out/config-writer ./cmd/config-writer \
-    && go build -ldflags "-s -w -X main.version=${VERSION}" -o /out/member-gate ./cmd/member-gate
+    && go build -ldflags "-s -w -X main.version=${VERSION}" -o /out/member-gate ./cmd/member-gate \
+    && go build -ldflags "-s -w -X main.version=${VERSION}" -o /out/dashboard-keeper ./cmd/dashboard-keeper
 
 FROM gcr.io/distroless/static:nonroot
-COPY --from=builder /out/manager /out/config-writer /out/member-gate /
+COPY --from=builder /out/manager /out/config-writer /out/member-gate /out/dashboard-keeper /
 USER 65532:65532
 ENTRYPOINT ["/manager"]

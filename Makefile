@@ -88,6 +88,7 @@ build: ## Build the programs of the operator into bin/
 	$(GO_BUILD) -o $(BIN)/manager ./cmd
 	$(GO_BUILD) -o $(BIN)/config-writer ./cmd/config-writer
 	$(GO_BUILD) -o $(BIN)/member-gate ./cmd/member-gate
+	$(GO_BUILD) -o $(BIN)/dashboard-keeper ./cmd/dashboard-keeper
 
 .PHONY: images
 images: deps ## Build the images as docker-archives into bin/images, without Docker

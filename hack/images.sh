@@ -18,7 +18,8 @@ export VERSION=${VERSION:-dev} CGO_ENABLED=0 GOFLAGS="${GOFLAGS:-} -trimpath -bu
 
 operator() {
   bin/image -o "${out}/codis-operator.tar" -name codis-operator:dev -user 65532 -entrypoint /manager \
-    bin/manager:/manager bin/config-writer:/config-writer bin/member-gate:/member-gate
+    bin/manager:/manager bin/config-writer:/config-writer bin/member-gate:/member-gate \
+    bin/dashboard-keeper:/dashboard-keeper
 }
 
 etcd() {

@@ -6,7 +6,8 @@
 // process reads, so that no password is in a ConfigMap, a flag or the environment.
 // The file of a sentinel gets the identity of its pod.
 // For a dashboard whose store others can reach it also looks who holds the lock:
-// a dashboard that starts takes it from whoever has it.
+// a dashboard that starts takes it from whoever has it. For a container of another
+// image that runs a program of the operator's it leaves a copy of that.
 package main
 
 import (
@@ -14,6 +15,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -57,8 +59,13 @@ func main() {
 	flag.StringVar(&identity.pod, "sentinel-pod", "", "namespace/name of the pod of a sentinel; empty for none.")
 	flag.StringVar(&identity.ip, "sentinel-ip", "", "Address that a sentinel announces.")
 	message := flag.String("message", "/dev/termination-log", "File that takes who holds the lock.")
+	program := flag.String("program", "", "Program to copy into the directory --install; empty for none.")
+	install := flag.String("install", "", "Directory that takes a copy of the program.")
 	flag.Parse()
 	err := write(config.Format(*format), *template, *out, files, logins, identity)
+	if err == nil && *program != "" {
+		err = leave(*program, *install)
+	}
 	if err == nil && wanted.Store != "" {
 		err = look(context.Background(), wanted, logins[coordinatorAuth], *message, retryPeriod)
 	}
@@ -84,27 +91,16 @@ func look(ctx context.Context, wanted lock.Lock, login, message string, retry ti
 		}
 		wanted.Auth = auth
 	}
-	said := ""
-	for {
-		found, err := lock.Check(ctx, wanted)
-		switch {
-		case err == nil && !found.Present():
-			return nil
-		case err == nil:
-			if err := os.WriteFile(message, []byte(found.String()), 0o600); err != nil {
-				return err
-			}
-			return fmt.Errorf("the dashboard must not start: %s", found)
-		case err.Error() != said:
-			said = err.Error()
-			fmt.Fprintln(os.Stderr, "config-writer: waiting:", said)
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(retry):
-		}
+	found, err := lock.Await(ctx, wanted, retry, func(why string) {
+		fmt.Fprintln(os.Stderr, "config-writer: waiting:", why)
+	})
+	if err != nil || !found.Present() {
+		return err
 	}
+	if err := os.WriteFile(message, []byte(found.String()), 0o600); err != nil {
+		return err
+	}
+	return fmt.Errorf("the dashboard must not start: %s", found)
 }
 
 // identity is what a sentinel is known by; the zero value is for all other files.
@@ -154,6 +150,22 @@ func write(format config.Format, template, out string, files, logins secrets, id
 		return err
 	}
 	return os.WriteFile(out, []byte(result), 0o600) //nolint:gosec // The operator chose the path.
+}
+
+// leave copies a program into a directory.
+func leave(program, dir string) error {
+	from, err := os.Open(program) //nolint:gosec // The operator chose the path.
+	if err != nil {
+		return err
+	}
+	defer func() { _ = from.Close() }()
+	name := filepath.Join(dir, filepath.Base(program))
+	to, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o700) //nolint:gosec // To be run.
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(to, from)
+	return errors.Join(err, to.Close())
 }
 
 // readLogin joins a user name and a password. A colon would end the user name.

@@ -4,6 +4,9 @@
 package dashboard
 
 import (
+	"strconv"
+	"strings"
+
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -22,6 +25,8 @@ const (
 	storeVolume = "topology"
 	storeDir    = "/var/lib/codis"
 	confFile    = "dashboard.toml"
+	// keeper is the program that runs the dashboard, and starts it again.
+	keeper = "/dashboard-keeper"
 )
 
 func objectMeta(d *v1alpha1.CodisDashboard, component, name string) metav1.ObjectMeta {
@@ -63,7 +68,8 @@ func configMap(d *v1alpha1.CodisDashboard, kept store) *corev1.ConfigMap {
 // statefulSet runs the one dashboard. A StatefulSet never runs two pods of one
 // name, so the lock that a killed dashboard leaves behind is nobody's and is
 // removed at start; two dashboards at once would each believe to be the only one.
-// In a store that others reach, the config writer sees first that it is its own.
+// In a store that others reach, the config writer sees first that it is its own, and the
+// keeper does so again before each start.
 func statefulSet(
 	d *v1alpha1.CodisDashboard, kept store, domain naming.Domain,
 	images podtemplate.Images, live *appsv1.StatefulSet,
@@ -75,29 +81,22 @@ func statefulSet(
 		Settings:  d.Spec.Component,
 		Images:    images,
 		Container: corev1.Container{
-			Name: naming.ComponentDashboard,
-			Command: []string{
-				"codis-dashboard", "--config=" + podtemplate.ConfigDir + "/" + confFile,
-				"--host-admin=" + domain.DashboardAddr(d.Namespace, d.Name), "--remove-lock",
-			},
+			Name:         naming.ComponentDashboard,
+			Command:      command(d, kept, domain),
 			Ports:        []corev1.ContainerPort{{Name: "admin", ContainerPort: naming.PortDashboard}},
 			VolumeMounts: []corev1.VolumeMount{{Name: storeVolume, MountPath: storeDir}},
 			// The lock is held only when /topom/stats answers; /topom/model always does.
-			ReadinessProbe: podtemplate.HTTPProbe("/topom/stats", naming.PortDashboard, 2, 2),
+			ReadinessProbe: podtemplate.HTTPProbe("/topom/stats", naming.PortDashboard, 1, 3),
 			LivenessProbe:  podtemplate.HungProbe("/topom/model", naming.PortDashboard),
 			WorkingDir:     storeDir,
 		},
 		Config: &podtemplate.ConfigFile{
 			Name: confFile, Format: string(config.TOML), ConfigMap: naming.Dashboard(d.Name), Text: configText(d, kept),
 			Secrets: map[string]string{"product_auth": product.AuthSecret(d)},
+			Program: keeper,
+			Args:    lockArgs(d, kept, domain),
 		},
 		GracePeriodSeconds: 10,
-	}
-	if kept.shared() { // Nobody else reaches a directory of its own.
-		pod.Config.Args = []string{
-			"--lock-store=" + kept.Name, "--lock-addr=" + kept.Addr, "--lock-product=" + product.Name(d),
-			"--lock-holder=" + domain.DashboardAddr(d.Namespace, d.Name),
-		}
 	}
 	if kept.login != "" {
 		pod.Config.Logins = map[string]string{"coordinator_auth": kept.login}
@@ -125,6 +124,32 @@ func statefulSet(
 			PersistentVolumeClaimRetentionPolicy: podtemplate.Retention(kept.storage),
 		},
 	}, nil
+}
+
+// command runs the dashboard under its keeper.
+func command(d *v1alpha1.CodisDashboard, kept store, domain naming.Domain) []string {
+	const file = podtemplate.ConfigDir + "/" + confFile
+	addr := domain.DashboardAddr(d.Namespace, d.Name)
+	host, _, _ := strings.Cut(addr, ":")
+	keep := []string{
+		podtemplate.ProgramDir + keeper, "--addr=127.0.0.1:" + strconv.Itoa(naming.PortDashboard), "--host=" + host,
+	}
+	if lock := lockArgs(d, kept, domain); lock != nil {
+		keep = append(append(keep, lock...), "--login-in="+file)
+	}
+	return append(keep, "--", "codis-dashboard", "--config="+file, "--host-admin="+addr, "--remove-lock")
+}
+
+// lockArgs say which lock is to be looked at before the dashboard takes it; nil where
+// nobody else can reach it, as in a directory of its own.
+func lockArgs(d *v1alpha1.CodisDashboard, kept store, domain naming.Domain) []string {
+	if !kept.shared() {
+		return nil
+	}
+	return []string{
+		"--lock-store=" + kept.Name, "--lock-addr=" + kept.Addr, "--lock-product=" + product.Name(d),
+		"--lock-holder=" + domain.DashboardAddr(d.Namespace, d.Name),
+	}
 }
 
 // networkPolicy lets only the product, the web pages of the namespace and the

@@ -50,11 +50,36 @@ func TestThereIsExactlyOneDashboard(t *testing.T) {
 	}
 	command := set.Spec.Template.Spec.Containers[0].Command
 	want := []string{
+		"/run/program/dashboard-keeper", "--addr=127.0.0.1:18080", "--host=d-dashboard-0.d-dashboard.ns.svc.cluster.local", "--",
 		"codis-dashboard", "--config=/run/codis/dashboard.toml",
 		"--host-admin=d-dashboard-0.d-dashboard.ns.svc.cluster.local:18080", "--remove-lock",
 	}
 	if diff := cmp.Diff(want, command); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// Whoever starts a dashboard looks at the same lock before, in a pod and in a container.
+func TestEachStartLooksAtTheLock(t *testing.T) {
+	kept := store{Store: config.Store{Name: "etcd", Addr: "a:1,b:1"}, login: "login"}
+	set, err := statefulSet(example(), kept, domain, images, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pod := set.Spec.Template.Spec
+	want := []string{
+		"--lock-store=etcd", "--lock-addr=a:1,b:1", "--lock-product=ns.d",
+		"--lock-holder=d-dashboard-0.d-dashboard.ns.svc.cluster.local:18080",
+	}
+	for name, args := range map[string][]string{"writer": pod.InitContainers[0].Args, "keeper": pod.Containers[0].Command} {
+		for _, arg := range want {
+			if !slices.Contains(args, arg) {
+				t.Errorf("%s has no %s: %v", name, arg, args)
+			}
+		}
+	}
+	if !slices.Contains(pod.Containers[0].Command, "--login-in=/run/codis/dashboard.toml") {
+		t.Errorf("the keeper has no login: %v", pod.Containers[0].Command)
 	}
 }
 

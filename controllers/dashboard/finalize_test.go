@@ -37,8 +37,10 @@ const (
 )
 
 // lockText is the lock of one run of a dashboard.
-func lockText(addr, token string) string {
-	return fmt.Sprintf(`{"token": %q, "start_time": "then", "admin_addr": %q, "product_name": "p"}`, token, addr)
+func lockText(addr, token string) string { return lockTextSince(addr, token, "then") }
+
+func lockTextSince(addr, token, since string) string {
+	return fmt.Sprintf(`{"token": %q, "start_time": %q, "admin_addr": %q, "product_name": "p"}`, token, since, addr)
 }
 
 // leaving is a deleted dashboard with all that is around it.

@@ -62,8 +62,8 @@ func needlessPause(pod *corev1.Pod, c *v1alpha1.CodisCoordinator) *corev1.Contai
 	}
 	for _, status := range pod.Status.ContainerStatuses {
 		ended := status.LastTerminationState.Terminated
-		if ended == nil || status.Name != naming.ComponentDashboard {
-			continue
+		if ended == nil || status.Name != naming.ComponentDashboard || lock.Parse(ended.Message).Present() {
+			continue // One that may not start waits for the lock.
 		}
 		if ended.FinishedAt.Before(&serves.LastTransitionTime) || accident(pod, ended) {
 			return ended
@@ -87,8 +87,7 @@ func accident(pod *corev1.Pod, ended *corev1.ContainerStateTerminated) bool {
 // sees the lock otherwise than the operator, it is not asked again for a while.
 func (r *Reconciler) retryLock(ctx context.Context, s *state) (time.Duration, error) {
 	if s.pod == nil || s.pod.DeletionTimestamp != nil || s.blocked.Present() || s.coordinator == nil ||
-		!s.store.shared() || s.store.Addr == "" || lockProblem(s.pod, product.Name(s.dashboard)) == nil ||
-		!pauses(s.pod.Status.InitContainerStatuses, podtemplate.ConfigContainer) {
+		!s.store.shared() || s.store.Addr == "" || lockProblem(s.pod, product.Name(s.dashboard)) == nil || !bides(s.pod) {
 		return 0, nil
 	}
 	now := r.Clock.Now()
@@ -120,6 +119,12 @@ func (r *Reconciler) replacePaused(ctx context.Context, pod *corev1.Pod) error {
 		return fmt.Errorf("start the dashboard again: %w", err)
 	}
 	return nil
+}
+
+// bides tells whether whoever looks at the lock waits for its next start.
+func bides(pod *corev1.Pod) bool {
+	return pauses(pod.Status.InitContainerStatuses, podtemplate.ConfigContainer) ||
+		pauses(pod.Status.ContainerStatuses, naming.ComponentDashboard)
 }
 
 // pauses tells whether a container waits for its next start.

@@ -67,6 +67,9 @@ func TestNeedlessPause(t *testing.T) {
 		"it ended before its store came back": {ran(before, time.Second, crashLoop), serves, true},
 		"it ended at once":                    {ran(after, lasting-time.Second, crashLoop), serves, false},
 		"it ended by accident":                {ran(after, lasting, crashLoop), serves, true},
+		"it may not have the lock": {changed(func(pod *corev1.Pod) {
+			pod.Status.ContainerStatuses[0].LastTerminationState.Terminated.Message = "held d:18080"
+		}), serves, false},
 		"it was never ready in that run": {changed(func(pod *corev1.Pod) {
 			pod.Status.Conditions[0].LastTransitionTime = metav1.NewTime(after.Add(-lasting))
 		}), serves, false},
@@ -144,6 +147,13 @@ func locked(reason string) *corev1.Pod {
 	return pod
 }
 
+// kept is a pod whose keeper ended with a message.
+func kept(reason, message string) *corev1.Pod {
+	pod := ran(time.Now(), time.Second, reason)
+	pod.Status.ContainerStatuses[0].LastTerminationState.Terminated.Message = message
+	return pod
+}
+
 // etcdWith is an etcd whose only key is the lock, held at an address; empty for nobody.
 func etcdWith(t *testing.T, holder *string) string {
 	t.Helper()
@@ -189,6 +199,9 @@ func TestRetryLock(t *testing.T) {
 		"somebody silent has it":         {holder: silent, again: lockPeriod},
 		"the store refuses the login":    {password: "other", again: lockPeriod},
 		"the login is not there":         {change: func(s *state) { s.store.login = "none" }, again: lockPeriod},
+		"its keeper waits for the lock":  {change: func(s *state) { s.pod = kept(crashLoop, "held d:18080") }, gone: true},
+		"its keeper waits for no lock":   {change: func(s *state) { s.pod = kept(crashLoop, "3 dashboards in a row ended") }},
+		"its keeper looks right now":     {change: func(s *state) { s.pod = kept("ContainerCreating", "held d:18080") }},
 		"the pod looks itself right now": {change: func(s *state) { s.pod = locked("PodInitializing") }},
 		"the pod goes":                   {change: func(s *state) { s.pod.DeletionTimestamp = &metav1.Time{Time: now} }},
 		"there is no pod":                {change: func(s *state) { s.pod = nil }},

@@ -15,7 +15,6 @@ import (
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/lock"
-	"github.com/codis-io/codis-operator/internal/naming"
 	"github.com/codis-io/codis-operator/internal/product"
 )
 
@@ -42,10 +41,10 @@ func (r *Reconciler) proveLock(ctx context.Context, s *state) (time.Duration, er
 		d.Status.Store.Lock = nil
 		return 0, nil //nolint:nilerr // That it is another's is recorded.
 	}
-	if s.stats == nil || s.pod == nil || s.coordinator == nil || !s.store.shared() || s.store.Addr == "" {
+	if s.stats == nil || s.model == nil || s.pod == nil || s.coordinator == nil || !s.store.shared() || s.store.Addr == "" {
 		return 0, nil
 	}
-	now, run := r.Clock.Now(), runName(s.pod)+" "+s.store.Addr
+	now, run := r.Clock.Now(), runOf(s.pod, s.model).String()+" "+s.store.Addr
 	last, _ := r.proofs.Load(d.UID)
 	known, _ := last.(proof)
 	switch {
@@ -72,14 +71,11 @@ func (r *Reconciler) heldLock(ctx context.Context, s *state) (*v1alpha1.StoreSta
 	if err != nil {
 		return nil, err
 	}
-	model, err := s.api.Model(ctx)
-	if err != nil {
-		return nil, err
-	}
 	view, err := lock.Read(ctx, wanted)
 	if err != nil {
 		return nil, err
 	}
+	model := s.model // It was asked before the store is.
 	session := lock.Session{Token: model.Token, StartTime: model.StartTime}
 	// Its address may be that of another pod by now, which says where it is itself.
 	own := session.Known() && model.AdminAddr == wanted.Holder && model.Product == wanted.Product
@@ -87,17 +83,6 @@ func (r *Reconciler) heldLock(ctx context.Context, s *state) (*v1alpha1.StoreSta
 		kept.Lock = &v1alpha1.StoreLock{Owner: s.dashboard.UID, Token: session.Token, StartTime: session.StartTime}
 	}
 	return kept, nil
-}
-
-// runName tells the runs of a dashboard apart.
-func runName(pod *corev1.Pod) string {
-	restarts := int32(0)
-	for _, status := range pod.Status.ContainerStatuses {
-		if status.Name == naming.ComponentDashboard {
-			restarts = status.RestartCount
-		}
-	}
-	return fmt.Sprintf("%s/%d", pod.UID, restarts)
 }
 
 // stray tells whether the pods of a dashboard are not its own any more. It is pure.

@@ -54,6 +54,8 @@ type Reconciler struct {
 	asked sync.Map
 	// proofs are what is known of the lock of a dashboard, by UID.
 	proofs sync.Map
+	// runs is which run of a dashboard was seen last, by UID.
+	runs sync.Map
 	// removals is when the removal of a product was first tried, by the UID of its dashboard.
 	removals sync.Map
 	// told is when the slots of a dashboard were reported last, by UID.
@@ -119,6 +121,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		r.proofs.Delete(dashboard.UID)
 		r.silences.Delete(dashboard.UID)
 		r.keptOut.Delete(dashboard.UID)
+		r.runs.Delete(dashboard.UID)
 		return reconcile.Done(reconcile.Run(ctx,
 			func(ctx context.Context) (time.Duration, error) { return r.finalize(ctx, s) }))
 	}
@@ -136,7 +139,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		}
 		return 0, err
 	}
-	result, err := reconcile.Run(ctx, step(r.observe), hold, step(r.proveLock), step(r.announceSentinels),
+	result, err := reconcile.Run(ctx, step(r.observe), hold, step(r.tellRestart), step(r.proveLock), step(r.announceSentinels),
 		step(r.applyObjects), step(r.startAgain), step(r.retryLock), step(r.replaceSilent), step(r.letIn),
 		step(r.replaceLost), step(r.assignSlots), step(r.moveSlots), step(r.keepSentinels))
 	if !s.observed {

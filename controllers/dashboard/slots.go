@@ -149,7 +149,7 @@ func hasServer(stats *codis.Stats, id int) bool {
 // leaves some slots without owner; the next pass plans the same for those.
 func (r *Reconciler) assignSlots(ctx context.Context, s *state) (time.Duration, error) {
 	if s.stats == nil {
-		return reconcile.Later, nil
+		return untilItAnswers(s.pod), nil
 	}
 	s.assignment = decideAssignment(s.stats, s.recorded, s.wasMoving, s.initial(), s.groups)
 	if len(s.assignment.slots) == 0 {
@@ -172,6 +172,16 @@ func (r *Reconciler) assignSlots(ctx context.Context, s *state) (time.Duration, 
 		s.stats, s.assignment = stats, assignment{}
 	}
 	return reconcile.Soon, nil
+}
+
+// untilItAnswers is how soon a dashboard that did not answer is asked again: one whose
+// process runs was started again a moment ago, which nothing else tells.
+func untilItAnswers(pod *corev1.Pod) time.Duration {
+	if pod != nil && pod.DeletionTimestamp == nil && slices.ContainsFunc(pod.Status.ContainerStatuses,
+		func(c corev1.ContainerStatus) bool { return c.State.Running != nil }) {
+		return reconcile.Soon
+	}
+	return reconcile.Later
 }
 
 func describe(slots []codis.SlotMapping) string {

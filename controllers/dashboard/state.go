@@ -53,8 +53,10 @@ type state struct {
 	stats *codis.Stats
 	// asked is when the dashboard was asked for the stats; zero if it was not. deaf tells
 	// that its host accepted no connection since.
-	asked    time.Time
-	deaf     bool
+	asked time.Time
+	deaf  bool
+	// model is what the dashboard says of its run; nil if it does not.
+	model    *codis.Topom
 	version  string
 	groups   []groupView
 	recorded layout.Layout
@@ -218,6 +220,9 @@ func (r *Reconciler) observeTopology(ctx context.Context, s *state) error {
 		return nil
 	}
 	r.observeVersion(ctx, s)
+	if s.model, err = s.api.Model(ctx); err != nil {
+		s.model = nil // Asked again in the next pass.
+	}
 	return nil
 }
 

@@ -52,9 +52,13 @@ const (
 )
 
 // lockProblem is why the lock of the product is not taken; nil if nothing is
-// known to keep the dashboard from it.
+// known to keep the dashboard from it. The config writer says so in a new pod, and the
+// keeper where the dashboard was to be started again.
 func lockProblem(pod *corev1.Pod, name string) *product.Problem {
 	found := lock.Parse(podtemplate.Refusal(pod, podtemplate.ConfigContainer))
+	if !found.Present() {
+		found = lock.Parse(podtemplate.Parting(pod))
+	}
 	switch found.Kind {
 	case lock.Held:
 		return &product.Problem{Reason: v1alpha1.ReasonLockHeld, Message: fmt.Sprintf(

@@ -153,3 +153,25 @@ func TestLockProblem(t *testing.T) {
 		})
 	}
 }
+
+// A keeper that may not start its dashboard again says so as the config writer does.
+func TestLockProblemOfADashboardThatWasNotStartedAgain(t *testing.T) {
+	runs := kept(crashLoop, "held d:18080")
+	runs.Status.ContainerStatuses[0].State = corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
+	tests := map[string]struct {
+		pod  *corev1.Pod
+		want bool
+	}{
+		"another dashboard has the lock": {kept(crashLoop, "held d:18080"), true},
+		"the product is being removed":   {kept(crashLoop, "removing ns/d"), true},
+		"it gave up":                     {kept(crashLoop, "3 dashboards in a row ended"), false},
+		"it runs again":                  {runs, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := lockProblem(tt.pod, "p"); got.Present() != tt.want {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}

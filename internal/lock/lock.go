@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/codis-io/codis-operator/internal/topology"
 )
@@ -89,6 +90,27 @@ func Check(ctx context.Context, l Lock) (Finding, error) {
 		return Finding{}, nil
 	}
 	return l.look(ctx, v.Addr), nil
+}
+
+// Await is Check for who cannot start before the store answers: it asks again until it
+// does, and says why it waits, once for each reason. It ends early with the context.
+func Await(ctx context.Context, l Lock, pause time.Duration, say func(why string)) (Finding, error) {
+	said := ""
+	for {
+		found, err := Check(ctx, l)
+		if err == nil {
+			return found, nil
+		}
+		if ctx.Err() == nil && err.Error() != said {
+			said = err.Error()
+			say(said)
+		}
+		select {
+		case <-ctx.Done():
+			return Finding{}, ctx.Err()
+		case <-time.After(pause):
+		}
+	}
 }
 
 // look asks the holder for its product: an address may be somebody else's by now. A

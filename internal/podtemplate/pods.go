@@ -49,6 +49,22 @@ func Refusal(pod *corev1.Pod, container string) string {
 	return ""
 }
 
+// Parting is what the main container said last, if it has ended and does not run; empty
+// if it runs.
+func Parting(pod *corev1.Pod) string {
+	for _, status := range pod.Status.ContainerStatuses {
+		if len(pod.Spec.Containers) == 0 || status.Name != pod.Spec.Containers[0].Name || status.State.Running != nil {
+			continue
+		}
+		for _, state := range []corev1.ContainerState{status.State, status.LastTerminationState} {
+			if state.Terminated != nil {
+				return state.Terminated.Message
+			}
+		}
+	}
+	return ""
+}
+
 // Ended tells whether every container of a pod has ended for good: its address
 // may belong to another pod.
 func Ended(pod *corev1.Pod) bool {

@@ -105,6 +105,37 @@ func TestStarted(t *testing.T) {
 	}
 }
 
+func TestParting(t *testing.T) {
+	said := func(message string) corev1.ContainerState {
+		return corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Message: message}}
+	}
+	before := func(state corev1.ContainerState) *corev1.Pod {
+		p := pod(state, running)
+		for i := range p.Status.ContainerStatuses {
+			p.Status.ContainerStatuses[i].LastTerminationState = said(p.Status.ContainerStatuses[i].Name + " before")
+		}
+		return p
+	}
+	tests := map[string]struct {
+		pod  *corev1.Pod
+		want string
+	}{
+		"was never seen by kubelet": {pod(), ""},
+		"starts":                    {pod(waiting("ContainerCreating")), ""},
+		"ended":                     {before(said("now")), "now"},
+		"backs off":                 {before(waiting("CrashLoopBackOff")), "server before"},
+		"runs again":                {before(running), ""},
+		"ended without a word":      {pod(terminated), ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := Parting(tt.pod); got != tt.want {
+				t.Errorf("got %q", got)
+			}
+		})
+	}
+}
+
 func TestReady(t *testing.T) {
 	ready, unready := pod(running), pod(running)
 	ready.Status.Conditions = []corev1.PodCondition{

@@ -25,11 +25,15 @@ import (
 // ConfigDir is where the config writer puts the file a process reads.
 const ConfigDir = "/run/codis"
 
+// ProgramDir is where the main container finds a program of the operator's image.
+const ProgramDir = "/run/program"
+
 // ConfigContainer is the name of the init container with the config writer.
 const ConfigContainer = "config"
 
 const (
 	configVolume   = "config"
+	programVolume  = "program"
 	templateVolume = "config-template"
 	templateDir    = "/etc/codis/template"
 	secretsDir     = "/etc/codis/secrets"
@@ -45,7 +49,7 @@ type Images struct {
 	Etcd string
 	// ZooKeeper is the default image of the members of a ZooKeeper.
 	ZooKeeper string
-	// ConfigWriter holds /config-writer and /member-gate: the operator's own.
+	// ConfigWriter holds /config-writer, /member-gate and /dashboard-keeper: the operator's own.
 	ConfigWriter string
 }
 
@@ -68,6 +72,9 @@ type ConfigFile struct {
 	Args []string
 	// Env that the arguments refer to.
 	Env []corev1.EnvVar
+	// Program of the operator's image that the main container runs, such as
+	// /dashboard-keeper: the config writer leaves a copy in ProgramDir. Empty for none.
+	Program string
 	// Volume that the file is written to, at Dir, where the main container mounts it
 	// itself. Empty for ConfigDir, which is in memory and goes with the pod.
 	Volume, Dir string
@@ -266,6 +273,10 @@ func addConfig(template *corev1.PodTemplateSpec, p Pod) {
 			}},
 		}})
 	}
+	if p.Config.Program != "" {
+		args = append(args, "--program="+p.Config.Program, "--install="+ProgramDir)
+		mounts = append(mounts, addProgram(spec))
+	}
 	args = append(args, p.Config.Args...)
 	for _, setting := range sortedKeys(p.Config.Logins) {
 		volume := "login-" + strings.ReplaceAll(setting, "_", "-")
@@ -284,6 +295,17 @@ func addConfig(template *corev1.PodTemplateSpec, p Pod) {
 	if err == nil { // A string always has a JSON form.
 		template.Annotations[v1alpha1.AnnotationConfig] = hash
 	}
+}
+
+// addProgram has the main container share a directory with the config writer, and returns
+// how that mounts it. It is on disk: in memory the program would count for the pod.
+func addProgram(spec *corev1.PodSpec) corev1.VolumeMount {
+	mount := corev1.VolumeMount{Name: programVolume, MountPath: ProgramDir}
+	spec.Volumes = append(spec.Volumes, EmptyDir(programVolume))
+	main := &spec.Containers[0]
+	main.VolumeMounts = append(main.VolumeMounts, mount)
+	main.VolumeMounts[len(main.VolumeMounts)-1].ReadOnly = true
+	return mount
 }
 
 // inMemory is a small volume that reaches no disk.
