@@ -5,7 +5,7 @@
 // codis-dashboard, and starts it again in place when it ended or answers nothing:
 // kubelet needs seconds to see that, and pauses ever longer before it starts a
 // container again. Before each start it looks whose the lock is, as the config writer
-// does before the first. It refuses to know what the dashboard does, and to go on with
+// does before the first, and kills a dashboard whose lock another run has taken. It refuses to know what the dashboard does, and to go on with
 // one that does not come to serve: that is kubelet's to pause, for everybody to see.
 package main
 
@@ -45,6 +45,8 @@ const (
 	nameWait = 3 * time.Second
 	// lockPause is how often a store that does not answer is asked again.
 	lockPause = 500 * time.Millisecond
+	// fencing is how often it is seen whether the lock is still that of the run.
+	fencing = time.Second
 )
 
 const (
@@ -58,7 +60,7 @@ func main() {
 	runtime.LockOSThread() // The dashboard is killed when the thread ends that started it.
 	k := &keeper{
 		lasting: lasting, silence: silence, asking: asking, lateness: lateness, attempts: attempts,
-		firstPause: firstPause, nameWait: nameWait, lockPause: lockPause, log: os.Stderr,
+		firstPause: firstPause, nameWait: nameWait, lockPause: lockPause, fencing: fencing, log: os.Stderr,
 	}
 	flag.StringVar(&k.addr, "addr", "127.0.0.1:18080", "Address to ask the dashboard at.")
 	flag.StringVar(&k.host, "host", "", "Name that must be known before the dashboard starts; empty for none.")
@@ -67,6 +69,7 @@ func main() {
 	flag.StringVar(&k.lock.Addr, "lock-addr", "", "Comma list of the store's members.")
 	flag.StringVar(&k.lock.Product, "lock-product", "", "Product that is locked.")
 	flag.StringVar(&k.lock.Holder, "lock-holder", "", "Address of the dashboard that may have the lock.")
+	flag.StringVar(&k.record, "record", "", "File that keeps the runs of the pod; empty for none.")
 	flag.StringVar(&k.message, "message", "/dev/termination-log", "File that takes why the keeper ends.")
 	flag.Parse()
 	k.command = flag.Args()
@@ -80,10 +83,11 @@ type keeper struct {
 	command            []string
 	addr, host, config string
 	lock               lock.Lock
-	message            string
+	message, record    string
 	log                io.Writer
 
 	lasting, silence, asking, lateness, firstPause, nameWait, lockPause time.Duration
+	fencing                                                             time.Duration
 	attempts                                                            int
 }
 
@@ -110,6 +114,9 @@ func (k *keeper) keep(ctx context.Context) int {
 		if ctx.Err() != nil {
 			k.say("the dashboard was told to end: %s", ended.how())
 			return ended.code()
+		}
+		if ended.fenced {
+			return k.end("the dashboard was killed", lock.Finding{Kind: lock.Held, Addr: k.lock.Holder}.String(), 1)
 		}
 		failures++
 		if ended.accident(k.lasting) {
