@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"syscall"
 	"testing"
@@ -183,41 +184,30 @@ func TestWhoIsAsked(t *testing.T) {
 
 // A dashboard that is slow is waited for, a host that is cut off is not.
 func TestStatsOfAHostThatIsCutOff(t *testing.T) {
-	release := make(chan struct{})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case <-release:
-			w.WriteHeader(800)
-			_, _ = fmt.Fprint(w, `{"Cause": "topom is not online"}`)
-		case <-r.Context().Done():
-		}
-	})}
-	go func() { _ = server.Serve(l) }()
-	t.Cleanup(func() { _ = server.Close() })
-	dials := make(chan struct{}, 1)
-	for name, tt := range map[string]struct {
-		answer error
-		deaf   bool
-	}{"it is cut off": {errTimeout, true}, "it is slow": {nil, false}} {
+	for name, deaf := range map[string]bool{"it is cut off": true, "it is slow": false} {
 		t.Run(name, func(t *testing.T) {
+			dialled := make(chan struct{})
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if deaf {
+					<-r.Context().Done()
+					return
+				}
+				<-dialled // It answers once it was seen that its host lives.
+				w.WriteHeader(800)
+				_, _ = fmt.Fprint(w, `{"Cause": "topom is not online"}`)
+			}))
+			t.Cleanup(server.Close)
 			r := &Reconciler{Clock: clocktesting.NewFakePassiveClock(time.Now()), Dial: func(context.Context, string) error {
-				dials <- struct{}{}
-				return tt.answer
+				close(dialled)
+				if deaf {
+					return errTimeout
+				}
+				return nil
 			}}
-			if !tt.deaf { // It answers once it was seen that its host lives.
-				go func() { <-dials; close(release) }()
-			}
 			s := &state{}
-			_, err := r.stats(t.Context(), s, codis.Dashboard{Addr: l.Addr().String(), Product: "p"})
-			if err == nil || s.deaf != tt.deaf || s.asked.IsZero() {
+			_, err := r.stats(t.Context(), s, codis.Dashboard{Addr: server.Listener.Addr().String(), Product: "p"})
+			if err == nil || s.deaf != deaf || s.asked.IsZero() {
 				t.Errorf("deaf: %v, asked %v, %v", s.deaf, s.asked, err)
-			}
-			if tt.deaf {
-				<-dials
 			}
 		})
 	}
