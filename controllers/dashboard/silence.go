@@ -11,7 +11,8 @@ const (
 	// of no use meanwhile.
 	silentFor = 3 * time.Second
 	// endGrace is the grace in seconds that it is told to end with. A dashboard ends
-	// within a second of SIGTERM (reference of Codis 3.2, cmd/dashboard).
+	// within a second of SIGTERM (reference of Codis 3.2, cmd/dashboard), and kubelet
+	// grants two at least.
 	endGrace int64 = 1
 	// unconfirmed is how long after that grace a kubelet may take to say that the pod has
 	// ended. It is short, since nothing else on the node answers either.
