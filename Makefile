@@ -190,7 +190,7 @@ bench-failover: deps ## Measure what clients feel when FAULT strikes (crash, rep
 bench-dashboard: export CLUSTER_NAME := bench-dashboard
 bench-dashboard: deps ## Measure how long a dashboard is of no use that FAULT struck, kept by a COORDINATOR (COUNT trials of each)
 	hack/e2e.sh go run ./test/bench/failover -coordinator $(or $(COORDINATOR),Etcd) -count $(or $(COUNT),20) \
-		-fault $(or $(FAULT),dashboard$(comma)dashboard-hung$(comma)dashboard-pod$(comma)dashboard-cut) $(BENCH_FLAGS)
+		-fault $(or $(FAULT),dashboard$(comma)dashboard-hung$(comma)dashboard-container$(comma)dashboard-pod$(comma)dashboard-cut) $(BENCH_FLAGS)
 
 .PHONY: bench-migration
 bench-migration: export CLUSTER_NAME := bench-migration

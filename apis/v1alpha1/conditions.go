@@ -161,7 +161,8 @@ const (
 	// ReasonDashboardToldToEnd: the pod of a dashboard was deleted, since nothing on its
 	// node answers.
 	ReasonDashboardToldToEnd = "DashboardToldToEnd"
-	// ReasonDashboardRestarted: the pod of a dashboard that had served and ended was replaced.
+	// ReasonDashboardRestarted: a dashboard that ended or hung was started again in its
+	// container, or its pod was replaced for that.
 	ReasonDashboardRestarted = "DashboardRestarted"
 	// ReasonRemovingTopology: a deleted dashboard's product is being removed from its store.
 	ReasonRemovingTopology = "RemovingTopology"

@@ -180,6 +180,27 @@ func TestLookNeedsTheLoginThatItIsTold(t *testing.T) {
 	}
 }
 
+// A container of another image runs what the writer leaves for it, also where an earlier
+// writer left something.
+func TestAProgramIsLeft(t *testing.T) {
+	dir := t.TempDir()
+	for _, content := range []string{"an older and longer one", "program"} {
+		if err := leave(file(t, "keeper", content), dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left := filepath.Join(dir, "keeper")
+	if got, err := os.ReadFile(left); err != nil || string(got) != "program" {
+		t.Errorf("left is %q, %v", got, err)
+	}
+	if info, err := os.Stat(left); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("it cannot be run: %v, %v", info, err)
+	}
+	if err := leave(filepath.Join(dir, "none"), dir); err == nil {
+		t.Error("a program that is missing is no error")
+	}
+}
+
 // A sentinel keeps who it is and the number of its last election, and nothing else.
 func TestSentinelStartsWithNobodyToWatch(t *testing.T) {
 	out := file(t, "sentinel.conf", "port 1\nsentinel myid old\nsentinel monitor p-1 10.0.0.1 6379 2\n"+

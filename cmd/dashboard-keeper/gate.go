@@ -6,7 +6,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -57,7 +56,7 @@ func (k *keeper) awaitName(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, k.nameWait)
 	defer cancel()
 	for said := false; ; said = true {
-		_, err := net.DefaultResolver.LookupHost(ctx, k.host)
+		_, err := k.resolve(ctx, k.host)
 		if err == nil || ctx.Err() != nil {
 			return
 		}

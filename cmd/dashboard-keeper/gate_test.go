@@ -4,12 +4,16 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/codis-io/codis-operator/internal/config"
 	"github.com/codis-io/codis-operator/internal/lock"
@@ -109,6 +113,40 @@ func TestAKeeperThatWaitsEndsWhenItIsToldTo(t *testing.T) {
 	send(t, c.keeper.Process.Pid, syscall.SIGTERM)
 	if code := c.awaitEnd(t); code != codeStopped || c.runs() > 0 {
 		t.Errorf("ended with %d after %d runs", code, c.runs())
+	}
+}
+
+// The name of a new pod is not known at once, and some time it is not waited for any more.
+func TestTheNameIsWaitedFor(t *testing.T) {
+	unknown := errors.New("no such host")
+	tests := map[string]struct {
+		limit time.Duration
+		// known is which question is answered with an address, 0 for none.
+		known int
+		lines int
+	}{
+		"it is known":       {never, 1, 0},
+		"it is known soon":  {never, 3, 1},
+		"it is never known": {20 * time.Millisecond, 0, 0},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			asked, log := 0, &strings.Builder{}
+			k := &keeper{host: "own", nameWait: tt.limit, asking: time.Millisecond, log: log}
+			k.resolve = func(context.Context, string) ([]string, error) {
+				if asked++; asked == tt.known {
+					return []string{"10.0.0.1"}, nil
+				}
+				return nil, unknown
+			}
+			k.awaitName(t.Context())
+			if tt.known == 0 {
+				return // It came to an end.
+			}
+			if got := strings.Count(log.String(), "waiting: no such host\n"); asked != tt.known || got != tt.lines {
+				t.Errorf("asked %d times, and said %q", asked, log)
+			}
+		})
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
 	"runtime"
@@ -27,9 +28,9 @@ const (
 	// lasting is how long a dashboard must have run, and served in that time, for its
 	// end to be an accident. The operator has the same measure.
 	lasting = 10 * time.Second
-	// silence is how long a dashboard that answered before may answer nothing: less than
-	// the 4 s after which kubelet ends the container. It answers this question without
-	// waiting for its store or for a server.
+	// silence is how long a dashboard that answered before may answer nothing: kubelet ends
+	// the container after 4 s at the earliest. It answers this question without waiting for
+	// its store or for a server.
 	silence = 2 * time.Second
 	// asking is the pause between two questions.
 	asking = 250 * time.Millisecond
@@ -60,7 +61,8 @@ func main() {
 	runtime.LockOSThread() // The dashboard is killed when the thread ends that started it.
 	k := &keeper{
 		lasting: lasting, silence: silence, asking: asking, lateness: lateness, attempts: attempts,
-		firstPause: firstPause, nameWait: nameWait, lockPause: lockPause, fencing: fencing, log: os.Stderr,
+		firstPause: firstPause, nameWait: nameWait, lockPause: lockPause, fencing: fencing,
+		log: os.Stderr, resolve: net.DefaultResolver.LookupHost,
 	}
 	flag.StringVar(&k.addr, "addr", "127.0.0.1:18080", "Address to ask the dashboard at.")
 	flag.StringVar(&k.host, "host", "", "Name that must be known before the dashboard starts; empty for none.")
@@ -85,6 +87,7 @@ type keeper struct {
 	lock               lock.Lock
 	message, record    string
 	log                io.Writer
+	resolve            func(ctx context.Context, host string) ([]string, error)
 
 	lasting, silence, asking, lateness, firstPause, nameWait, lockPause time.Duration
 	fencing                                                             time.Duration

@@ -76,8 +76,9 @@ func runKeeper() int {
 		panic(err)
 	}
 	k := &keeper{
-		command: []string{os.Args[0]}, addr: s.Addr, host: "localhost", lock: s.Lock,
-		message: filepath.Join(s.Dir, "message"), record: filepath.Join(s.Dir, "record"), fencing: 10 * time.Millisecond, log: os.Stderr,
+		command: []string{os.Args[0]}, addr: s.Addr, lock: s.Lock,
+		message: filepath.Join(s.Dir, "message"), record: filepath.Join(s.Dir, "record"),
+		log: os.Stderr, fencing: 10 * time.Millisecond,
 		lasting: s.Lasting, silence: s.Silence, asking: 10 * time.Millisecond, lateness: time.Minute, attempts: 3,
 		firstPause: time.Millisecond, nameWait: time.Minute, lockPause: 10 * time.Millisecond,
 	}

@@ -15,12 +15,12 @@ import (
 // the context has ended. What has never answered starts, and is left to kubelet. On the
 // way it notes that the dashboard serves.
 func (k *keeper) watch(ctx context.Context, served *atomic.Bool) bool {
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Transport: &http.Transport{}, Timeout: k.silence}
 	defer client.CloseIdleConnections()
 	p := pulse{silence: k.silence, lateness: k.lateness}
 	for {
 		asked := time.Now()
-		_, err := k.ask(ctx, client, "/topom/model", k.silence)
+		_, err := k.ask(ctx, client, "/topom/model")
 		if ctx.Err() != nil {
 			return false
 		}
@@ -28,7 +28,7 @@ func (k *keeper) watch(ctx context.Context, served *atomic.Bool) bool {
 			return true
 		}
 		if err == nil && !served.Load() {
-			code, err := k.ask(ctx, client, "/topom/stats", k.silence)
+			code, err := k.ask(ctx, client, "/topom/stats")
 			served.Store(err == nil && code == http.StatusOK)
 		}
 		if !wait(ctx, k.asking) {
@@ -38,9 +38,7 @@ func (k *keeper) watch(ctx context.Context, served *atomic.Bool) bool {
 }
 
 // ask returns the code of the answer. Any answer shows that the dashboard lives.
-func (k *keeper) ask(ctx context.Context, client *http.Client, path string, limit time.Duration) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
+func (k *keeper) ask(ctx context.Context, client *http.Client, path string) (int, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+k.addr+path, http.NoBody)
 	if err != nil {
 		return 0, err

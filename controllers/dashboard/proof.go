@@ -41,7 +41,8 @@ func (r *Reconciler) proveLock(ctx context.Context, s *state) (time.Duration, er
 		d.Status.Store.Lock = nil
 		return 0, nil //nolint:nilerr // That it is another's is recorded.
 	}
-	if s.stats == nil || s.model == nil || s.pod == nil || s.coordinator == nil || !s.store.shared() || s.store.Addr == "" {
+	if s.stats == nil || s.model == nil || s.pod == nil || s.coordinator == nil ||
+		!s.store.shared() || s.store.Addr == "" {
 		return 0, nil
 	}
 	now, run := r.Clock.Now(), runOf(s.pod, s.model).String()+" "+s.store.Addr
@@ -75,7 +76,7 @@ func (r *Reconciler) heldLock(ctx context.Context, s *state) (*v1alpha1.StoreSta
 	if err != nil {
 		return nil, err
 	}
-	model := s.model // It was asked before the store is.
+	model := s.model // The dashboard was asked before the store.
 	session := lock.Session{Token: model.Token, StartTime: model.StartTime}
 	// Its address may be that of another pod by now, which says where it is itself.
 	own := session.Known() && model.AdminAddr == wanted.Holder && model.Product == wanted.Product

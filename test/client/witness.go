@@ -40,13 +40,14 @@ func observe(ctx context.Context, args []string, out io.Writer) error {
 	return printErr
 }
 
-// sendSignal signals the main process of a container, and tells when it did.
+// sendSignal signals the main process of a container, or its child, and tells when it did.
 // To empty a directory of it, it is stopped first: it must not write meanwhile.
 // A signal may wait for its time, so that several nodes are struck at once.
 func sendSignal(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("client signal", flag.ContinueOnError)
 	proc := flags.String("proc", "/proc", "where the processes of the node are")
 	container := flags.String("container-id", "", "whole id of the container")
+	child := flags.Bool("child", false, "signal the process that the main one keeps running")
 	name := flags.String("signal", "KILL", "KILL, STOP, CONT or TERM")
 	empty := flags.String("empty", "", "directory of the container to empty before that")
 	at := flags.String("at", "", "when to send it, RFC 3339 (default: now)")
@@ -58,7 +59,11 @@ func sendSignal(ctx context.Context, args []string, out io.Writer) error {
 	if *at != "" && err != nil {
 		return fmt.Errorf("-at: %w", err)
 	}
-	pid, err := process.Find(*proc, *container)
+	find := process.Find
+	if *child {
+		find = process.Child
+	}
+	pid, err := find(*proc, *container)
 	if err != nil {
 		return err
 	}

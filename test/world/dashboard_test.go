@@ -72,6 +72,9 @@ func TestDashboardKilledWithItsLock(t *testing.T) {
 	if w.recorder.said(v1alpha1.ReasonLayoutRestored) {
 		t.Error("the layout was put back although the store was there")
 	}
+	if !w.recorder.said(v1alpha1.ReasonDashboardRestarted) {
+		t.Error("nobody was told that it was started again, which its pod does not show")
+	}
 }
 
 // keepRoutes fails as soon as a proxy that had all its routes has not.

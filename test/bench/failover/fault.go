@@ -94,6 +94,8 @@ var faults = []fault{
 	{name: "stalls", strike: stalls},
 	{name: "dashboard", strike: untilUsable(signals(blow{role: roleDashboard, signal: "KILL"}))},
 	{name: "dashboard-hung", strike: untilUsable(signals(blow{role: roleDashboard, signal: "STOP"}))},
+	{name: "dashboard-container", strike: untilUsable(signals(
+		blow{role: roleDashboard, signal: "KILL", container: true}))},
 	{name: "dashboard-pod", strike: untilUsable(deletePod(roleDashboard))},
 	{name: "dashboard-cut", cuts: cutAlone, strike: cutDashboardNode},
 	{name: "stall", strike: signals(blow{role: roleMaster, signal: "STOP", length: 600 * time.Millisecond})},

@@ -29,9 +29,11 @@ const (
 	cutFor = 15 * time.Second
 )
 
-// blow is a signal to the process of a role.
+// blow is a signal to the process of a role; the keeper of a dashboard is none.
 type blow struct {
 	role, signal string
+	// container tells that the main process of the container is struck, whatever it is.
+	container bool
 	// length after which a stopped process goes on.
 	length time.Duration
 }
@@ -46,7 +48,11 @@ func signals(blows ...blow) strike {
 			all.Go(func() {
 				pod := s.pods[blow.role]
 				agent := b.agents[pod.Spec.NodeName]
-				sent[i], errs[i] = agent.SignalAt(ctx, &pod, container(&pod), blow.signal, moment, blow.length)
+				send := agent.SignalAt
+				if blow.role == roleDashboard && !blow.container {
+					send = agent.SignalChildAt
+				}
+				sent[i], errs[i] = send(ctx, &pod, container(&pod), blow.signal, moment, blow.length)
 			})
 		}
 		all.Wait()

@@ -26,9 +26,13 @@ const closely = 50 * time.Millisecond
 // untilUsable strikes the dashboard and waits until it is of use again.
 func untilUsable(do strike) strike {
 	return func(ctx context.Context, b *bench, s *scene) (time.Time, error) {
+		struck, err := b.dashboardSince()
+		if err != nil {
+			return time.Now(), err
+		}
 		at, err := do(ctx, b, s)
 		if err == nil {
-			err = b.waitUsable(ctx, s)
+			err = b.waitUsable(ctx, s, struck)
 		}
 		return at, err
 	}
@@ -38,24 +42,37 @@ func untilUsable(do strike) strike {
 // elsewhere, and connects it again.
 func cutDashboardNode(ctx context.Context, b *bench, s *scene) (at time.Time, err error) {
 	at = time.Now()
+	struck, err := b.dashboardSince()
+	if err != nil {
+		return at, err
+	}
 	defer func() { err = errors.Join(err, framework.Localkube(context.WithoutCancel(ctx), "heal-node", s.node)) }()
 	if err := framework.Localkube(ctx, "cut-node", s.node); err != nil {
 		return at, err
 	}
-	return at, b.waitUsable(ctx, s)
+	return at, b.waitUsable(ctx, s, struck)
 }
 
-// waitUsable waits until a dashboard that is another process than the one of the
-// scene has the lock and answers, and its status says so.
-func (b *bench) waitUsable(ctx context.Context, s *scene) error {
+// dashboardSince is when the process of the dashboard was started that answers now: its
+// pod and container do not tell that, since it is started again in place.
+func (b *bench) dashboardSince() (string, error) {
+	seen, err := b.witness.Last()
+	if err == nil && (seen.Problem != "" || seen.Since == "") {
+		err = fmt.Errorf("the dashboard does not say since when it runs: %s", seen.Problem)
+	}
+	return seen.Since, err
+}
+
+// waitUsable waits until a dashboard that is another process than the one that was
+// struck has the lock and answers, and its status says so.
+func (b *bench) waitUsable(ctx context.Context, s *scene, struck string) error {
 	ctx, cancel := context.WithTimeout(ctx, b.patience)
 	defer cancel()
-	before := s.pods[roleDashboard]
-	var another time.Time
+	pod := s.pods[roleDashboard]
 	var last string
 	err := wait.PollUntilContextCancel(ctx, closely, true, func(ctx context.Context) (bool, error) {
-		problem, process := b.useless(ctx, &before, another)
-		if another = process; ctx.Err() == nil {
+		problem := b.useless(ctx, client.ObjectKeyFromObject(&pod), struck)
+		if ctx.Err() == nil {
 			last = problem
 		}
 		return problem == "", nil
@@ -67,41 +84,33 @@ func (b *bench) waitUsable(ctx context.Context, s *scene) error {
 	return nil
 }
 
-// useless is why the dashboard is of no use; it is empty if it is. another is
-// since when its process is not the one of the pod before, zero if it is not.
-// What the witness was answered before that says nothing.
-func (b *bench) useless(ctx context.Context, before *corev1.Pod, another time.Time) (string, time.Time) {
+// useless is why the dashboard is of no use; it is empty if it is.
+func (b *bench) useless(ctx context.Context, name client.ObjectKey, struck string) string {
+	seen, err := b.witness.Last()
+	switch {
+	case err != nil:
+		return err.Error()
+	case seen.Problem != "": // It has no statistics to show before it has the lock.
+		return "it does not answer: " + seen.Problem
+	case seen.Since == struck:
+		return "it is the process that was struck"
+	}
 	pod, d := &corev1.Pod{}, &v1alpha1.CodisDashboard{}
-	if err := b.cluster.Get(ctx, client.ObjectKeyFromObject(before), pod); err != nil {
-		return err.Error(), time.Time{}
-	}
-	if now := process(pod); now == "" || now == process(before) {
-		return "it is the process that was struck, or none", time.Time{}
-	}
-	if another.IsZero() {
-		another = time.Now()
+	if err := b.cluster.Get(ctx, name, pod); err != nil {
+		return err.Error()
 	}
 	ready := slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
 		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
 	})
 	if !ready {
-		return "its pod is not ready", another
-	}
-	seen, err := b.witness.Last()
-	switch {
-	case err != nil:
-		return err.Error(), another
-	case seen.Time.Before(another):
-		return "the witness has not asked it yet", another
-	case seen.Problem != "": // It has no statistics to show before it has the lock.
-		return "it does not answer: " + seen.Problem, another
+		return "its pod is not ready"
 	}
 	if err := b.cluster.Get(ctx, client.ObjectKey{Namespace: b.namespace, Name: product}, d); err != nil {
-		return err.Error(), another
+		return err.Error()
 	}
 	said := meta.FindStatusCondition(d.Status.Conditions, v1alpha1.ConditionReady)
 	if said == nil || said.Status != "True" || said.ObservedGeneration != d.Generation {
-		return fmt.Sprintf("the CodisDashboard is not Ready: %+v", said), another
+		return fmt.Sprintf("the CodisDashboard is not Ready: %+v", said)
 	}
-	return "", another
+	return ""
 }

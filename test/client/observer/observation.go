@@ -22,6 +22,8 @@ type Observation struct {
 	// Problem is why /topom/stats of the dashboard did not answer 200; what
 	// follows is then what it said last.
 	Problem string `json:"problem,omitempty"`
+	// Since is when the dashboard says that its process was started.
+	Since string `json:"since,omitempty"`
 	// Groups by id, with their servers in the dashboard's order, master first.
 	Groups map[int][]string `json:"groups,omitempty"`
 	// Slots are the ranges that each group owns; group 0 is nobody.

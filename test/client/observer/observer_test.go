@@ -150,7 +150,7 @@ func TestInRole(t *testing.T) {
 
 func TestObserverTellsWhatChanged(t *testing.T) {
 	t.Parallel()
-	stats := `{"slots":[{"id":0,"group_id":1},{"id":1,"group_id":1,"action":{"state":"pending"}},{"id":2}],
+	stats := `{"start_time":"then","slots":[{"id":0,"group_id":1},{"id":1,"group_id":1,"action":{"state":"pending"}},{"id":2}],
 		"group":{"models":[{"id":1,"servers":[]}]},"proxy":{"models":[{"token":"t","hostname":"h"}],"stats":{"t":{"stats":{"sessions":{"alive":3}}}}}}`
 	asked := 0
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -176,6 +176,7 @@ func TestObserverTellsWhatChanged(t *testing.T) {
 		}
 	})
 	good := Observation{
+		Since:  "then",
 		Groups: map[int][]string{1: {}}, Slots: map[int]string{0: "2", 1: "0-1"}, Moving: 1,
 		Proxies: []Proxy{{Hostname: "h", Token: "t", Sessions: 3}}, Members: map[string]Member{},
 	}

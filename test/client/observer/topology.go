@@ -12,6 +12,7 @@ import (
 
 // topology is the part of /topom/stats that is observed.
 type topology struct {
+	since string
 	Slots []struct {
 		ID     int `json:"id"`
 		Group  int `json:"group_id"`
@@ -39,25 +40,42 @@ type topology struct {
 	} `json:"proxy"`
 }
 
+// askDashboard asks for the topology, and before for the process that knows it: one that
+// ends in between does not answer the second question.
 func askDashboard(ctx context.Context, client *http.Client, addr string) (*topology, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/topom/stats", nil)
-	if err != nil {
+	model := struct {
+		Since string `json:"start_time"`
+	}{}
+	if err := get(ctx, client, "http://"+addr+"/topom/model", &model); err != nil {
 		return nil, err
+	}
+	t := &topology{}
+	if err := get(ctx, client, "http://"+addr+"/topom/stats", t); err != nil {
+		return nil, err
+	}
+	t.since = model.Since
+	return t, nil
+}
+
+func get(ctx context.Context, client *http.Client, url string, into any) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
 	}
 	response, err := client.Do(request)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("status %d", response.StatusCode)
+		return fmt.Errorf("status %d", response.StatusCode)
 	}
-	t := &topology{}
-	return t, json.NewDecoder(response.Body).Decode(t)
+	return json.NewDecoder(response.Body).Decode(into)
 }
 
 // put writes the topology into an observation.
 func (t *topology) put(o *Observation) {
+	o.Since = t.since
 	o.Groups, o.Slots, o.Moving, o.Proxies = map[int][]string{}, map[int]string{}, 0, t.Proxy.Models
 	for i, p := range o.Proxies {
 		o.Proxies[i].Sessions = t.Proxy.Stats[p.Token].Stats.Sessions.Alive

@@ -1,7 +1,8 @@
 // SPDX-FileCopyrightText: The Codis operator authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package process finds and signals the main process of a container from a pod
+// Package process finds and signals the main process of a container, or the one that
+// it keeps running, from a pod
 // that shares the process namespace of its node. It knows a container by its
 // whole id only, never by the name of a program.
 package process
@@ -30,12 +31,38 @@ var containerID = regexp.MustCompile(`^[0-9a-f]{64}$`)
 // the container, the one that began first. What was executed in it later, such
 // as a probe, has a parent outside too, and any pid: they start over at pid_max.
 func Find(proc, container string) (int, error) {
+	inside, err := processes(proc, container)
+	if err != nil {
+		return 0, err
+	}
+	return first(inside, container, func(s stat) bool {
+		_, within := inside[s.parent]
+		return !within
+	})
+}
+
+// Child returns the process that the main process of a container keeps running: the
+// first of its children.
+func Child(proc, container string) (int, error) {
+	main, err := Find(proc, container)
+	if err != nil {
+		return 0, err
+	}
+	inside, err := processes(proc, container)
+	if err != nil {
+		return 0, err
+	}
+	return first(inside, container, func(s stat) bool { return s.parent == main })
+}
+
+// processes are those of a container by their pids.
+func processes(proc, container string) (map[int]stat, error) {
 	if !containerID.MatchString(container) {
-		return 0, fmt.Errorf("%q is not the whole id of a container", container)
+		return nil, fmt.Errorf("%q is not the whole id of a container", container)
 	}
 	entries, err := os.ReadDir(proc)
 	if err != nil {
-		return 0, fmt.Errorf("list processes: %w", err)
+		return nil, fmt.Errorf("list processes: %w", err)
 	}
 	inside := map[int]stat{}
 	for _, entry := range entries {
@@ -47,16 +74,21 @@ func Find(proc, container string) (int, error) {
 			inside[pid] = s
 		}
 	}
-	var main []int
+	return inside, nil
+}
+
+// first returns the one that began first of those that are wanted.
+func first(inside map[int]stat, container string, wanted func(s stat) bool) (int, error) {
+	var found []int
 	for pid, s := range inside {
-		if _, ok := inside[s.parent]; !ok {
-			main = append(main, pid)
+		if wanted(s) {
+			found = append(found, pid)
 		}
 	}
-	if len(main) == 0 {
+	if len(found) == 0 {
 		return 0, fmt.Errorf("%w %s", ErrNotFound, container)
 	}
-	return slices.MinFunc(main, func(a, b int) int { return cmp.Compare(inside[a].began, inside[b].began) }), nil
+	return slices.MinFunc(found, func(a, b int) int { return cmp.Compare(inside[a].began, inside[b].began) }), nil
 }
 
 func belongs(file, container string) bool {

@@ -69,6 +69,32 @@ func TestFind(t *testing.T) {
 	}
 }
 
+func TestChild(t *testing.T) {
+	t.Parallel()
+	proc := fakeProc(t, map[int][3]string{
+		20: {"10", "100", one}, 22: {"20", "200", one}, 21: {"20", "300", one}, 23: {"22", "150", one},
+		30: {"10", "100", two}, 31: {"10", "200", two},
+	})
+	tests := map[string]struct {
+		container string
+		want      int
+		err       error
+	}{
+		"the child, and not its own":     {container: one, want: 22},
+		"one that keeps none, probed":    {container: two, err: ErrNotFound},
+		"a container without any at all": {container: strings.Repeat("0", 64), err: ErrNotFound},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pid, err := Child(proc, tt.container)
+			if pid != tt.want || !errors.Is(err, tt.err) {
+				t.Errorf("Child() = %d, %v", pid, err)
+			}
+		})
+	}
+}
+
 func TestPartOfAnIDIsRefused(t *testing.T) {
 	t.Parallel()
 	if pid, err := Find(fakeProc(t, nil), one[:12]); err == nil {

@@ -50,6 +50,15 @@ func (a *Agent) SignalAt(
 		"-signal", signal, "-at", moment.Format(time.RFC3339Nano), "-for", length.String())
 }
 
+// SignalChildAt is SignalAt for the process that the main process of a container keeps
+// running.
+func (a *Agent) SignalChildAt(
+	ctx context.Context, pod *corev1.Pod, container, signal string, moment time.Time, length time.Duration,
+) (time.Time, error) {
+	return a.signal(ctx, pod, container, "-child",
+		"-signal", signal, "-at", moment.Format(time.RFC3339Nano), "-for", length.String())
+}
+
 func (a *Agent) signal(ctx context.Context, pod *corev1.Pod, container string, args ...string) (time.Time, error) {
 	id := containerID(pod, container)
 	if id == "" {
