@@ -5,8 +5,9 @@
 // codis-dashboard, and starts it again in place when it ended or answers nothing:
 // kubelet needs seconds to see that, and pauses ever longer before it starts a
 // container again. Before each start it looks whose the lock is, as the config writer
-// does before the first, and kills a dashboard whose lock another run has taken. It refuses to know what the dashboard does, and to go on with
-// one that does not come to serve: that is kubelet's to pause, for everybody to see.
+// does before the first, and kills a dashboard whose lock another run has taken. It
+// refuses to know what the dashboard does, and to go on with one that does not come to
+// serve: that is kubelet's to pause, for everybody to see.
 package main
 
 import (
