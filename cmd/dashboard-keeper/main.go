@@ -77,8 +77,9 @@ func main() {
 	flag.Parse()
 	k.command = flag.Args()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	os.Exit(k.keep(ctx))
+	code := k.keep(ctx)
+	stop()
+	os.Exit(code)
 }
 
 // keeper keeps one dashboard running.
