@@ -23,18 +23,29 @@ func (k *keeper) mayStart(ctx context.Context) (refusal string, err error) {
 	if k.lock.Store == "" {
 		return "", nil
 	}
-	wanted := k.lock
-	if k.config != "" {
-		text, err := os.ReadFile(k.config)
-		if err != nil {
-			return "", err
-		}
-		if wanted.Auth, err = login(string(text)); err != nil {
-			return "", fmt.Errorf("%s: %w", k.config, err)
-		}
+	wanted, err := k.wanted()
+	if err != nil {
+		return "", err
 	}
 	found, err := lock.Await(ctx, wanted, k.lockPause, func(why string) { k.say("waiting: %s", why) })
 	return found.String(), err
+}
+
+// wanted is the lock with the login of its store, and with the runs of the pod so far.
+func (k *keeper) wanted() (lock.Lock, error) {
+	wanted := k.lock
+	wanted.Runs = k.recorded()
+	if k.config == "" {
+		return wanted, nil
+	}
+	text, err := os.ReadFile(k.config)
+	if err != nil {
+		return wanted, err
+	}
+	if wanted.Auth, err = login(string(text)); err != nil {
+		return wanted, fmt.Errorf("%s: %w", k.config, err)
+	}
+	return wanted, nil
 }
 
 // awaitName waits for the name of the dashboard, and not for long.

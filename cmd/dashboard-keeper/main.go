@@ -5,8 +5,9 @@
 // codis-dashboard, and starts it again in place when it ended or answers nothing:
 // kubelet needs seconds to see that, and pauses ever longer before it starts a
 // container again. Before each start it looks whose the lock is, as the config writer
-// does before the first. It refuses to know what the dashboard does, and to go on with
-// one that does not come to serve: that is kubelet's to pause, for everybody to see.
+// does before the first, and kills a dashboard whose lock another run has taken. It
+// refuses to know what the dashboard does, and to go on with one that does not come to
+// serve: that is kubelet's to pause, for everybody to see.
 package main
 
 import (
@@ -46,6 +47,8 @@ const (
 	nameWait = 3 * time.Second
 	// lockPause is how often a store that does not answer is asked again.
 	lockPause = 500 * time.Millisecond
+	// fencing is how often it is seen whether the lock is still that of the run.
+	fencing = time.Second
 )
 
 const (
@@ -59,7 +62,7 @@ func main() {
 	runtime.LockOSThread() // The dashboard is killed when the thread ends that started it.
 	k := &keeper{
 		lasting: lasting, silence: silence, asking: asking, lateness: lateness, attempts: attempts,
-		firstPause: firstPause, nameWait: nameWait, lockPause: lockPause,
+		firstPause: firstPause, nameWait: nameWait, lockPause: lockPause, fencing: fencing,
 		log: os.Stderr, resolve: net.DefaultResolver.LookupHost,
 	}
 	flag.StringVar(&k.addr, "addr", "127.0.0.1:18080", "Address to ask the dashboard at.")
@@ -69,6 +72,7 @@ func main() {
 	flag.StringVar(&k.lock.Addr, "lock-addr", "", "Comma list of the store's members.")
 	flag.StringVar(&k.lock.Product, "lock-product", "", "Product that is locked.")
 	flag.StringVar(&k.lock.Holder, "lock-holder", "", "Address of the dashboard that may have the lock.")
+	flag.StringVar(&k.record, "record", "", "File that keeps the runs of the pod; empty for none.")
 	flag.StringVar(&k.message, "message", "/dev/termination-log", "File that takes why the keeper ends.")
 	flag.Parse()
 	k.command = flag.Args()
@@ -83,11 +87,12 @@ type keeper struct {
 	command            []string
 	addr, host, config string
 	lock               lock.Lock
-	message            string
+	message, record    string
 	log                io.Writer
 	resolve            func(ctx context.Context, host string) ([]string, error)
 
 	lasting, silence, asking, lateness, firstPause, nameWait, lockPause time.Duration
+	fencing                                                             time.Duration
 	attempts                                                            int
 }
 
@@ -114,6 +119,9 @@ func (k *keeper) keep(ctx context.Context) int {
 		if ctx.Err() != nil {
 			k.say("the dashboard was told to end: %s", ended.how())
 			return ended.code()
+		}
+		if ended.fenced {
+			return k.end("the dashboard was killed", lock.Finding{Kind: lock.Held, Addr: k.lock.Holder}.String(), 1)
 		}
 		failures++
 		if ended.accident(k.lasting) {

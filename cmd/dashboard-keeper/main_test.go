@@ -77,7 +77,8 @@ func runKeeper() int {
 	}
 	k := &keeper{
 		command: []string{os.Args[0]}, addr: s.Addr, lock: s.Lock,
-		message: filepath.Join(s.Dir, "message"), log: os.Stderr,
+		message: filepath.Join(s.Dir, "message"), record: filepath.Join(s.Dir, "record"),
+		log: os.Stderr, fencing: 10 * time.Millisecond,
 		lasting: s.Lasting, silence: s.Silence, asking: 10 * time.Millisecond, lateness: time.Minute, attempts: 3,
 		firstPause: time.Millisecond, nameWait: time.Minute, lockPause: 10 * time.Millisecond,
 	}
@@ -126,7 +127,8 @@ func serve(s setting, locked bool) {
 	var told atomic.Bool
 	var seen sync.Once
 	mux := http.NewServeMux()
-	mux.HandleFunc("/topom/model", func(http.ResponseWriter, *http.Request) {
+	mux.HandleFunc("/topom/model", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprintf(w, `{"token":"t","start_time":"%d"}`, os.Getpid())
 		if told.Load() {
 			seen.Do(func() { write(s.Dir, "seen", append(lines(s.Dir, "seen"), fmt.Sprint(os.Getpid()))...) })
 		}

@@ -23,6 +23,8 @@ type end struct {
 	served bool
 	// hung tells that it was killed because it answered nothing.
 	hung bool
+	// fenced tells that it was killed because another run has its lock.
+	fenced bool
 }
 
 // accident tells whether the dashboard had served before it ended, and for long enough.
@@ -40,13 +42,16 @@ func (e end) how() string {
 	switch {
 	case e.hung:
 		return "killed, since it answered nothing"
+	case e.fenced:
+		return "killed, since another one has its lock"
 	case e.status.Signaled():
 		return e.status.Signal().String()
 	}
 	return fmt.Sprintf("exit code %d", e.status.ExitStatus())
 }
 
-// run runs a dashboard until it has ended. One that hangs is killed; when the context
+// run runs a dashboard until it has ended. One that hangs is killed, and one whose lock
+// another run has; when the context
 // ends it is told to end, and waited for: it gives its lock back. The container's end is
 // the limit of that.
 func (k *keeper) run(ctx context.Context) (end, error) {
@@ -66,6 +71,13 @@ func (k *keeper) run(ctx context.Context) (end, error) {
 			close(hung)
 		}
 	}()
+	tenure := &tenure{}
+	fenced := make(chan struct{})
+	go func() {
+		if k.fence(watching, tenure) {
+			close(fenced)
+		}
+	}()
 	e := end{}
 	for told := ctx.Done(); ; {
 		select {
@@ -75,8 +87,15 @@ func (k *keeper) run(ctx context.Context) (end, error) {
 		case <-hung:
 			hung, e.hung = nil, true
 			_ = child.Kill() // One that has just ended is no matter.
+		case <-fenced:
+			fenced, e.fenced = nil, true
+			_ = child.Kill()
 		case <-told:
 			told = nil
+			if e.fenced = e.fenced || k.superseded(ctx, tenure); e.fenced {
+				_ = child.Kill()
+				continue
+			}
 			_ = child.Signal(syscall.SIGTERM)
 		}
 	}

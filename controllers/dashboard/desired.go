@@ -135,7 +135,7 @@ func command(d *v1alpha1.CodisDashboard, kept store, domain naming.Domain) []str
 		podtemplate.ProgramDir + keeper, "--addr=127.0.0.1:" + strconv.Itoa(naming.PortDashboard), "--host=" + host,
 	}
 	if lock := lockArgs(d, kept, domain); lock != nil {
-		keep = append(append(keep, lock...), "--login-in="+file)
+		keep = append(append(keep, lock...), "--login-in="+file, "--record="+podtemplate.ConfigDir+"/runs")
 	}
 	return append(keep, "--", "codis-dashboard", "--config="+file, "--host-admin="+addr, "--remove-lock")
 }

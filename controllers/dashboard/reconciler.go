@@ -119,9 +119,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		r.asked.Delete(dashboard.UID)
 		r.resynced.Delete(dashboard.UID)
 		r.proofs.Delete(dashboard.UID)
-		r.runs.Delete(dashboard.UID)
 		r.silences.Delete(dashboard.UID)
 		r.keptOut.Delete(dashboard.UID)
+		r.runs.Delete(dashboard.UID)
 		return reconcile.Done(reconcile.Run(ctx,
 			func(ctx context.Context) (time.Duration, error) { return r.finalize(ctx, s) }))
 	}
@@ -140,9 +140,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return 0, err
 	}
 	result, err := reconcile.Run(ctx, step(r.observe), hold, step(r.tellRestart), step(r.proveLock),
-		step(r.announceSentinels), step(r.applyObjects), step(r.startAgain), step(r.retryLock),
-		step(r.replaceSilent), step(r.letIn),
-		step(r.replaceLost), step(r.assignSlots), step(r.moveSlots), step(r.keepSentinels))
+		step(r.announceSentinels), step(r.applyObjects), step(r.startAgain), step(r.retryLock), step(r.replaceSilent),
+		step(r.letIn), step(r.replaceLost), step(r.assignSlots), step(r.moveSlots), step(r.keepSentinels))
 	if !s.observed {
 		return reconcile.Done(result, err) // What could not be looked at is not reported as absent.
 	}

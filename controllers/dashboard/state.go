@@ -49,12 +49,12 @@ type state struct {
 
 	api   codis.Dashboard
 	stats *codis.Stats
-	// model is what the dashboard says of its run; nil if it does not.
-	model *codis.Topom
 	// asked is when the dashboard was asked for the stats; zero if it was not. deaf tells
 	// that its host accepted no connection since.
-	asked    time.Time
-	deaf     bool
+	asked time.Time
+	deaf  bool
+	// model is what the dashboard says of its run; nil if it does not.
+	model    *codis.Topom
 	version  string
 	groups   []groupView
 	recorded layout.Layout

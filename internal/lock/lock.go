@@ -14,6 +14,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -32,6 +33,15 @@ type Lock struct {
 	Product           string
 	// Holder is the address of the dashboard that is about to start.
 	Holder string
+	// Runs that the pod has had, which is about to start a dashboard: a lock of another
+	// run of that address is that of its successor. Empty for a new pod, which takes it
+	// from whoever had the address before.
+	Runs []Session
+}
+
+// mayHaveHad tells whether a run may have been one of the pod, or of one before it.
+func (l Lock) mayHaveHad(run Session) bool {
+	return len(l.Runs) == 0 || !run.Known() || slices.Contains(l.Runs, run)
 }
 
 // Topology is where the product is kept that the lock is of.
@@ -86,8 +96,10 @@ func Check(ctx context.Context, l Lock) (Finding, error) {
 		return Finding{}, err
 	case v.State == Pinned:
 		return Finding{Kind: Removing, Addr: v.Tombstone.name()}, nil
-	case v.State != Taken || v.Addr == l.Holder:
+	case v.State != Taken || v.Addr == l.Holder && l.mayHaveHad(v.Session):
 		return Finding{}, nil
+	case v.Addr == l.Holder:
+		return Finding{Kind: Held, Addr: v.Addr}, nil
 	}
 	return l.look(ctx, v.Addr), nil
 }
