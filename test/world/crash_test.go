@@ -5,7 +5,10 @@ package world
 
 import (
 	"fmt"
+	"net"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -145,7 +148,9 @@ func stories() map[string]story {
 			// A telling moves a thousand slots, and most of its calls are alike.
 			stride: 7,
 		},
-		"growth of volumes": growth(),
+		"growth of volumes":                                          growth(),
+		"hand-over to sentinels and back":                            handOver(),
+		"a master that sentinels replace":                            replacedBySentinels(),
 		"takeover from a dashboard that died before it locked slots": halfPromotion(models.ActionPreparing),
 		"takeover from a dashboard that died with slots locked":      halfPromotion(models.ActionPrepared),
 		"takeover from a dashboard that died with the new order":     halfPromotion(models.ActionFinished),
@@ -284,6 +289,9 @@ func (w *world) final() string {
 	out := w.topology() + w.conditions()
 	for _, object := range w.objects() {
 		out += object + "\n"
+	}
+	for _, pod := range w.podsOf(naming.ComponentServer) { // Where sentinels lead, replicas follow addresses.
+		out = strings.ReplaceAll(out, strconv.Quote(net.JoinHostPort(pod.Status.PodIP, "6379")), strconv.Quote(pod.Name))
 	}
 	return out
 }
