@@ -5,7 +5,10 @@ package world
 
 import (
 	"fmt"
+	"net"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -286,6 +289,9 @@ func (w *world) final() string {
 	out := w.topology() + w.conditions()
 	for _, object := range w.objects() {
 		out += object + "\n"
+	}
+	for _, pod := range w.podsOf(naming.ComponentServer) { // Where sentinels lead, replicas follow addresses.
+		out = strings.ReplaceAll(out, strconv.Quote(net.JoinHostPort(pod.Status.PodIP, "6379")), strconv.Quote(pod.Name))
 	}
 	return out
 }
