@@ -121,7 +121,7 @@ func (k *keeper) keep(ctx context.Context) int {
 			return ended.code()
 		}
 		if ended.fenced {
-			return k.end("the dashboard was killed", lock.Finding{Kind: lock.Held, Addr: k.lock.Holder}.String(), 1)
+			return k.end("the dashboard was killed", lock.Finding{Kind: lock.Held, Addr: ended.rival}.String(), 1)
 		}
 		failures++
 		if ended.accident(k.lasting) {
