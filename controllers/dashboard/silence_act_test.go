@@ -253,6 +253,11 @@ func TestDashboardThatIsNotGivenUp(t *testing.T) {
 			why: "nothing on node node-1 answers, where pod d-dashboard-0 is, and it is not replaced yet: " +
 				"slots were moving, with which it may go on when it is back",
 		},
+		"slots were to move, and none did when that was recorded": {
+			change: func(n *lostNode) { n.d.Status.Rebalance = &v1alpha1.RebalanceStatus{Left: 7} }, told: true,
+			why: "nothing on node node-1 answers, where pod d-dashboard-0 is, and it is not replaced yet: " +
+				"slots were moving, with which it may go on when it is back",
+		},
 		"the only member of its store is on its node": {
 			change: func(n *lostNode) { n.addr = coordinatorAddr }, told: true,
 			why: "nothing on node node-1 answers, where pod d-dashboard-0 is, and it is not replaced yet: " +
@@ -420,5 +425,15 @@ func TestKeepOutPodIsTakenByStrictNamespaces(t *testing.T) {
 		!*pod.Spec.SecurityContext.RunAsNonRoot ||
 		pod.Spec.SecurityContext.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault {
 		t.Errorf("it is not restricted: %+v, %+v", s, pod.Spec.SecurityContext)
+	}
+}
+
+// Moves that somebody has to agree to first keep no dashboard from being replaced.
+func TestDashboardWithMovesThatAreOnlyPlannedIsGivenUp(t *testing.T) {
+	n := newLostNode(t)
+	n.d.Status.Rebalance = &v1alpha1.RebalanceStatus{Left: 7, Plan: []v1alpha1.PlannedMove{{From: 1, To: 2, Slots: "0-6"}}}
+	n.passes(8)
+	if n.pod(naming.DashboardPod("d")) != nil {
+		t.Error("it is not given up")
 	}
 }
