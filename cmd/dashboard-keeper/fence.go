@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/codis-io/codis-operator/internal/lock"
@@ -30,13 +31,15 @@ const (
 type tenure struct {
 	mu    sync.Mutex
 	known lock.Tenure
+	// rival is the address of whoever had the lock when it was seen to be lost.
+	rival string
 }
 
 // fence returns true when another run has taken the lock that this one had, or false
 // when the context has ended. That happens where a pod on a node that seemed lost lives:
 // another one has its name by then, and serves. A store that does not answer says
 // nothing; cut off from it a dashboard can do no harm.
-func (k *keeper) fence(ctx context.Context, t *tenure) bool {
+func (k *keeper) fence(ctx context.Context, t *tenure, served *atomic.Bool) bool {
 	if k.lock.Store == "" {
 		return false // Nobody else can reach it.
 	}
@@ -51,9 +54,10 @@ func (k *keeper) fence(ctx context.Context, t *tenure) bool {
 			continue
 		}
 		pause = k.fencing
+		had := served.Load() // Before the lock is looked at.
 		view, err := lock.Read(ctx, wanted)
-		if err == nil && t.lost(view) {
-			k.say("another run has the lock, since %s", view.Session.StartTime)
+		if err == nil && t.lost(view, had) {
+			k.say("another run has the lock, at %s since %s", view.Addr, view.Session.StartTime)
 			return true
 		}
 	}
@@ -90,10 +94,22 @@ func (t *tenure) is(run lock.Session) {
 	t.known.Own = run
 }
 
-func (t *tenure) lost(v lock.View) bool {
+// lost takes in what the lock was seen as, of a run that had served before that or not.
+func (t *tenure) lost(v lock.View, served bool) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if served {
+		t.known.Serves()
+	}
+	t.rival = v.Addr
 	return t.known.Lost(v)
+}
+
+// holder is who has the lock that is lost.
+func (t *tenure) holder() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.rival
 }
 
 // introduce asks the dashboard who it is, and records it before it can matter: a

@@ -20,15 +20,18 @@ import (
 
 // book is an etcd that counts how often its only key, the lock, was read.
 type book struct {
-	addr  string
-	run   atomic.Value
-	reads atomic.Int64
+	addr string
+	run  atomic.Value
+	// holder is the address of whoever has the lock.
+	holder atomic.Value
+	reads  atomic.Int64
 }
 
 func newBook(t *testing.T) *book {
 	t.Helper()
 	b := &book{}
 	b.run.Store("")
+	b.holder.Store(own)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		defer b.reads.Add(1)
 		run, _ := b.run.Load().(string)
@@ -37,7 +40,7 @@ func newBook(t *testing.T) *book {
 			_, _ = fmt.Fprint(w, `{"errorCode":100}`)
 			return
 		}
-		_, _ = fmt.Fprintf(w, `{"node":{"value":"{\"admin_addr\":\"%s\",\"token\":\"t\",\"start_time\":\"%s\"}"}}`, own, run)
+		_, _ = fmt.Fprintf(w, `{"node":{"value":"{\"admin_addr\":\"%s\",\"token\":\"t\",\"start_time\":\"%s\"}"}}`, b.holder.Load(), run)
 	}))
 	t.Cleanup(server.Close)
 	b.addr = server.Listener.Addr().String()
@@ -82,7 +85,40 @@ func TestADashboardWithoutItsLockIsKilledForGood(t *testing.T) {
 		t.Errorf("the container starts again, and its dashboards: %d after %d runs: %q", code, again.runs(), again.message())
 	}
 	anew := startKeeper(t, b.guard, "serve") // The next pod takes the lock from whoever has it.
-	anew.awaitRun(t, 1)
+	eventually(t, "the next pod starts one", func() bool { return anew.runs() == 1 })
+}
+
+// Two that start at the same time take the lock from each other: the first never sees it
+// as its own.
+func TestADashboardWhoseLockWasTakenAtOnceIsKilled(t *testing.T) {
+	b := newBook(t)
+	b.run.Store("another")
+	c := startKeeper(t, b.guard, "serve")
+	if code := c.awaitEnd(t); code != 1 || c.runs() != 1 || c.message() != "held "+own {
+		t.Errorf("ended with %d after %d runs: %q", code, c.runs(), c.message())
+	}
+}
+
+func TestADashboardThatWaitsForItsLockIsLeftAlone(t *testing.T) {
+	b := newBook(t)
+	b.run.Store("another")
+	c := startKeeper(t, b.guard, "wait")
+	pid := c.awaitRun(t, 1)
+	b.held(t, "another")
+	if stateOf(pid) == "" || len(c.ended) > 0 {
+		t.Errorf("it was ended: %q", c.message())
+	}
+}
+
+// Who took the lock need not be a namesake.
+func TestWhoTookTheLockIsNamed(t *testing.T) {
+	b := newBook(t)
+	c, _ := b.start(t)
+	b.holder.Store("other:18080")
+	b.run.Store("another")
+	if code := c.awaitEnd(t); code != 1 || c.message() != "held other:18080" {
+		t.Errorf("ended with %d: %q", code, c.message())
+	}
 }
 
 func TestADashboardKeepsOnWhileNobodyElseHasItsLock(t *testing.T) {

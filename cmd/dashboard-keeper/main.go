@@ -35,8 +35,8 @@ const (
 	silence = 2 * time.Second
 	// asking is the pause between two questions.
 	asking = 250 * time.Millisecond
-	// lateness is how long after its time an answer may be seen missing: later than that,
-	// the keeper itself had no time to run, and the dashboard neither.
+	// lateness is how much longer than asked for the keeper may sleep: after more than that
+	// it had no time to run, and the dashboard neither.
 	lateness = 500 * time.Millisecond
 	// attempts is how many dashboards in a row may end without an accident.
 	attempts = 5
@@ -121,7 +121,7 @@ func (k *keeper) keep(ctx context.Context) int {
 			return ended.code()
 		}
 		if ended.fenced {
-			return k.end("the dashboard was killed", lock.Finding{Kind: lock.Held, Addr: k.lock.Holder}.String(), 1)
+			return k.end("the dashboard was killed", lock.Finding{Kind: lock.Held, Addr: ended.rival}.String(), 1)
 		}
 		failures++
 		if ended.accident(k.lasting) {

@@ -23,8 +23,9 @@ type end struct {
 	served bool
 	// hung tells that it was killed because it answered nothing.
 	hung bool
-	// fenced tells that it was killed because another run has its lock.
+	// fenced tells that it was killed because another run has its lock, at rival.
 	fenced bool
+	rival  string
 }
 
 // accident tells whether the dashboard had served before it ended, and for long enough.
@@ -74,7 +75,7 @@ func (k *keeper) run(ctx context.Context) (end, error) {
 	tenure := &tenure{}
 	fenced := make(chan struct{})
 	go func() {
-		if k.fence(watching, tenure) {
+		if k.fence(watching, tenure, &served) {
 			close(fenced)
 		}
 	}()
@@ -88,7 +89,7 @@ func (k *keeper) run(ctx context.Context) (end, error) {
 			hung, e.hung = nil, true
 			_ = child.Kill() // One that has just ended is no matter.
 		case <-fenced:
-			fenced, e.fenced = nil, true
+			fenced, e.fenced, e.rival = nil, true, tenure.holder()
 			_ = child.Kill()
 		case <-told:
 			told = nil

@@ -7,6 +7,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -17,14 +18,19 @@ import (
 func (k *keeper) watch(ctx context.Context, served *atomic.Bool) bool {
 	client := &http.Client{Transport: &http.Transport{}, Timeout: k.silence}
 	defer client.CloseIdleConnections()
-	p := pulse{silence: k.silence, lateness: k.lateness}
+	p, still := pulse{silence: k.silence}, &standstill{limit: k.asking + k.lateness}
+	go func() {
+		for wait(ctx, k.asking) {
+			still.seen(time.Now())
+		}
+	}()
 	for {
-		asked := time.Now()
 		_, err := k.ask(ctx, client, "/topom/model")
 		if ctx.Err() != nil {
 			return false
 		}
-		if p.lost(asked, time.Now(), err == nil) {
+		now := time.Now()
+		if p.lost(now, still.seen(now), err == nil) {
 			return true
 		}
 		if err == nil && !served.Load() {
@@ -54,24 +60,45 @@ func (k *keeper) ask(ctx context.Context, client *http.Client, path string) (int
 
 // pulse is what is known of whether a dashboard answers.
 type pulse struct {
-	silence, lateness time.Duration
-	// heard is when it answered last; zero before it ever did.
+	silence time.Duration
+	// heard is when it answered last, or later, when the time before counts for nothing;
+	// zero before it ever did.
 	heard time.Time
 }
 
 // lost takes in what came of a question, and tells whether the dashboard hangs. It is
-// pure but for what it remembers. A question that came back much later than it may take
-// says that the keeper stood still, or was starved, and the dashboard may have been too:
-// the time before it counts for nothing.
-func (p *pulse) lost(asked, now time.Time, answered bool) bool {
+// pure but for what it remembers. Where the keeper stood still meanwhile, until stood,
+// the dashboard may have, too: the time before that counts for nothing.
+func (p *pulse) lost(now, stood time.Time, answered bool) bool {
 	switch {
 	case answered:
 		p.heard = now
+		return false
 	case p.heard.IsZero():
-	case now.Sub(asked) > p.silence+p.lateness:
-		p.heard = now
-	default:
-		return now.Sub(p.heard) >= p.silence
+		return false
+	case stood.After(p.heard):
+		p.heard = stood
 	}
-	return false
+	return now.Sub(p.heard) >= p.silence
+}
+
+// standstill tells when the keeper had no time to run, as on a machine that was frozen or
+// starved. It is to be told of the time again and again.
+type standstill struct {
+	// limit is how long it may hear nothing.
+	limit time.Duration
+
+	mu          sync.Mutex
+	last, ended time.Time
+}
+
+// seen takes in the time, and returns when the last standstill ended; zero if there was none.
+func (s *standstill) seen(now time.Time) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.last.IsZero() && now.Sub(s.last) > s.limit {
+		s.ended = now
+	}
+	s.last = now
+	return s.ended
 }

@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -35,6 +36,7 @@ func keepOutPod(d *v1alpha1.CodisDashboard, node string, images podtemplate.Imag
 	template, err := podtemplate.Template(podtemplate.Pod{
 		Component: naming.ComponentKeepOut,
 		Instance:  d.Name,
+		Settings:  v1alpha1.Component{Resources: almostNothing()},
 		Images:    images,
 		Image:     images.ConfigWriter,
 		Container: corev1.Container{Name: naming.ComponentKeepOut, Command: []string{"/config-writer"}},
@@ -54,6 +56,15 @@ func keepOutPod(d *v1alpha1.CodisDashboard, node string, images podtemplate.Imag
 		ObjectMeta: metav1.ObjectMeta{Namespace: d.Namespace, Name: naming.KeepOut(d.Name), Labels: template.Labels},
 		Spec:       template.Spec,
 	}, nil
+}
+
+// almostNothing is what a pod asks for that does nothing. A namespace with a quota takes no
+// pod that asks for nothing at all.
+func almostNothing() corev1.ResourceRequirements {
+	amounts := corev1.ResourceList{
+		corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("16Mi"),
+	}
+	return corev1.ResourceRequirements{Requests: amounts, Limits: amounts.DeepCopy()}
 }
 
 // keepOut keeps the next pod of a dashboard from the node of this one, and tells whether

@@ -217,15 +217,17 @@ func join(ids []int) string {
 	return strings.Join(words, ", ")
 }
 
+// underWay tells whether slots are to move, and nobody has to agree first.
+func underWay(s *v1alpha1.RebalanceStatus) bool { return s != nil && s.Left > 0 && len(s.Plan) == 0 }
+
 // tell sends an event when a rebalance begins and when it is over.
 func (r *Reconciler) tell(before, after *v1alpha1.CodisDashboard) {
 	was, is := before.Status.Rebalance, after.Status.Rebalance
-	moving := func(s *v1alpha1.RebalanceStatus) bool { return s != nil && s.Left > 0 && len(s.Plan) == 0 }
 	switch {
-	case moving(is) && !moving(was):
+	case underWay(is) && !underWay(was):
 		r.Recorder.Eventf(after, nil, corev1.EventTypeNormal, v1alpha1.ReasonRebalancing, "MoveSlots",
 			"%d slots are to move to other groups", is.Left)
-	case moving(was) && is != nil && is.Left == 0:
+	case underWay(was) && is != nil && is.Left == 0:
 		r.Recorder.Eventf(after, nil, corev1.EventTypeNormal, v1alpha1.ReasonRebalanced, "MoveSlots",
 			"%d slots have moved to other groups", is.Moved)
 	}

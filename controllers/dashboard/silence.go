@@ -31,7 +31,8 @@ type quietNode struct {
 	// again tells that a pod of the dashboard was told to end before, and that the
 	// dashboard has not answered since.
 	again bool
-	// moving tells that slots were on their way when it answered last.
+	// moving tells that slots were on their way when it answered last, or may have been since:
+	// how many do is recorded some seconds late, and between two of them there are none.
 	moving bool
 
 	// quiet is how long neither the dashboard nor anything else on the node has answered.

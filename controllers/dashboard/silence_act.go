@@ -58,15 +58,21 @@ func (r *Reconciler) replaceSilent(ctx context.Context, s *state) (time.Duration
 		return r.giveUp(ctx, s)
 	case seen.quiet < silentFor:
 		return reconcile.Soon, nil
-	case s.problem != nil:
-		s.problem = &product.Problem{Reason: s.problem.Reason, Message: fmt.Sprintf(
-			"nothing on node %s answers, where pod %s is, and it is not replaced yet: %s",
-			s.pod.Spec.NodeName, s.pod.Name, why)}
 	}
+	s.notReplaced(why)
 	if seen.quiet > longSilence {
 		return reconcile.Steady, nil
 	}
 	return reconcile.Soon, nil
+}
+
+// notReplaced has users told what keeps a dashboard on a silent node from being replaced.
+func (s *state) notReplaced(why string) {
+	if s.problem == nil {
+		return
+	}
+	s.problem = &product.Problem{Reason: s.problem.Reason, Message: fmt.Sprintf(
+		"nothing on node %s answers, where pod %s is, and it is not replaced yet: %s", s.pod.Spec.NodeName, s.pod.Name, why)}
 }
 
 // tellToEnd deletes a pod as a person does. A kubelet that lives ends it, and says so.
@@ -90,6 +96,10 @@ func (r *Reconciler) tellToEnd(ctx context.Context, s *state, memory *silence) (
 // crash before the last call leaves that only, for a minute.
 func (r *Reconciler) giveUp(ctx context.Context, s *state) (time.Duration, error) {
 	kept, err := r.keepOut(ctx, s)
+	if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) { // As by a quota: trying harder does not help.
+		s.notReplaced(err.Error())
+		return reconcile.Later, nil
+	}
 	if err != nil || !kept {
 		return reconcile.Soon, err
 	}

@@ -5,6 +5,7 @@ package dashboard
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -252,6 +253,11 @@ func TestDashboardThatIsNotGivenUp(t *testing.T) {
 			why: "nothing on node node-1 answers, where pod d-dashboard-0 is, and it is not replaced yet: " +
 				"slots were moving, with which it may go on when it is back",
 		},
+		"slots were to move, and none did when that was recorded": {
+			change: func(n *lostNode) { n.d.Status.Rebalance = &v1alpha1.RebalanceStatus{Left: 7} }, told: true,
+			why: "nothing on node node-1 answers, where pod d-dashboard-0 is, and it is not replaced yet: " +
+				"slots were moving, with which it may go on when it is back",
+		},
 		"the only member of its store is on its node": {
 			change: func(n *lostNode) { n.addr = coordinatorAddr }, told: true,
 			why: "nothing on node node-1 answers, where pod d-dashboard-0 is, and it is not replaced yet: " +
@@ -367,5 +373,67 @@ func TestKeepOut(t *testing.T) {
 				t.Error("it is in the way")
 			}
 		})
+	}
+}
+
+// strict is an API server whose namespaces take no keep-out pod, as with a quota of pods.
+type strict struct{ client.Client }
+
+// Create refuses pods.
+func (s strict) Create(ctx context.Context, o client.Object, opts ...client.CreateOption) error {
+	if pod, ok := o.(*corev1.Pod); ok {
+		return apierrors.NewForbidden(corev1.Resource("pods"), pod.Name, errors.New("exceeded quota"))
+	}
+	return s.Client.Create(ctx, o, opts...)
+}
+
+// A node that cannot be kept free is waited for, and no error has the queue wait longer.
+func TestDashboardOfASilentNodeWhereTheNamespaceIsFull(t *testing.T) {
+	n := newLostNode(t)
+	n.r.Client = strict{n.client}
+	n.passes(20)
+	if n.pod(naming.DashboardPod("d")) == nil {
+		t.Fatalf("it was given up: %s", n.events())
+	}
+	if !strings.Contains(n.problem.Message, "not replaced yet: keep the dashboard from node node-1: ") ||
+		!strings.Contains(n.problem.Message, "exceeded quota") {
+		t.Errorf("it is said: %s", n.problem.Message)
+	}
+	n.r.Client = n.client
+	n.passes(1)
+	if n.pod(naming.DashboardPod("d")) != nil {
+		t.Error("there is room now, and it is not given up")
+	}
+}
+
+// A quota of CPU or memory refuses pods that do not say what they need, and restricted
+// namespaces those that do not say what they do without.
+func TestKeepOutPodIsTakenByStrictNamespaces(t *testing.T) {
+	d := &v1alpha1.CodisDashboard{}
+	d.Namespace, d.Name = "ns", "d"
+	pod, err := keepOutPod(d, "node-1", podtemplate.Images{ConfigWriter: "operator"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := pod.Spec.Containers[0]
+	for _, amounts := range []corev1.ResourceList{c.Resources.Requests, c.Resources.Limits} {
+		if amounts.Cpu().IsZero() || amounts.Memory().IsZero() {
+			t.Errorf("it asks for %v", amounts)
+		}
+	}
+	if s := c.SecurityContext; *s.AllowPrivilegeEscalation || !slices.Contains(s.Capabilities.Drop, "ALL") ||
+		!*pod.Spec.SecurityContext.RunAsNonRoot ||
+		pod.Spec.SecurityContext.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault {
+		t.Errorf("it is not restricted: %+v, %+v", s, pod.Spec.SecurityContext)
+	}
+}
+
+// Moves that somebody has to agree to first keep no dashboard from being replaced.
+func TestDashboardWithMovesThatAreOnlyPlannedIsGivenUp(t *testing.T) {
+	n := newLostNode(t)
+	n.d.Status.Rebalance = &v1alpha1.RebalanceStatus{Left: 7, Plan: []v1alpha1.PlannedMove{{From: 1, To: 2, Slots: "0-6"}}}
+	n.passes(8)
+	if n.pod(naming.DashboardPod("d")) != nil {
+		t.Error("it is not given up")
 	}
 }

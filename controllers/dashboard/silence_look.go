@@ -112,7 +112,8 @@ func (r *Reconciler) lookAround(ctx context.Context, s *state, known *silence) (
 	}
 	now := r.Clock.Now()
 	seen := quietNode{
-		served: podtemplate.HasCondition(s.pod, corev1.PodReady), again: known.told, moving: s.wasMoving,
+		served: podtemplate.HasCondition(s.pod, corev1.PodReady), again: known.told,
+		moving: s.wasMoving || underWay(s.dashboard.Status.Rebalance),
 		ending: s.pod.DeletionTimestamp != nil, others: len(elsewhere),
 	}
 	var heardHere bool

@@ -14,6 +14,10 @@ type Tenure struct {
 	rival Session
 }
 
+// Serves notes that the run answers as only one does that has taken the lock: another one
+// may have it before it was ever looked at.
+func (t *Tenure) Serves() { t.held = true }
+
 // Lost takes in what the lock was seen as, and tells whether another run has it that this
 // one had. It is pure but for what it remembers. A lock that nobody has, or that is
 // pinned, is no rival's. A rival has to be seen twice in a row: a member of a ZooKeeper

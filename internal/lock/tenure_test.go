@@ -44,7 +44,13 @@ func TestTenure(t *testing.T) {
 			}
 		})
 	}
+	serves := lock.Tenure{Own: mine.Session}
+	serves.Serves()
+	if serves.Lost(before) || !serves.Lost(before) {
+		t.Error("a run that serves has had the lock")
+	}
 	unknown := lock.Tenure{}
+	unknown.Serves()
 	for range 3 {
 		if unknown.Lost(after) || unknown.Others(after) {
 			t.Error("a run that is not known lost its lock")
