@@ -7,6 +7,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -344,6 +345,26 @@ func TestDashboardWithMovesThatAreOnlyPlannedIsGivenUp(t *testing.T) {
 	n.passes(8)
 	if n.pod(naming.DashboardPod("d")) != nil {
 		t.Error("it is not given up")
+	}
+}
+
+// An operator that stood still finds its connections timed out, and has seen no silence.
+func TestAnOperatorThatStoodStillHasSeenNothing(t *testing.T) {
+	n := newLostNode(t)
+	dial, once := n.r.Dial, sync.Once{}
+	n.r.Dial = func(ctx context.Context, addr string) error {
+		if addr == "2:80" { // It stands still while it looks around.
+			once.Do(func() { n.clock.SetTime(n.clock.Now().Add(time.Minute)) })
+		}
+		return dial(ctx, addr)
+	}
+	n.passes(4)
+	if pod := n.pod(naming.DashboardPod("d")); pod == nil || pod.DeletionTimestamp != nil {
+		t.Fatal("it is told to end for the time in which nobody looked")
+	}
+	n.passes(1)
+	if pod := n.pod(naming.DashboardPod("d")); pod.DeletionTimestamp == nil {
+		t.Error("it has been silent since, and is not told to end")
 	}
 }
 
