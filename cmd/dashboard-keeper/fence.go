@@ -64,11 +64,12 @@ func (k *keeper) fence(ctx context.Context, t *tenure, served *atomic.Bool) bool
 	return false
 }
 
-// superseded tells whether the lock is another run's now. A dashboard that ends gives
-// the lock back, whoever has it.
-func (k *keeper) superseded(ctx context.Context, t *tenure) bool {
-	if k.lock.Store == "" {
-		return false
+// mayRelease tells whether a dashboard that is told to end gives back its own lock, if
+// any: it takes the lock away, whoever has it. Where the store does not say whose it is,
+// the lock stays, which keeps no other pod of this dashboard from starting.
+func (k *keeper) mayRelease(ctx context.Context, t *tenure) bool {
+	if k.lock.Store == "" || t.own() == (lock.Session{}) {
+		return true // Nobody else can reach it; or it has none yet.
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTimeout)
 	defer cancel()
@@ -79,7 +80,7 @@ func (k *keeper) superseded(ctx context.Context, t *tenure) bool {
 	view, err := lock.Read(ctx, wanted)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return err == nil && t.known.Others(view)
+	return err == nil && !t.known.Others(view)
 }
 
 func (t *tenure) own() lock.Session {
