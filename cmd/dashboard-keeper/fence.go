@@ -53,15 +53,26 @@ func (k *keeper) fence(ctx context.Context, t *tenure, served *atomic.Bool) bool
 			t.is(k.introduce(ctx))
 			continue
 		}
-		pause = k.fencing
 		had := served.Load() // Before the lock is looked at.
 		view, err := lock.Read(ctx, wanted)
 		if err == nil && t.lost(view, had) {
 			k.say("another run has the lock, at %s since %s", view.Addr, view.Session.StartTime)
 			return true
 		}
+		pause = t.pause(k.fencing, k.asking)
 	}
 	return false
+}
+
+// pause is how soon the lock is looked at again: soon where a rival was seen once. What a
+// dashboard was asked before its node stood still, it does as soon as that goes on.
+func (t *tenure) pause(usual, soon time.Duration) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.known.Doubtful() {
+		return soon
+	}
+	return usual
 }
 
 // mayRelease tells whether a dashboard that is told to end gives back its own lock, if

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -162,6 +163,26 @@ func TestADashboardThatIsToldToEndReleasesItsOwnLockOnly(t *testing.T) {
 				t.Errorf("it was told to end: %v", told)
 			}
 		})
+	}
+}
+
+func TestARivalIsLookedAtAgainSoon(t *testing.T) {
+	view := func(run string) lock.View {
+		return lock.View{State: lock.Taken, Addr: own, Session: lock.Session{Token: run, StartTime: "then"}}
+	}
+	tenure := &tenure{}
+	tenure.is(view("mine").Session)
+	tests := []struct {
+		seen string
+		want time.Duration
+	}{{"mine", fencing}, {"another", asking}, {"mine", fencing}}
+	for _, tt := range tests {
+		if tenure.lost(view(tt.seen), true) {
+			t.Fatalf("lost by one look at %s", tt.seen)
+		}
+		if got := tenure.pause(fencing, asking); got != tt.want {
+			t.Errorf("after %s it is looked at again in %s", tt.seen, got)
+		}
 	}
 }
 
