@@ -81,7 +81,9 @@ func lockProblem(pod *corev1.Pod, name string) *product.Problem {
 // is: the lock may have been free for a moment. Who removes a product leaves none to
 // anybody. Of its own address there are the runs of pods before this one.
 func holderSeen(pod *corev1.Pod, own string) string {
-	for _, said := range []string{podtemplate.LastRefusal(pod, podtemplate.ConfigContainer), podtemplate.LastParting(pod)} {
+	for _, said := range []string{
+		podtemplate.LastRefusal(pod, podtemplate.ConfigContainer), podtemplate.LastParting(pod),
+	} {
 		found := lock.Parse(said)
 		if found.Addr != own && (found.Kind == lock.Held || found.Kind == lock.Silent) {
 			return found.Addr
