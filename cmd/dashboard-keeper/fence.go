@@ -53,22 +53,34 @@ func (k *keeper) fence(ctx context.Context, t *tenure, served *atomic.Bool) bool
 			t.is(k.introduce(ctx))
 			continue
 		}
-		pause = k.fencing
 		had := served.Load() // Before the lock is looked at.
 		view, err := lock.Read(ctx, wanted)
 		if err == nil && t.lost(view, had) {
 			k.say("another run has the lock, at %s since %s", view.Addr, view.Session.StartTime)
 			return true
 		}
+		pause = t.pause(k.fencing, k.asking)
 	}
 	return false
 }
 
-// superseded tells whether the lock is another run's now. A dashboard that ends gives
-// the lock back, whoever has it.
-func (k *keeper) superseded(ctx context.Context, t *tenure) bool {
-	if k.lock.Store == "" {
-		return false
+// pause is how soon the lock is looked at again: soon where a rival was seen once. What a
+// dashboard was asked before its node stood still, it does as soon as that goes on.
+func (t *tenure) pause(usual, soon time.Duration) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.known.Doubtful() {
+		return soon
+	}
+	return usual
+}
+
+// mayRelease tells whether a dashboard that is told to end gives back its own lock, if
+// any: it takes the lock away, whoever has it. Where the store does not say whose it is,
+// the lock stays, which keeps no other pod of this dashboard from starting.
+func (k *keeper) mayRelease(ctx context.Context, t *tenure) bool {
+	if k.lock.Store == "" || t.own() == (lock.Session{}) {
+		return true // Nobody else can reach it; or it has none yet.
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTimeout)
 	defer cancel()
@@ -79,7 +91,7 @@ func (k *keeper) superseded(ctx context.Context, t *tenure) bool {
 	view, err := lock.Read(ctx, wanted)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return err == nil && t.known.Others(view)
+	return err == nil && !t.known.Others(view)
 }
 
 func (t *tenure) own() lock.Session {

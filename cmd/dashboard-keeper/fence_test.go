@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -24,7 +25,9 @@ type book struct {
 	run  atomic.Value
 	// holder is the address of whoever has the lock.
 	holder atomic.Value
-	reads  atomic.Int64
+	// away has it answer that it has no leader.
+	away  atomic.Bool
+	reads atomic.Int64
 }
 
 func newBook(t *testing.T) *book {
@@ -34,6 +37,10 @@ func newBook(t *testing.T) *book {
 	b.holder.Store(own)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		defer b.reads.Add(1)
+		if b.away.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
 		run, _ := b.run.Load().(string)
 		if run == "" {
 			w.WriteHeader(http.StatusNotFound)
@@ -134,21 +141,48 @@ func TestADashboardKeepsOnWhileNobodyElseHasItsLock(t *testing.T) {
 }
 
 // A dashboard that is told to end gives the lock back, whoever has it. One that has lost
-// it is killed instead.
+// it is killed instead, and one that may have.
 func TestADashboardThatIsToldToEndReleasesItsOwnLockOnly(t *testing.T) {
-	for name, taken := range map[string]bool{"its own": false, "that of another": true} {
+	tests := map[string]struct {
+		change func(b *book)
+		killed bool
+	}{
+		"its own":               {func(*book) {}, false},
+		"nobody's":              {func(b *book) { b.run.Store("") }, false},
+		"that of another":       {func(b *book) { b.run.Store("another") }, true},
+		"one that nobody tells": {func(b *book) { b.away.Store(true) }, true},
+	}
+	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			b := newBook(t)
 			c, _ := b.start(t)
-			if taken {
-				b.run.Store("another")
-			}
+			tt.change(b)
 			send(t, c.keeper.Process.Pid, syscall.SIGTERM)
 			c.awaitEnd(t)
-			if told := len(lines(c.Dir, "told")) > 0; told == taken {
+			if told := len(lines(c.Dir, "told")) > 0; told == tt.killed {
 				t.Errorf("it was told to end: %v", told)
 			}
 		})
+	}
+}
+
+func TestARivalIsLookedAtAgainSoon(t *testing.T) {
+	view := func(run string) lock.View {
+		return lock.View{State: lock.Taken, Addr: own, Session: lock.Session{Token: run, StartTime: "then"}}
+	}
+	tenure := &tenure{}
+	tenure.is(view("mine").Session)
+	tests := []struct {
+		seen string
+		want time.Duration
+	}{{"mine", fencing}, {"another", asking}, {"mine", fencing}}
+	for _, tt := range tests {
+		if tenure.lost(view(tt.seen), true) {
+			t.Fatalf("lost by one look at %s", tt.seen)
+		}
+		if got := tenure.pause(fencing, asking); got != tt.want {
+			t.Errorf("after %s it is looked at again in %s", tt.seen, got)
+		}
 	}
 }
 

@@ -26,6 +26,9 @@ type end struct {
 	// fenced tells that it was killed because another run has its lock, at rival.
 	fenced bool
 	rival  string
+	// unreleased tells that it was killed instead of told to end, so that it gives back
+	// no lock of another run.
+	unreleased bool
 }
 
 // accident tells whether the dashboard had served before it ended, and for long enough.
@@ -45,6 +48,8 @@ func (e end) how() string {
 		return "killed, since it answered nothing"
 	case e.fenced:
 		return "killed, since another one has its lock"
+	case e.unreleased:
+		return "killed, since its lock may be another one's"
 	case e.status.Signaled():
 		return e.status.Signal().String()
 	}
@@ -52,9 +57,8 @@ func (e end) how() string {
 }
 
 // run runs a dashboard until it has ended. One that hangs is killed, and one whose lock
-// another run has; when the context
-// ends it is told to end, and waited for: it gives its lock back. The container's end is
-// the limit of that.
+// another run has; when the context ends it is told to end, and waited for: it gives its
+// lock back. The container's end is the limit of that.
 func (k *keeper) run(ctx context.Context) (end, error) {
 	started := time.Now()
 	child, err := start(k.command)
@@ -93,7 +97,7 @@ func (k *keeper) run(ctx context.Context) (end, error) {
 			_ = child.Kill()
 		case <-told:
 			told = nil
-			if e.fenced = e.fenced || k.superseded(ctx, tenure); e.fenced {
+			if e.unreleased = !k.mayRelease(ctx, tenure); e.unreleased {
 				_ = child.Kill()
 				continue
 			}

@@ -107,9 +107,12 @@ func TestEnds(t *testing.T) {
 		how      string
 		accident bool
 	}{
-		"killed after it served":    {end{status: killed, length: lasting, served: true}, 137, "killed", true},
-		"killed early":              {end{status: killed, length: lasting - 1, served: true}, 137, "killed", false},
-		"hung":                      {end{status: killed, length: lasting, served: true, hung: true}, 137, "killed, since it answered nothing", true},
+		"killed after it served": {end{status: killed, length: lasting, served: true}, 137, "killed", true},
+		"killed early":           {end{status: killed, length: lasting - 1, served: true}, 137, "killed", false},
+		"hung":                   {end{status: killed, length: lasting, served: true, hung: true}, 137, "killed, since it answered nothing", true},
+		"killed before it could give back a lock": {
+			end{status: killed, length: lasting, served: true, unreleased: true}, 137, "killed, since its lock may be another one's", true,
+		},
 		"failed":                    {end{status: failed, length: time.Hour}, 3, "exit code 3", false},
 		"ended by somebody's order": {end{length: lasting, served: true}, 0, "exit code 0", true},
 	}

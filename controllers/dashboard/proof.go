@@ -37,7 +37,7 @@ type proof struct {
 // lock is recorded as well, and never forgotten.
 func (r *Reconciler) proveLock(ctx context.Context, s *state) (time.Duration, error) {
 	d := s.dashboard
-	s.recordHolder()
+	s.recordHolder(r.Domain.DashboardAddr(d.Namespace, d.Name))
 	if d.Status.Store != nil && s.pod != nil && lockProblem(s.pod, product.Name(d)) != nil {
 		d.Status.Store.Lock = nil
 		return 0, nil //nolint:nilerr // That it is another's is recorded.
@@ -66,13 +66,14 @@ func (r *Reconciler) proveLock(ctx context.Context, s *state) (time.Duration, er
 	return 0, nil
 }
 
-// recordHolder remembers another dashboard that keeps, or kept, the pod from the lock.
-func (s *state) recordHolder() {
+// recordHolder remembers another dashboard that keeps, or kept, the pod of this one, which
+// is at own, from the lock.
+func (s *state) recordHolder(own string) {
 	status := &s.dashboard.Status
 	if s.pod == nil || s.coordinator == nil || status.Store != nil && status.Store.HeldBy != "" {
 		return
 	}
-	holder := holderSeen(s.pod)
+	holder := holderSeen(s.pod, own)
 	if holder == "" {
 		return
 	}

@@ -156,6 +156,19 @@ func refusedBy(said string, started bool) *corev1.Pod {
 	return pod
 }
 
+// endedWith is a pod whose keeper said why it ended, and runs again or not.
+func endedWith(said string, again bool) *corev1.Pod {
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: types.UID("of " + said)}}
+	pod.Spec.Containers = []corev1.Container{{Name: naming.ComponentDashboard}}
+	ended := corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 1, Message: said}}
+	status := corev1.ContainerStatus{Name: naming.ComponentDashboard, State: ended}
+	if again {
+		status.State, status.LastTerminationState = corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}, ended
+	}
+	pod.Status.ContainerStatuses = []corev1.ContainerStatus{status}
+	return pod
+}
+
 // A dashboard that waits for another one takes the lock as soon as that is away for a
 // moment. What is stored is the other's all the same.
 func TestAProductThatWasHeldByAnotherIsNeverOnesOwn(t *testing.T) {
@@ -165,6 +178,10 @@ func TestAProductThatWasHeldByAnotherIsNeverOnesOwn(t *testing.T) {
 	}{
 		"it lived":                     {func(f *serving) { f.pod = refusedBy("held "+elseAddr, false) }, elseAddr},
 		"it was silent":                {func(f *serving) { f.pod = refusedBy("silent "+elseAddr, false) }, elseAddr},
+		"it took the lock from it":     {func(f *serving) { f.pod = endedWith("held "+elseAddr, false) }, elseAddr},
+		"it did, and went":             {func(f *serving) { f.pod = endedWith("held "+elseAddr, true) }, elseAddr},
+		"a run of another pod had it":  {func(f *serving) { f.pod = endedWith("held "+ownAddr, false) }, ""},
+		"it ended otherwise":           {func(f *serving) { f.pod = endedWith("giving up", false) }, ""},
 		"nobody looked until it began": {func(f *serving) { f.pod = refusedBy("held "+elseAddr, true) }, elseAddr},
 		"it took the lock away":        {func(f *serving) { f.etcd.Set(lockKey, lockText(elseAddr, "other")) }, elseAddr},
 		"there was a removal":          {func(f *serving) { f.pod = refusedBy("removing there/d", false) }, ""},

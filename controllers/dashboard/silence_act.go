@@ -37,11 +37,12 @@ func (r *Reconciler) replaceSilent(ctx context.Context, s *state) (time.Duration
 	if s.pod == nil || s.pod.Spec.NodeName == "" || s.coordinator == nil || s.blocked.Present() || !s.store.shared() {
 		return 0, nil
 	}
-	found, known := r.silences.Load(s.dashboard.UID)
-	if !known && !s.deaf && (addressOf(s.pod) == "" || !unanswered(r.dial(ctx, addressOf(s.pod)))) {
+	found, _ := r.silences.Load(s.dashboard.UID)
+	memory, _ := found.(*silence)
+	quiet := memory != nil && !memory.since.IsZero()
+	if !quiet && !s.deaf && (addressOf(s.pod) == "" || !unanswered(r.dial(ctx, addressOf(s.pod)))) {
 		return 0, nil // It is on its way up, or hung.
 	}
-	memory, _ := found.(*silence)
 	if memory == nil {
 		memory = &silence{}
 		r.silences.Store(s.dashboard.UID, memory)

@@ -5,9 +5,10 @@ package dashboard
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -337,97 +338,6 @@ func TestAnotherOperatorGoesOnWithALostNode(t *testing.T) {
 	}
 }
 
-// A node that is kept free of a dashboard is another one by now, or back.
-func TestKeepOut(t *testing.T) {
-	tests := map[string]struct {
-		change func(p *corev1.Pod)
-		kept   bool
-	}{
-		"it is kept free already":   {nil, true},
-		"another node is":           {func(p *corev1.Pod) { p.Spec.NodeName = "node-3" }, false},
-		"its kubelet is back":       {func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }, false},
-		"the name is somebody's":    {func(p *corev1.Pod) { p.OwnerReferences = nil }, false},
-		"the name was somebody's  ": {func(p *corev1.Pod) { p.OwnerReferences[0].UID = "before" }, false},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			n := newLostNode(t)
-			s := &state{dashboard: n.d, pod: n.pod(naming.DashboardPod("d"))}
-			if kept, err := n.r.keepOut(t.Context(), s); !kept || err != nil {
-				t.Fatalf("node-1 is not kept free: %v", err)
-			}
-			if tt.change != nil {
-				pod := n.pod(naming.KeepOut("d"))
-				if err := n.client.Delete(t.Context(), pod, client.GracePeriodSeconds(0)); err != nil {
-					t.Fatal(err)
-				}
-				tt.change(pod)
-				pod.ResourceVersion = ""
-				n.add(pod)
-			}
-			if kept, err := n.r.keepOut(t.Context(), s); kept != tt.kept || err != nil {
-				t.Errorf("kept free: %v, %v", kept, err)
-			}
-			pod := n.pod(naming.KeepOut("d"))
-			if foreign := pod != nil && !isOwned(pod, n.d); !tt.kept && !foreign && pod != nil {
-				t.Error("it is in the way")
-			}
-		})
-	}
-}
-
-// strict is an API server whose namespaces take no keep-out pod, as with a quota of pods.
-type strict struct{ client.Client }
-
-// Create refuses pods.
-func (s strict) Create(ctx context.Context, o client.Object, opts ...client.CreateOption) error {
-	if pod, ok := o.(*corev1.Pod); ok {
-		return apierrors.NewForbidden(corev1.Resource("pods"), pod.Name, errors.New("exceeded quota"))
-	}
-	return s.Client.Create(ctx, o, opts...)
-}
-
-// A node that cannot be kept free is waited for, and no error has the queue wait longer.
-func TestDashboardOfASilentNodeWhereTheNamespaceIsFull(t *testing.T) {
-	n := newLostNode(t)
-	n.r.Client = strict{n.client}
-	n.passes(20)
-	if n.pod(naming.DashboardPod("d")) == nil {
-		t.Fatalf("it was given up: %s", n.events())
-	}
-	if !strings.Contains(n.problem.Message, "not replaced yet: keep the dashboard from node node-1: ") ||
-		!strings.Contains(n.problem.Message, "exceeded quota") {
-		t.Errorf("it is said: %s", n.problem.Message)
-	}
-	n.r.Client = n.client
-	n.passes(1)
-	if n.pod(naming.DashboardPod("d")) != nil {
-		t.Error("there is room now, and it is not given up")
-	}
-}
-
-// A quota of CPU or memory refuses pods that do not say what they need, and restricted
-// namespaces those that do not say what they do without.
-func TestKeepOutPodIsTakenByStrictNamespaces(t *testing.T) {
-	d := &v1alpha1.CodisDashboard{}
-	d.Namespace, d.Name = "ns", "d"
-	pod, err := keepOutPod(d, "node-1", podtemplate.Images{ConfigWriter: "operator"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := pod.Spec.Containers[0]
-	for _, amounts := range []corev1.ResourceList{c.Resources.Requests, c.Resources.Limits} {
-		if amounts.Cpu().IsZero() || amounts.Memory().IsZero() {
-			t.Errorf("it asks for %v", amounts)
-		}
-	}
-	if s := c.SecurityContext; *s.AllowPrivilegeEscalation || !slices.Contains(s.Capabilities.Drop, "ALL") ||
-		!*pod.Spec.SecurityContext.RunAsNonRoot ||
-		pod.Spec.SecurityContext.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault {
-		t.Errorf("it is not restricted: %+v, %+v", s, pod.Spec.SecurityContext)
-	}
-}
-
 // Moves that somebody has to agree to first keep no dashboard from being replaced.
 func TestDashboardWithMovesThatAreOnlyPlannedIsGivenUp(t *testing.T) {
 	n := newLostNode(t)
@@ -435,5 +345,43 @@ func TestDashboardWithMovesThatAreOnlyPlannedIsGivenUp(t *testing.T) {
 	n.passes(8)
 	if n.pod(naming.DashboardPod("d")) != nil {
 		t.Error("it is not given up")
+	}
+}
+
+// An operator that stood still finds its connections timed out, and has seen no silence.
+func TestAnOperatorThatStoodStillHasSeenNothing(t *testing.T) {
+	n := newLostNode(t)
+	dial, once := n.r.Dial, sync.Once{}
+	n.r.Dial = func(ctx context.Context, addr string) error {
+		if addr == "2:80" { // It stands still while it looks around.
+			once.Do(func() { n.clock.SetTime(n.clock.Now().Add(time.Minute)) })
+		}
+		return dial(ctx, addr)
+	}
+	n.passes(4)
+	if pod := n.pod(naming.DashboardPod("d")); pod == nil || pod.DeletionTimestamp != nil {
+		t.Fatal("it is told to end for the time in which nobody looked")
+	}
+	n.passes(1)
+	if pod := n.pod(naming.DashboardPod("d")); pod.DeletionTimestamp == nil {
+		t.Error("it has been silent since, and is not told to end")
+	}
+}
+
+// A dashboard may be away for long after its node was silent for a moment. Nobody else is
+// asked meanwhile.
+func TestNobodyElseIsAskedOnceTheNodeAnswers(t *testing.T) {
+	n := newLostNode(t)
+	n.passes(1)
+	n.cut = nil
+	n.passes(1)
+	var asked atomic.Int32
+	n.r.Dial = func(context.Context, string) error {
+		asked.Add(1)
+		return nil
+	}
+	n.passes(10)
+	if got := asked.Load(); got != 10 {
+		t.Errorf("%d connections in 10 passes", got)
 	}
 }

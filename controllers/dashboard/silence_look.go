@@ -37,6 +37,9 @@ const (
 	dialTimeout = 700 * time.Millisecond
 	// storeTimeout bounds a look into the store. Dead members were left out.
 	storeTimeout = 1500 * time.Millisecond
+	// lookTimeout is more than a look takes. One that takes longer says that the operator
+	// stood still, and nothing about a node.
+	lookTimeout = 2 * storeTimeout
 	// maxAsked bounds how many pods are asked on the silent node, and how many nodes else.
 	maxAsked = 64
 	// askedOf is how many pods are asked on each other node.
@@ -131,7 +134,8 @@ func (r *Reconciler) lookAround(ctx context.Context, s *state, known *silence) (
 	if err := ctx.Err(); err != nil {
 		return quietNode{}, err // What was cut short says nothing.
 	}
-	known.note(node, heardHere, lease, s.asked, now)
+	stoodStill := r.Clock.Since(now) > lookTimeout
+	known.note(node, heardHere || stoodStill, lease, s.asked, now)
 	known.noteEnding(s.pod, now)
 	seen.leased, seen.renewed = lease != nil, lease != nil && known.kubeletLives(lease, now)
 	if !known.since.IsZero() {

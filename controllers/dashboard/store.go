@@ -76,13 +76,18 @@ func lockProblem(pod *corev1.Pod, name string) *product.Problem {
 	return nil
 }
 
-// holderSeen is the address of another dashboard that kept this pod from the lock; "" for
-// none. That the pod has started since does not tell whose the product is: the lock may
-// have been free for a moment. Who removes a product leaves none to anybody.
-func holderSeen(pod *corev1.Pod) string {
-	found := lock.Parse(podtemplate.LastRefusal(pod, podtemplate.ConfigContainer))
-	if found.Kind == lock.Held || found.Kind == lock.Silent {
-		return found.Addr
+// holderSeen is the address of another dashboard that kept this pod from the lock, or took
+// it from it; "" for none. That the pod has started since does not tell whose the product
+// is: the lock may have been free for a moment. Who removes a product leaves none to
+// anybody. Of its own address there are the runs of pods before this one.
+func holderSeen(pod *corev1.Pod, own string) string {
+	for _, said := range []string{
+		podtemplate.LastRefusal(pod, podtemplate.ConfigContainer), podtemplate.LastParting(pod),
+	} {
+		found := lock.Parse(said)
+		if found.Addr != own && (found.Kind == lock.Held || found.Kind == lock.Silent) {
+			return found.Addr
+		}
 	}
 	return ""
 }

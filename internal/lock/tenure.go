@@ -36,6 +36,9 @@ func (t *Tenure) Lost(v View) bool {
 	return t.held && last == v.Session
 }
 
+// Doubtful tells that a rival was seen once, which the next look says more of.
+func (t *Tenure) Doubtful() bool { return t.rival.Known() }
+
 // Others tells whether a lock is that of another run than this one.
 func (t *Tenure) Others(v View) bool {
 	return v.State == Taken && t.Own.Known() && v.Session.Known() && v.Session != t.Own

@@ -46,8 +46,11 @@ func TestTenure(t *testing.T) {
 	}
 	serves := lock.Tenure{Own: mine.Session}
 	serves.Serves()
-	if serves.Lost(before) || !serves.Lost(before) {
+	if serves.Doubtful() || serves.Lost(before) || !serves.Doubtful() || !serves.Lost(before) {
 		t.Error("a run that serves has had the lock")
+	}
+	if serves.Lost(mine) || serves.Doubtful() {
+		t.Error("its own lock is no reason for doubt")
 	}
 	unknown := lock.Tenure{}
 	unknown.Serves()

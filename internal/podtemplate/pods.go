@@ -62,10 +62,25 @@ func Parting(pod *corev1.Pod) string {
 		if len(pod.Spec.Containers) == 0 || status.Name != pod.Spec.Containers[0].Name || status.State.Running != nil {
 			continue
 		}
-		for _, state := range []corev1.ContainerState{status.State, status.LastTerminationState} {
-			if state.Terminated != nil {
-				return state.Terminated.Message
-			}
+		return lastWords(status)
+	}
+	return ""
+}
+
+// LastParting is what the main container said when it ended last, also if it runs again.
+func LastParting(pod *corev1.Pod) string {
+	for _, status := range pod.Status.ContainerStatuses {
+		if len(pod.Spec.Containers) > 0 && status.Name == pod.Spec.Containers[0].Name {
+			return lastWords(status)
+		}
+	}
+	return ""
+}
+
+func lastWords(status corev1.ContainerStatus) string {
+	for _, state := range []corev1.ContainerState{status.State, status.LastTerminationState} {
+		if state.Terminated != nil {
+			return state.Terminated.Message
 		}
 	}
 	return ""

@@ -117,20 +117,24 @@ func TestParting(t *testing.T) {
 		return p
 	}
 	tests := map[string]struct {
-		pod  *corev1.Pod
-		want string
+		pod *corev1.Pod
+		// want is what it said and does not run, last also if it does.
+		want, last string
 	}{
-		"was never seen by kubelet": {pod(), ""},
-		"starts":                    {pod(waiting("ContainerCreating")), ""},
-		"ended":                     {before(said("now")), "now"},
-		"backs off":                 {before(waiting("CrashLoopBackOff")), "server before"},
-		"runs again":                {before(running), ""},
-		"ended without a word":      {pod(terminated), ""},
+		"was never seen by kubelet": {pod(), "", ""},
+		"starts":                    {pod(waiting("ContainerCreating")), "", ""},
+		"ended":                     {before(said("now")), "now", "now"},
+		"backs off":                 {before(waiting("CrashLoopBackOff")), "server before", "server before"},
+		"runs again":                {before(running), "", "server before"},
+		"ended without a word":      {pod(terminated), "", ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			if got := Parting(tt.pod); got != tt.want {
 				t.Errorf("got %q", got)
+			}
+			if got := LastParting(tt.pod); got != tt.last {
+				t.Errorf("it said %q last", got)
 			}
 		})
 	}
