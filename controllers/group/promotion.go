@@ -226,6 +226,9 @@ func finishHeld(w world, addr string) string {
 // operator made. It is pure.
 func (w world) notVouchedFor(candidate *member) string {
 	old, most := w.oldOf(candidate), w.mostKeys()
+	heir := w.find(func(m *member) bool {
+		return w.inSync[m.name] && !m.known() && (w.persistent || !m.dead)
+	})
 	switch {
 	case w.inSync[candidate.name] || w.meant(*candidate) || old == nil:
 		return ""
@@ -233,6 +236,10 @@ func (w world) notVouchedFor(candidate *member) string {
 		return fmt.Sprintf("a promotion of %s was left half-done, it was not in sync with %s, and that one "+
 			"cannot be asked (%s): bring it back, or annotate the group with %s=%s",
 			candidate.name, old.name, problem(*old), v1alpha1.AnnotationAcceptDataLoss, candidate.name)
+	case heir != nil:
+		return fmt.Sprintf("a promotion of %s was left half-done, and %s, which was in sync where that one was not, "+
+			"cannot be asked (%s): bring it back, or annotate the group with %s=%s",
+			candidate.name, heir.name, problem(*heir), v1alpha1.AnnotationAcceptDataLoss, candidate.name)
 	case most != nil && most.redis.Keys > candidate.redis.Keys:
 		return fmt.Sprintf("a promotion of %s was left half-done and %s has more keys: "+
 			"annotate the group with %s=%s to go on without them",
