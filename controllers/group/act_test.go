@@ -65,6 +65,18 @@ func TestInvariant2PromotionThatLostItsDataIsNotFinished(t *testing.T) {
 		"it was in sync with one that ended and has a volume": {
 			in: []situation{ended, cutOffData}, changes: []change{persistent, wasInSync(1)},
 		},
+		"it was not in sync and one that was is silent": {
+			in: []situation{fencedEmpty, cutOffData, unreachable}, changes: []change{wasInSync(2)}, held: "g-2, which was in sync",
+		},
+		"it was not in sync and one that was has ended with its volume": {
+			in: []situation{fencedEmpty, cutOffData, ended}, changes: []change{persistent, wasInSync(2)}, held: "g-2, which was in sync",
+		},
+		"it was not in sync and one that was has ended without a volume": {
+			in: []situation{fencedEmpty, cutOffData, ended}, changes: []change{wasInSync(2)},
+		},
+		"it was in sync and another one that was is silent": {
+			in: []situation{fencedEmpty, cutOffData, unreachable}, changes: []change{everybodyInSync},
+		},
 		"it was not in sync and another one has more": {
 			in: []situation{fencedData, neverSynced}, changes: []change{keys(0, 9)}, held: "g-0 has more keys",
 		},

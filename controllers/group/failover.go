@@ -280,6 +280,33 @@ func (w world) trusted(master member) bool {
 		w.chosen(master) || w.orphaned() && w.hasMore(master)
 }
 
+// notVouchedFor says why the candidate of a promotion may lack what another member has,
+// where nothing is recorded of it: it was not in sync, and is not a master that the
+// operator made. It is pure.
+func (w world) notVouchedFor(candidate *member) string {
+	old, most := w.oldOf(candidate), w.mostKeys()
+	heir := w.find(func(m *member) bool {
+		return w.inSync[m.name] && !m.known() && (w.persistent || !m.dead)
+	})
+	switch {
+	case w.inSync[candidate.name] || w.meant(*candidate) || old == nil:
+		return ""
+	case !old.known() && (w.persistent || !old.dead):
+		return fmt.Sprintf("a promotion of %s was left half-done, it was not in sync with %s, and that one "+
+			"cannot be asked (%s): bring it back, or annotate the group with %s=%s",
+			candidate.name, old.name, problem(*old), v1alpha1.AnnotationAcceptDataLoss, candidate.name)
+	case heir != nil:
+		return fmt.Sprintf("a promotion of %s was left half-done, and %s, which was in sync where that one was not, "+
+			"cannot be asked (%s): bring it back, or annotate the group with %s=%s",
+			candidate.name, heir.name, problem(*heir), v1alpha1.AnnotationAcceptDataLoss, candidate.name)
+	case most != nil && most.redis.Keys > candidate.redis.Keys:
+		return fmt.Sprintf("a promotion of %s was left half-done and %s has more keys: "+
+			"annotate the group with %s=%s to go on without them",
+			candidate.name, most.name, v1alpha1.AnnotationAcceptDataLoss, candidate.name)
+	}
+	return ""
+}
+
 // hasMore tells whether a member has more keys than any other.
 func (w world) hasMore(master member) bool {
 	return len(w.where(func(m member) bool { return m.addr != master.addr && m.redis.Keys >= master.redis.Keys })) == 0

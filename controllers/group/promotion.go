@@ -221,26 +221,6 @@ func finishHeld(w world, addr string) string {
 	return w.notVouchedFor(candidate)
 }
 
-// notVouchedFor says why the candidate of a promotion may lack what another member has,
-// where nothing is recorded of it: it was not in sync, and is not a master that the
-// operator made. It is pure.
-func (w world) notVouchedFor(candidate *member) string {
-	old, most := w.oldOf(candidate), w.mostKeys()
-	switch {
-	case w.inSync[candidate.name] || w.meant(*candidate) || old == nil:
-		return ""
-	case !old.known() && (w.persistent || !old.dead):
-		return fmt.Sprintf("a promotion of %s was left half-done, it was not in sync with %s, and that one "+
-			"cannot be asked (%s): bring it back, or annotate the group with %s=%s",
-			candidate.name, old.name, problem(*old), v1alpha1.AnnotationAcceptDataLoss, candidate.name)
-	case most != nil && most.redis.Keys > candidate.redis.Keys:
-		return fmt.Sprintf("a promotion of %s was left half-done and %s has more keys: "+
-			"annotate the group with %s=%s to go on without them",
-			candidate.name, most.name, v1alpha1.AnnotationAcceptDataLoss, candidate.name)
-	}
-	return ""
-}
-
 // switchedBack says why a switchover that was taken back must not be finished: the
 // old master went on, and cannot be asked how far. It is pure.
 func (w world) switchedBack() string {

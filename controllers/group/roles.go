@@ -171,7 +171,7 @@ func chooseMaster(w world) decision {
 	case w.forgotten(current) != nil:
 		return followElected(w, current, w.forgotten(current))
 	}
-	if w.behind && current.addr == w.order[0] {
+	if w.behind && current.addr == w.order[0] && w.tookOver(current) == nil {
 		current = w.lastOf(current)
 	}
 	switch {
@@ -187,10 +187,11 @@ func chooseMaster(w world) decision {
 }
 
 // tookOver returns the member that took writes while the dashboard did not know, and
-// does not any more: what it took counts, unless it is lost.
+// does not any more: what it took counts, unless it is lost. The dashboard may call it
+// the master by now.
 func (w world) tookOver(current *member) *member {
 	m := w.byName(w.promoted)
-	if !w.behind || !w.found || m == nil || m.addr == current.addr || m.redis.IsMaster() {
+	if !w.behind || !w.found || m == nil || m.redis.IsMaster() {
 		return nil
 	}
 	if lost := m.dead || m.redis.Reachable; lost && !w.persistent {

@@ -184,6 +184,29 @@ func TestWhoTookOverCounts(t *testing.T) {
 	}
 }
 
+// The dashboard has promoted it before the operator knew that, and g-2 was in sync with g-0.
+func TestWhoTookOverCountsThoughTheDashboardKnows(t *testing.T) {
+	tests := map[string]situationTest{
+		"goes on with its volume if that has most": {
+			in: []situation{fencedData, fencedData, cutOffData}, want: lifts(1),
+			changes: []change{persistent, keys(1, 9), wasInSync(2)},
+		},
+		"passes it over where it has no volume": {
+			in: []situation{fencedEmpty, fencedEmpty, cutOffData}, want: promotes(2), changes: []change{wasInSync(2)},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			tookOver := func(w *world) {
+				w.behind, w.found, w.promoted, w.lastMaster = true, true, memberName(1), memberName(0)
+				w.members[2].redis.MasterAddr = memberAddr(0)
+			}
+			tt.changes = append(tt.changes, tookOver)
+			tt.run(t, 1)
+		})
+	}
+}
+
 // The dashboard does not know the group.
 func TestDecideFirstMaster(t *testing.T) {
 	tests := map[string]situationTest{
