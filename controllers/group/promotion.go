@@ -106,7 +106,7 @@ func (s *state) handOverTaken(known *codis.Group) *member {
 func (s *state) handOverFrom(master *member, known *codis.Group) *member {
 	to := s.world.byAddr(known.Servers[known.Promoting.Index].Addr)
 	if master == nil || to == nil || to == master || !master.redis.IsMaster() || !s.world.trusted(*master) ||
-		s.world.tookOver(master) != nil || to.name == s.world.accepted {
+		s.world.tookOver() != nil || to.name == s.world.accepted {
 		return nil
 	}
 	s.halfDone = true

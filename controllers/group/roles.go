@@ -164,14 +164,14 @@ func chooseMaster(w world) decision {
 	switch routed := w.routedTo(); {
 	case routed != nil && routed != current:
 		return decision{verb: promote, master: routed, cause: v1alpha1.CauseFoundMaster}
-	case w.tookOver(current) != nil:
-		current = w.tookOver(current)
+	case w.tookOver() != nil:
+		current = w.tookOver()
 	case current.redis.IsMaster():
 		return decision{verb: keep, master: current}
 	case w.forgotten(current) != nil:
 		return followElected(w, current, w.forgotten(current))
 	}
-	if w.behind && current.addr == w.order[0] && w.tookOver(current) == nil {
+	if w.behind && current.addr == w.order[0] && w.tookOver() == nil {
 		current = w.lastOf(current)
 	}
 	switch {
@@ -189,7 +189,7 @@ func chooseMaster(w world) decision {
 // tookOver returns the member that took writes while the dashboard did not know, and
 // does not any more: what it took counts, unless it is lost. The dashboard may call it
 // the master by now.
-func (w world) tookOver(current *member) *member {
+func (w world) tookOver() *member {
 	m := w.byName(w.promoted)
 	if !w.behind || !w.found || m == nil || m.redis.IsMaster() {
 		return nil
