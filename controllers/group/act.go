@@ -79,14 +79,22 @@ func (r *Reconciler) carryOut(ctx context.Context, s *state) (time.Duration, err
 	case fence:
 		return r.fence(ctx, s)
 	case wait:
-		if s.decision.reason == v1alpha1.ReasonMasterUnreachable {
-			return reconcile.Closely, nil
-		}
-		return reconcile.Soon, nil
+		return r.wait(ctx, s)
 	case hold:
 		return reconcile.Later, nil
 	}
 	return 0, nil
+}
+
+// wait says how soon to look again. Clients wait with a master that does not answer.
+func (r *Reconciler) wait(ctx context.Context, s *state) (time.Duration, error) {
+	switch {
+	case s.decision.locks:
+		return reconcile.Closely, r.holdRequests(ctx, s)
+	case s.decision.reason == v1alpha1.ReasonMasterUnreachable:
+		return reconcile.Closely, r.releaseRequests(ctx, s)
+	}
+	return reconcile.Soon, nil
 }
 
 // fence deletes the pod of a silent master with the shortest grace that lets
@@ -115,6 +123,10 @@ func (r *Reconciler) fence(ctx context.Context, s *state) (time.Duration, error)
 	}
 	r.event(s, corev1.EventTypeWarning, v1alpha1.ReasonMasterFenced, "Fence",
 		"Deleted pod %s: it is master and answers neither the operator nor its replicas", m.name)
+	s.world.recall(&s.group.Status, r.Clock.Now())
+	if next := routed(failover{world: s.world, master: m, candidate: heir}); next != nil && next.locks {
+		return reconcile.Closely, r.holdRequests(ctx, s) // The next pass may be too late.
+	}
 	return reconcile.Closely, nil
 }
 

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/codis"
 	"github.com/codis-io/codis-operator/internal/reconcile"
 	"github.com/codis-io/codis-operator/internal/redis"
 )
@@ -131,6 +132,60 @@ func (r *Reconciler) recordBehind(ctx context.Context, s *state) error {
 	return nil
 }
 
+// holdRequests has the proxies that answer hold the requests of the group until the master,
+// which is silent, refuses writes for certain, and somebody else takes its place. The
+// routes stay as they are. That proxies may know more than the dashboard is recorded
+// first: whoever settles the roles sends the routes again, which lets the requests go on.
+// A proxy that was not told in time costs its clients time, and nothing else.
+func (r *Reconciler) holdRequests(ctx context.Context, s *state) error {
+	if err := r.recordBehind(ctx, s); err != nil {
+		return err
+	}
+	if err := r.heldUp(s); err != nil {
+		return err
+	}
+	r.held.Store(s.group.UID, r.Clock.Now())
+	gid, master := int(s.group.Spec.ID), s.world.order[0]
+	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
+	defer cancel()
+	s.unrouted = s.tellRouters(func(proxy codis.Proxy) error {
+		return s.correct(ctx, proxy, func(route codis.Route) (codis.Route, bool) {
+			lets := route.Group == gid && route.Master == master && route.FromGroup == 0 && !route.Locked
+			route.Locked = true
+			return route, lets
+		})
+	})
+	return nil
+}
+
+// releaseRequests lets the requests go on to the master that does not answer, where they
+// were held and it is no longer known when somebody else takes its place: it may well
+// answer those who wait. Nobody else may have become master meanwhile.
+func (r *Reconciler) releaseRequests(ctx context.Context, s *state) error {
+	if !s.world.behind || s.halfDone || !s.world.nobodyTookOver() || !s.holdsRequests(ctx) {
+		return nil
+	}
+	s.unrouted = r.route(ctx, s, *s.world.byAddr(s.world.order[0]))
+	return nil
+}
+
+// nobodyTookOver tells whether the master that does not answer is the last one, and the
+// one that is recorded as its heir is a replica still, and the same process.
+func (w *world) nobodyTookOver() bool {
+	old, heir := w.byAddr(w.order[0]), w.byName(w.promoted)
+	return old != nil && old.name == w.lastMaster && !old.redis.Reachable && w.masters() == 0 &&
+		heir != nil && heir.redis.Role == redis.RoleReplica && heir.redis.RunID == w.promotedRunID
+}
+
+// heldLately tells whether requests were held so short a time ago that a proxy which is
+// starved may still do so after it was told to let them go on. Another operator leads no
+// sooner than that.
+func (r *Reconciler) heldLately(s *state) bool {
+	last, _ := r.held.Load(s.group.UID)
+	at, ok := last.(time.Time)
+	return ok && r.Clock.Since(at) < lockLimit
+}
+
 // straighten brings routes in line after a promotion that the dashboard did not
 // know of. While it cannot tell the proxies they are told again and again, since
 // others may have sent them what the dashboard believes; then it tells them itself.
@@ -141,7 +196,8 @@ func (r *Reconciler) straighten(ctx context.Context, s *state) {
 		return
 	}
 	// A dashboard that knows no server of the group is told by registration.
-	if len(s.world.order) == 0 || s.try("resync the group", s.api.ResyncGroup(ctx, int(s.group.Spec.ID))) {
+	told := len(s.world.order) == 0 || s.try("resync the group", s.api.ResyncGroup(ctx, int(s.group.Spec.ID)))
+	if told && !r.heldLately(s) {
 		s.group.Status.Dashboard = ""
 	}
 }

@@ -161,6 +161,11 @@ func routed(f failover) *decision {
 	case f.world.accepted == f.candidate.name:
 		return nil
 	case f.world.guards(old) && f.world.heardLately(old):
+		if f.refusalComes() {
+			waits := f.waits("waiting until it refuses writes; the proxies hold the requests")
+			waits.locks = true
+			return waits
+		}
 		return f.waits("waiting until it refuses writes")
 	case f.world.blind:
 		return f.waits("the dashboard does not answer either, which has the proxies stop writing to it")
@@ -170,6 +175,15 @@ func routed(f failover) *decision {
 	return f.waits("its node may be cut off, and %s with it, which may go on writing to it: bring the node back, "+
 		"delete the Node object if it is lost, or annotate the group with %s=%s",
 		strings.Join(f.world.deafProxies, ", "), v1alpha1.AnnotationAcceptDataLoss, f.candidate.name)
+}
+
+// refusalComes tells whether nothing but time keeps the recorded candidate from taking the
+// place of a guarded master: the proxies hold the requests meanwhile. Those that
+// backend_recv_timeout frees would go to a lost node again, and wait there until Codis
+// gives its connect up after 5 s, long after somebody else is master.
+func (f failover) refusalComes() bool {
+	w := f.world
+	return f.master.addr == w.order[0] && f.candidate.name == w.promoted && !w.switching && w.allElseKnown(f.master)
 }
 
 // promotesElsewhere tells whether a dashboard that cannot be asked is promoting somebody:

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/prober"
 )
@@ -67,11 +69,25 @@ const (
 )
 
 // patience is how long a pass waits for the dashboard while the master does not answer.
+// Where clients have waited for that one for long already, another operator has ended.
 func (r *Reconciler) patience(s *state) time.Duration {
-	if _, silent := r.silentDashboards.Load(s.group.UID); silent {
+	_, silent := r.silentDashboards.Load(s.group.UID)
+	if silent || r.masterSilent(s) >= refusalTime {
 		return dashboardImpatience
 	}
 	return dashboardPatience
+}
+
+// masterSilent is how long the last master has not answered the prober.
+func (r *Reconciler) masterSilent(s *state) time.Duration {
+	if r.Prober == nil {
+		return 0
+	}
+	last := r.Prober.Results(client.ObjectKeyFromObject(s.group))[s.group.Status.Master]
+	if last.State != prober.Silent {
+		return 0
+	}
+	return r.Clock.Since(last.Since)
 }
 
 // awaitDashboard waits for its answer, and gives up where the master does not answer

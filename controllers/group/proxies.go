@@ -125,11 +125,25 @@ func (r *Reconciler) route(ctx context.Context, s *state, master member) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, routeTimeout)
 	defer cancel()
+	gid := int(s.group.Spec.ID)
+	return s.tellRouters(func(proxy codis.Proxy) error {
+		return s.correct(ctx, proxy, func(route codis.Route) (codis.Route, bool) {
+			moved := route.FromGroup != 0
+			wrong := route.Concerns(gid) && (!route.Leads(gid, master.addr) || !moved && route.Locked)
+			route = route.To(gid, master.addr)
+			route.Locked = route.Locked && moved
+			return route, wrong
+		})
+	})
+}
+
+// tellRouters tells every proxy that answers, side by side.
+func (s *state) tellRouters(tell func(proxy codis.Proxy) error) error {
 	failed := make([]error, len(s.routers))
 	var wg sync.WaitGroup
 	for i, proxy := range s.routers {
 		if proxy.answers {
-			wg.Go(func() { failed[i] = s.redirect(ctx, proxy.Proxy, master.addr) })
+			wg.Go(func() { failed[i] = tell(proxy.Proxy) })
 		}
 	}
 	wg.Wait()
@@ -194,22 +208,20 @@ func (s *state) routesOf(ctx context.Context, proxy router) (seen routesSeen) {
 	return seen
 }
 
-// redirect tells one proxy the routes that it has wrong.
-func (s *state) redirect(ctx context.Context, proxy codis.Proxy, master string) error {
+// correct tells one proxy the routes that it has wrong: by what they shall be, and
+// whether they are wrong.
+func (s *state) correct(
+	ctx context.Context, proxy codis.Proxy, correct func(codis.Route) (codis.Route, bool),
+) error {
 	routes, err := s.proxies.Routes(ctx, proxy.AdminAddr)
 	if err != nil {
 		return err
 	}
-	gid := int(s.group.Spec.ID)
 	var wrong []codis.Route
 	for _, route := range routes {
-		moved := route.FromGroup != 0
-		if !route.Concerns(gid) || route.Leads(gid, master) && (moved || !route.Locked) {
-			continue
+		if right, isWrong := correct(route); isWrong {
+			wrong = append(wrong, right)
 		}
-		route = route.To(gid, master)
-		route.Locked = route.Locked && moved
-		wrong = append(wrong, route)
 	}
 	if len(wrong) == 0 {
 		return nil

@@ -55,6 +55,8 @@ type Reconciler struct {
 	// silentDashboards are groups, by UID, whose dashboard gave no answer to the last pass
 	// that did not wait for it.
 	silentDashboards sync.Map
+	// held is when requests of a group, by UID, were held last for a failover.
+	held sync.Map
 	// switchovers are when the last switchover of a group, by UID, was first seen.
 	switchovers sync.Map
 	// elections are whom sentinels made master of a group, by UID, without the dashboard.
@@ -111,7 +113,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	s := &state{group: group.DeepCopy(), before: group}
-	if reconcile.Paused(group) && group.DeletionTimestamp == nil && !s.handingOver() {
+	if reconcile.Paused(group) && group.DeletionTimestamp == nil && !s.clientsWait() {
 		r.watched.Delete(group.UID)
 		return ctrl.Result{}, r.reportPaused(ctx, s)
 	}
@@ -148,8 +150,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	return reconcile.Done(result, err, r.patch(ctx, s))
 }
 
-// handingOver tells whether slots may be locked by a switchover that stopped midway:
-// that is ended before a pause begins, since clients wait.
+// clientsWait tells whether proxies may hold requests for a switchover or a failover that
+// stopped midway: that is ended before a pause begins.
+func (s *state) clientsWait() bool {
+	return s.handingOver() || s.group.Status.Promotion != nil && s.group.Status.Dashboard == v1alpha1.DashboardBehind
+}
+
+// handingOver tells whether slots may be locked by a switchover that stopped midway.
 func (s *state) handingOver() bool {
 	p := s.group.Status.Promotion
 	return p != nil && p.Cause == v1alpha1.CauseSwitchover

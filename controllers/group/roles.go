@@ -118,6 +118,8 @@ type decision struct {
 	cause v1alpha1.FailoverCause
 	// heir takes the place of a master that is to be fenced.
 	heir *member
+	// locks tells that the proxies hold the requests of the group while this waits.
+	locks bool
 	// reason and message for fence, wait and hold.
 	reason, message string
 }

@@ -23,7 +23,13 @@ func (w *world) refusesWrites(master *member) bool {
 	if !w.guards(master) || master.redis.Reachable {
 		return false
 	}
-	return !w.heardLately(master) && len(w.where(func(m member) bool {
+	return !w.heardLately(master) && w.allElseKnown(master)
+}
+
+// allElseKnown tells whether every member but a master answers, or is dead: nobody else
+// can be with it.
+func (w *world) allElseKnown(master *member) bool {
+	return len(w.where(func(m member) bool {
 		return m.addr != master.addr && !m.redis.Reachable && !m.dead
 	})) == 0
 }

@@ -159,7 +159,10 @@ func (t *trial) feel(e evidence) {
 			errors = t.struckErrors
 			t.struckStall = max(t.struckStall, longest.To.Sub(longest.From))
 		} else {
-			t.stall = max(t.stall, longest.To.Sub(longest.From), workload.MinGap)
+			if length := longest.To.Sub(longest.From); length > t.stall {
+				t.stall, t.stallFrom = length, longest.From.Sub(e.at)
+			}
+			t.stall = max(t.stall, workload.MinGap)
 			if back := longest.To.Sub(e.at); t.promotions > 0 && back > 0 && (t.back == 0 || back < t.back) {
 				t.back = back
 			}

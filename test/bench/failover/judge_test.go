@@ -149,7 +149,7 @@ func TestJudgeAFailover(t *testing.T) {
 	got.judge(e)
 	want := trial{
 		group: 1, old: "a", master: "b", demoted: true, promotes: true, promotions: 1,
-		stall: ms(420), struckStall: ms(2000), seen: ms(300), back: ms(320), well: ms(5000),
+		stall: ms(420), stallFrom: ms(-10), struckStall: ms(2000), seen: ms(300), back: ms(320), well: ms(5000),
 		errors: map[string]int64{"reset": 3}, struckErrors: map[string]int64{"refused": 50},
 		acknowledged: 900, lostLag: 2, lostReal: 1,
 	}

@@ -33,8 +33,9 @@ type trial struct {
 	promotions, missing, needless int
 
 	// stall is the longest time between two acknowledgements on a connection,
-	// struckStall that on connections through a proxy that was struck.
-	stall, struckStall time.Duration
+	// struckStall that on connections through a proxy that was struck. stallFrom is
+	// when the first began, after the fault.
+	stall, struckStall, stallFrom time.Duration
 	// seen is the time until the witness saw another master, back that until a
 	// connection which had stalled had a write acknowledged again, and well that
 	// until all was well.
@@ -71,7 +72,7 @@ func (t trial) String() string {
 	}
 	parts := append(t.roles(), t.notes...)
 	if t.acknowledged > 0 {
-		parts = append(parts, "longest stall "+seconds(t.stall))
+		parts = append(parts, "longest stall "+seconds(t.stall)+" from "+seconds(t.stallFrom))
 	}
 	if t.struckStall > 0 {
 		parts = append(parts, "through the proxy struck "+seconds(t.struckStall))

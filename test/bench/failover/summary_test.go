@@ -12,7 +12,7 @@ func TestLineOfATrial(t *testing.T) {
 	t.Parallel()
 	took := trial{
 		fault: "crash+proxy", number: 3, group: 1, old: "s-1-0.s-1:6379", master: "s-1-1.s-1:6379", demoted: true,
-		promotes: true, promotions: 1, stall: ms(420), struckStall: ms(2000), seen: ms(300), back: ms(320), well: ms(5000),
+		promotes: true, promotions: 1, stall: ms(420), stallFrom: ms(100), struckStall: ms(2000), seen: ms(300), back: ms(320), well: ms(5000),
 		errors: map[string]int64{"reset": 3}, struckErrors: map[string]int64{"refused": 50},
 		texts: map[string]string{"reset": "connection reset"}, acknowledged: 900, lostLag: 2,
 	}
@@ -24,7 +24,7 @@ func TestLineOfATrial(t *testing.T) {
 		trial trial
 		want  string
 	}{
-		"a failover": {took, "crash+proxy 3: s-1-1 took over group 1 from s-1-0, now its replica, longest stall 0.420 s, " +
+		"a failover": {took, "crash+proxy 3: s-1-1 took over group 1 from s-1-0, now its replica, longest stall 0.420 s from 0.100 s, " +
 			"through the proxy struck 2.000 s, new master seen after 0.300 s, took writes after 0.320 s, well after 5.000 s, " +
 			`errors 3 reset ("connection reset"), through the proxy struck 50 refused, ` +
 			"900 writes acknowledged, 2 lost within the lag, 0 lost beyond it"},
@@ -35,7 +35,7 @@ func TestLineOfATrial(t *testing.T) {
 		},
 		"not run": {trial{fault: "node", number: 1, notRun: "no place"}, "node 1: NOT RUN: no place"},
 		"a failure": {strange, "crash+proxy 3: s-1-1 took over group 1 from s-1-0, which is NOT its replica, " +
-			"1 promotions NEEDLESS, longest stall 0.420 s, through the proxy struck 2.000 s, new master seen after 0.300 s, " +
+			"1 promotions NEEDLESS, longest stall 0.420 s from 0.100 s, through the proxy struck 2.000 s, new master seen after 0.300 s, " +
 			`took writes after 0.320 s, well after 5.000 s, errors 3 reset ("connection reset"), ` +
 			"through the proxy struck 50 refused, 900 writes acknowledged, 2 lost within the lag, 4 lost beyond it, " +
 			"FAILED: this; and that"},

@@ -1,0 +1,186 @@
+// SPDX-FileCopyrightText: The Codis operator authors
+// SPDX-License-Identifier: Apache-2.0
+
+package group
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
+	"github.com/codis-io/codis-operator/internal/codis"
+	"github.com/codis-io/codis-operator/internal/redis"
+)
+
+// holdingWorld is a cut-off master that does not refuse writes yet, and its recorded heir.
+func holdingWorld() world {
+	w := cutOffMaster()
+	w.members[0].silent, w.promoted = w.window, "g-1"
+	return w
+}
+
+func TestRequestsAreHeldOnlyWhereTheWaitEndsByItself(t *testing.T) {
+	tests := map[string]struct {
+		change func(w *world)
+		want   bool
+	}{
+		"until the master refuses writes":       {func(*world) {}, true},
+		"the same without a dashboard":          {func(w *world) { w.blind, w.deafProxies = true, nil }, true},
+		"not before its heir is recorded":       {func(w *world) { w.promoted = "" }, false},
+		"not where another heir is":             {func(w *world) { w.promoted = "g-2" }, false},
+		"not for a switchover to it":            {func(w *world) { w.switching = true }, false},
+		"not while another member is unknown":   {func(w *world) { w.members[2].redis = redis.Observation{} }, false},
+		"where another member has ended":        {func(w *world) { w.members[2].redis, w.members[2].dead = redis.Observation{}, true }, true},
+		"not where writes are not guarded":      {func(w *world) { w.guarded = false }, false},
+		"not before its pod is deleted":         {func(w *world) { w.members[0].leaving = false }, false},
+		"not before the window is over":         {func(w *world) { w.members[0].silent-- }, false},
+		"not while a replica hears it":          {func(w *world) { w.members[1].deaf = 0 }, false},
+		"not where the dashboard tells proxies": {func(w *world) { w.deafProxies = nil }, false},
+		"not of another suspect": {func(w *world) {
+			w.lastMaster, w.members[0].dead, w.members[2].redis = "g-2", true, redis.Observation{}
+		}, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := holdingWorld()
+			tt.change(&w)
+			if got := decideMaster(w); got.locks != tt.want {
+				t.Errorf("got %+v", got)
+			}
+		})
+	}
+}
+
+// recordingProxies keep what they are told, and what the status said by then.
+type recordingProxies struct {
+	routingProxies
+
+	status func() v1alpha1.DashboardState
+	told   map[string][]codis.Route
+	before []v1alpha1.DashboardState
+}
+
+func (p *recordingProxies) FillSlots(_ context.Context, proxy codis.Proxy, routes []codis.Route) error {
+	p.told[proxy.AdminAddr] = routes
+	p.before = append(p.before, p.status())
+	return nil
+}
+
+// holding is a pass over holdingWorld with two proxies, of which one does not answer.
+func holding(t *testing.T, routes ...codis.Route) (*Reconciler, *state, *recordingProxies) {
+	t.Helper()
+	s := stateOfWorld(unreachable, cutOffData, cutOffData)
+	s.group.Status.Promotion = &v1alpha1.Promotion{
+		Member: "g-1", RunID: "run", Cause: v1alpha1.CauseMasterSilent, StartTime: metav1.NewMicroTime(now),
+	}
+	r, _ := writer(t, s)
+	p := &recordingProxies{
+		routingProxies: routingProxies{routes: map[string][]codis.Route{"a": routes}}, told: map[string][]codis.Route{},
+		status: func() v1alpha1.DashboardState { return stored(t, r.Client).Status.Dashboard },
+	}
+	s.proxies = p
+	s.routers = []router{{Proxy: codis.Proxy{AdminAddr: "a"}, answers: true}, {Proxy: codis.Proxy{AdminAddr: "b"}}}
+	return r, s, p
+}
+
+func TestHeldRequestsAreThoseOfTheMaster(t *testing.T) {
+	master := memberAddr(0)
+	r, s, p := holding(t,
+		codis.Route{ID: 1, Group: 1, Master: master},
+		codis.Route{ID: 2, Group: 1, Master: master, Locked: true},
+		codis.Route{ID: 3, Group: 2, Master: strayAddr},
+		codis.Route{ID: 4, Group: 1, Master: master, FromGroup: 2, From: strayAddr},
+		codis.Route{ID: 5, Group: 1, Master: memberAddr(1)},
+	)
+	if err := r.holdRequests(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string][]codis.Route{"a": {{ID: 1, Group: 1, Master: master, Locked: true}}}
+	if diff := cmp.Diff(want, p.told, cmp.AllowUnexported(codis.Route{})); diff != "" {
+		t.Error(diff)
+	}
+	if !slices.Equal(p.before, []v1alpha1.DashboardState{v1alpha1.DashboardBehind}) {
+		t.Errorf("the status said %q when a proxy was told", p.before)
+	}
+	s.looked = now.Add(-2 * passLimit)
+	if err := r.holdRequests(t.Context(), s); err == nil || len(p.before) != 1 {
+		t.Errorf("an operator that was held up locked %v: %v", p.told, err)
+	}
+}
+
+func TestRequestsGoOnWhereNobodyWillTakeOver(t *testing.T) {
+	heir := func(change func(m *member)) func(s *state) { return func(s *state) { change(&s.world.members[1]) } }
+	tests := map[string]struct {
+		change func(s *state)
+		want   int
+	}{
+		"the heir is a replica still":         {func(*state) {}, 1},
+		"it cannot be asked":                  {heir(func(m *member) { m.redis = redis.Observation{} }), 0},
+		"it takes writes":                     {heir(func(m *member) { m.redis.Role = redis.RoleMaster }), 0},
+		"it was started again":                {heir(func(m *member) { m.redis.RunID = "other" }), 0},
+		"nothing is recorded":                 {func(s *state) { s.world.promoted = "" }, 0},
+		"another one takes writes":            {func(s *state) { s.world.members[2].redis.Role = redis.RoleMaster }, 0},
+		"the master answers":                  {func(s *state) { s.world.members[0].redis.Reachable = true }, 0},
+		"another one was master last":         {func(s *state) { s.world.lastMaster = "g-2" }, 0},
+		"proxies know no more than Codis":     {func(s *state) { s.world.behind = false }, 0},
+		"the dashboard is promoting somebody": {func(s *state) { s.halfDone = true }, 0},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			r, s, p := holding(t, codis.Route{ID: 1, Group: 1, Master: memberAddr(0), Locked: true})
+			s.world.behind, s.world.lastMaster, s.world.promoted, s.world.promotedRunID = true, "g-0", "g-1", "run"
+			s.decision = decision{verb: wait, reason: v1alpha1.ReasonMasterUnreachable}
+			tt.change(s)
+			if _, err := r.carryOut(t.Context(), s); err != nil {
+				t.Fatal(err)
+			}
+			if got := p.told["a"]; len(got) != tt.want || len(got) == 1 && (got[0].Locked || got[0].Master != memberAddr(0)) {
+				t.Errorf("told %+v, want %d", got, tt.want)
+			}
+		})
+	}
+}
+
+// A proxy that is starved may lock after it was told to go on.
+func TestRoutesAreSentUntilNoLockIsOnItsWay(t *testing.T) {
+	r, s, _ := holding(t)
+	api := &resyncingDashboard{}
+	s.api, s.routers = api, nil
+	if err := r.holdRequests(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	s.decision = decision{verb: keep, master: &s.world.members[0]}
+	straightened := func(after time.Duration) v1alpha1.DashboardState {
+		r.Clock = clocktesting.NewFakePassiveClock(now.Add(after))
+		r.straighten(t.Context(), s)
+		return s.group.Status.Dashboard
+	}
+	if got := straightened(lockLimit - 1); got != v1alpha1.DashboardBehind || api.asked != 1 {
+		t.Errorf("forgotten while a lock may be on its way: %q, asked %d times", got, api.asked)
+	}
+	if got := straightened(lockLimit); got != "" || api.asked != 2 {
+		t.Errorf("%q after %d times", got, api.asked)
+	}
+}
+
+func TestNoPauseBeginsWhileProxiesHoldRequests(t *testing.T) {
+	s := stateOfWorld(unreachable, cutOffData)
+	s.group.Status.Dashboard = v1alpha1.DashboardBehind
+	if s.clientsWait() {
+		t.Error("nobody is to become master")
+	}
+	s.group.Status.Promotion = &v1alpha1.Promotion{Member: "g-1", Cause: v1alpha1.CauseMasterSilent}
+	if !s.clientsWait() {
+		t.Error("clients wait for a failover")
+	}
+	s.group.Status.Dashboard = ""
+	if s.clientsWait() {
+		t.Error("nothing is held")
+	}
+}
