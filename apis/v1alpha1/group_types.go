@@ -144,6 +144,13 @@ type DashboardState string
 // DashboardBehind means that proxies know of a master that the dashboard does not.
 const DashboardBehind DashboardState = "Behind"
 
+// RequestState says what proxies do with the requests of a group, other than pass them on.
+// +kubebuilder:validation:Enum=Held
+type RequestState string
+
+// RequestsHeld means that proxies hold them back.
+const RequestsHeld RequestState = "Held"
+
 // WriteState is how a master takes writes.
 // +kubebuilder:validation:Enum=Guarded
 type WriteState string
@@ -189,6 +196,12 @@ type CodisGroupStatus struct {
 	// can be. Empty at all other times.
 	// +optional
 	Dashboard DashboardState `json:"dashboard,omitempty"`
+
+	// requests is Held while proxies may hold the requests of the group: the master does
+	// not answer, and another member takes its place as soon as that one certainly takes
+	// no writes any more. Empty at all other times, also during a switchover.
+	// +optional
+	Requests RequestState `json:"requests,omitempty"`
 
 	// writes is Guarded while the master refuses writes when no replica keeps up with
 	// it (spec.failover.splitBrainProtection). Empty at all other times.

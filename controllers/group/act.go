@@ -45,7 +45,7 @@ func (r *Reconciler) assignRoles(ctx context.Context, s *state) (time.Duration, 
 		}
 	}
 	s.decision = decideMaster(s.world)
-	if promoting || s.decision.verb != keep || s.world.behind {
+	if promoting || s.decision.verb != keep || s.world.behind || s.world.holding {
 		if err := r.observeProxies(ctx, s); err != nil {
 			return 0, err
 		}
@@ -137,7 +137,7 @@ func (r *Reconciler) settle(ctx context.Context, s *state) (time.Duration, error
 	if s.interrupted() {
 		return reconcile.Later, r.undoSwitchover(ctx, s)
 	}
-	if s.world.behind {
+	if s.world.behind || s.world.holding {
 		r.straighten(ctx, s)
 	}
 	follows, held := decideFollowers(s.world, *master)
@@ -175,7 +175,7 @@ func (r *Reconciler) settle(ctx context.Context, s *state) (time.Duration, error
 // goOnSettled does what is asked of a group whose members are in their roles, and
 // says how soon to look again.
 func (r *Reconciler) goOnSettled(ctx context.Context, s *state) (time.Duration, error) {
-	if s.cutOff() || s.world.behind {
+	if s.cutOff() || s.world.behind || s.world.holding {
 		return reconcile.Later, nil
 	}
 	if !s.halfDone && s.group.DeletionTimestamp == nil {

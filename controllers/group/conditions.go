@@ -165,7 +165,7 @@ func registeredCondition(s *state) conditions.Condition {
 		return conditions.Unknown(t, unknownReason(s), unknownMessage(s))
 	case s.refused != nil:
 		return conditions.False(t, v1alpha1.ReasonDashboardRefused, "the dashboard refused to "+s.refused.Error())
-	case s.world.behind:
+	case s.world.behind || s.world.holding:
 		return conditions.False(t, v1alpha1.ReasonDashboardBehind, behindMessage(s))
 	case s.scaleHeld != "":
 		return conditions.False(t, v1alpha1.ReasonScaleInHeld, s.scaleHeld)
@@ -181,6 +181,9 @@ func registeredCondition(s *state) conditions.Condition {
 // behindMessage names what keeps the dashboard from being told.
 func behindMessage(s *state) string {
 	message := "the proxies were told who is master and the dashboard will be"
+	if !s.world.behind {
+		message = "the proxies hold the requests until the group has a master that takes writes"
+	}
 	if s.unrouted != nil {
 		message = "the proxies are being told who is master: " + s.unrouted.Error()
 	}

@@ -134,17 +134,20 @@ func (r *Reconciler) recordBehind(ctx context.Context, s *state) error {
 
 // holdRequests has the proxies that answer hold the requests of the group until the master,
 // which is silent, refuses writes for certain, and somebody else takes its place. The
-// routes stay as they are. That proxies may know more than the dashboard is recorded
-// first: whoever settles the roles sends the routes again, which lets the requests go on.
-// A proxy that was not told in time costs its clients time, and nothing else.
+// routes stay as they are. It is recorded first: whoever settles the roles sends the routes
+// again, which lets the requests go on. A proxy that was not told in time costs its clients
+// time, and nothing else.
 func (r *Reconciler) holdRequests(ctx context.Context, s *state) error {
-	if err := r.recordBehind(ctx, s); err != nil {
-		return err
+	if s.group.Status.Requests != v1alpha1.RequestsHeld {
+		err := r.record(ctx, s, func(status *v1alpha1.CodisGroupStatus) { status.Requests = v1alpha1.RequestsHeld })
+		if err != nil {
+			return fmt.Errorf("record that requests are held: %w", err)
+		}
 	}
 	if err := r.heldUp(s); err != nil {
 		return err
 	}
-	r.held.Store(s.group.UID, r.Clock.Now())
+	r.heldAt.Store(s.group.UID, r.Clock.Now())
 	gid, master := int(s.group.Spec.ID), s.world.order[0]
 	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
 	defer cancel()
@@ -162,7 +165,7 @@ func (r *Reconciler) holdRequests(ctx context.Context, s *state) error {
 // were held and it is no longer known when somebody else takes its place: it may well
 // answer those who wait. Nobody else may have become master meanwhile.
 func (r *Reconciler) releaseRequests(ctx context.Context, s *state) error {
-	if !s.world.behind || s.halfDone || !s.world.nobodyTookOver() || !s.holdsRequests(ctx) {
+	if !s.world.holding || s.world.behind || s.halfDone || !s.world.nobodyTookOver() || !s.holdsRequests(ctx) {
 		return nil
 	}
 	s.unrouted = r.route(ctx, s, *s.world.byAddr(s.world.order[0]))
@@ -181,13 +184,13 @@ func (w *world) nobodyTookOver() bool {
 // starved may still do so after it was told to let them go on. Another operator leads no
 // sooner than that.
 func (r *Reconciler) heldLately(s *state) bool {
-	last, _ := r.held.Load(s.group.UID)
+	last, _ := r.heldAt.Load(s.group.UID)
 	at, ok := last.(time.Time)
 	return ok && r.Clock.Since(at) < lockLimit
 }
 
 // straighten brings routes in line after a promotion that the dashboard did not
-// know of. While it cannot tell the proxies they are told again and again, since
+// know of, or after requests were held for one. While it cannot tell the proxies they are told again and again, since
 // others may have sent them what the dashboard believes; then it tells them itself.
 func (r *Reconciler) straighten(ctx context.Context, s *state) {
 	master := s.decision.master
@@ -198,7 +201,7 @@ func (r *Reconciler) straighten(ctx context.Context, s *state) {
 	// A dashboard that knows no server of the group is told by registration.
 	told := len(s.world.order) == 0 || s.try("resync the group", s.api.ResyncGroup(ctx, int(s.group.Spec.ID)))
 	if told && !r.heldLately(s) {
-		s.group.Status.Dashboard = ""
+		s.group.Status.Dashboard, s.group.Status.Requests = "", ""
 	}
 }
 

@@ -189,7 +189,7 @@ func (f failover) refusalComes() bool {
 // promotesElsewhere tells whether a dashboard that cannot be asked is promoting somebody:
 // the proxies hold requests, though the operator has recorded no promotion.
 func (w *world) promotesElsewhere() bool {
-	return w.blind && !w.behind && w.routes.held && w.promoted == ""
+	return w.blind && !w.behind && !w.holding && w.routes.held && w.promoted == ""
 }
 
 // cutOff tells whether the dashboard cannot have all proxies stop writing to a master:

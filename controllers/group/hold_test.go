@@ -61,9 +61,9 @@ func TestRequestsAreHeldOnlyWhereTheWaitEndsByItself(t *testing.T) {
 type recordingProxies struct {
 	routingProxies
 
-	status func() v1alpha1.DashboardState
+	status func() v1alpha1.RequestState
 	told   map[string][]codis.Route
-	before []v1alpha1.DashboardState
+	before []v1alpha1.RequestState
 }
 
 func (p *recordingProxies) FillSlots(_ context.Context, proxy codis.Proxy, routes []codis.Route) error {
@@ -82,7 +82,7 @@ func holding(t *testing.T, routes ...codis.Route) (*Reconciler, *state, *recordi
 	r, _ := writer(t, s)
 	p := &recordingProxies{
 		routingProxies: routingProxies{routes: map[string][]codis.Route{"a": routes}}, told: map[string][]codis.Route{},
-		status: func() v1alpha1.DashboardState { return stored(t, r.Client).Status.Dashboard },
+		status: func() v1alpha1.RequestState { return stored(t, r.Client).Status.Requests },
 	}
 	s.proxies = p
 	s.routers = []router{{Proxy: codis.Proxy{AdminAddr: "a"}, answers: true}, {Proxy: codis.Proxy{AdminAddr: "b"}}}
@@ -105,7 +105,7 @@ func TestHeldRequestsAreThoseOfTheMaster(t *testing.T) {
 	if diff := cmp.Diff(want, p.told, cmp.AllowUnexported(codis.Route{})); diff != "" {
 		t.Error(diff)
 	}
-	if !slices.Equal(p.before, []v1alpha1.DashboardState{v1alpha1.DashboardBehind}) {
+	if !slices.Equal(p.before, []v1alpha1.RequestState{v1alpha1.RequestsHeld}) {
 		t.Errorf("the status said %q when a proxy was told", p.before)
 	}
 	s.looked = now.Add(-2 * passLimit)
@@ -128,13 +128,14 @@ func TestRequestsGoOnWhereNobodyWillTakeOver(t *testing.T) {
 		"another one takes writes":            {func(s *state) { s.world.members[2].redis.Role = redis.RoleMaster }, 0},
 		"the master answers":                  {func(s *state) { s.world.members[0].redis.Reachable = true }, 0},
 		"another one was master last":         {func(s *state) { s.world.lastMaster = "g-2" }, 0},
-		"proxies know no more than Codis":     {func(s *state) { s.world.behind = false }, 0},
+		"they are not held":                   {func(s *state) { s.world.holding = false }, 0},
+		"proxies were told of another one":    {func(s *state) { s.world.behind = true }, 0},
 		"the dashboard is promoting somebody": {func(s *state) { s.halfDone = true }, 0},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			r, s, p := holding(t, codis.Route{ID: 1, Group: 1, Master: memberAddr(0), Locked: true})
-			s.world.behind, s.world.lastMaster, s.world.promoted, s.world.promotedRunID = true, "g-0", "g-1", "run"
+			s.world.holding, s.world.lastMaster, s.world.promoted, s.world.promotedRunID = true, "g-0", "g-1", "run"
 			s.decision = decision{verb: wait, reason: v1alpha1.ReasonMasterUnreachable}
 			tt.change(s)
 			if _, err := r.carryOut(t.Context(), s); err != nil {
@@ -156,12 +157,12 @@ func TestRoutesAreSentUntilNoLockIsOnItsWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.decision = decision{verb: keep, master: &s.world.members[0]}
-	straightened := func(after time.Duration) v1alpha1.DashboardState {
+	straightened := func(after time.Duration) v1alpha1.RequestState {
 		r.Clock = clocktesting.NewFakePassiveClock(now.Add(after))
 		r.straighten(t.Context(), s)
-		return s.group.Status.Dashboard
+		return s.group.Status.Requests
 	}
-	if got := straightened(lockLimit - 1); got != v1alpha1.DashboardBehind || api.asked != 1 {
+	if got := straightened(lockLimit - 1); got != v1alpha1.RequestsHeld || api.asked != 1 {
 		t.Errorf("forgotten while a lock may be on its way: %q, asked %d times", got, api.asked)
 	}
 	if got := straightened(lockLimit); got != "" || api.asked != 2 {
@@ -171,16 +172,12 @@ func TestRoutesAreSentUntilNoLockIsOnItsWay(t *testing.T) {
 
 func TestNoPauseBeginsWhileProxiesHoldRequests(t *testing.T) {
 	s := stateOfWorld(unreachable, cutOffData)
-	s.group.Status.Dashboard = v1alpha1.DashboardBehind
-	if s.clientsWait() {
-		t.Error("nobody is to become master")
-	}
 	s.group.Status.Promotion = &v1alpha1.Promotion{Member: "g-1", Cause: v1alpha1.CauseMasterSilent}
-	if !s.clientsWait() {
-		t.Error("clients wait for a failover")
-	}
-	s.group.Status.Dashboard = ""
 	if s.clientsWait() {
 		t.Error("nothing is held")
+	}
+	s.group.Status.Requests = v1alpha1.RequestsHeld
+	if !s.clientsWait() {
+		t.Error("clients wait for a failover")
 	}
 }

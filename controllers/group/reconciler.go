@@ -55,8 +55,10 @@ type Reconciler struct {
 	// silentDashboards are groups, by UID, whose dashboard gave no answer to the last pass
 	// that did not wait for it.
 	silentDashboards sync.Map
-	// held is when requests of a group, by UID, were held last for a failover.
-	held sync.Map
+	// turns are whose turn it is to hand over in a rolling update, by UID of the dashboard.
+	turns sync.Map
+	// heldAt is when requests of a group, by UID, were held last for a failover.
+	heldAt sync.Map
 	// switchovers are when the last switchover of a group, by UID, was first seen.
 	switchovers sync.Map
 	// elections are whom sentinels made master of a group, by UID, without the dashboard.
@@ -153,7 +155,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 // clientsWait tells whether proxies may hold requests for a switchover or a failover that
 // stopped midway: that is ended before a pause begins.
 func (s *state) clientsWait() bool {
-	return s.handingOver() || s.group.Status.Promotion != nil && s.group.Status.Dashboard == v1alpha1.DashboardBehind
+	return s.handingOver() || s.group.Status.Requests == v1alpha1.RequestsHeld
 }
 
 // handingOver tells whether slots may be locked by a switchover that stopped midway.

@@ -84,6 +84,8 @@ type world struct {
 	refusing bool
 	// behind tells that proxies may know more than the dashboard.
 	behind bool
+	// holding tells that proxies may hold the requests for a failover that waits.
+	holding bool
 	// guarded tells that the master refuses writes while no replica keeps up with it.
 	guarded bool
 	// persistent tells that every write reaches a volume within a second.

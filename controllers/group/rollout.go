@@ -11,6 +11,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/codis-io/codis-operator/internal/podtemplate"
@@ -81,11 +82,14 @@ func (r *Reconciler) rollOut(ctx context.Context, s *state) (time.Duration, erro
 	}
 	chosen := decideReplacement(s, r.inSync(s) && r.allReady(s))
 	s.rolloutHeld = chosen.held
-	if chosen.to != nil {
-		return r.switchOver(ctx, s, chosen.to)
-	}
-	if chosen.pod == nil {
+	switch {
+	case chosen.to == nil && chosen.pod == nil:
 		return 0, nil
+	case (chosen.to != nil || podtemplate.Started(chosen.pod)) && !r.takesTurn(s):
+		s.rolloutHeld = "a pod runs an old template and waits for its turn: one of another group is being replaced"
+		return reconcile.Soon, nil
+	case chosen.to != nil:
+		return r.switchOver(ctx, s, chosen.to)
 	}
 	if s.decision.verb == keep && !s.guardsWrites(chosen.pod.Name) {
 		if err := r.guardWrites(ctx, s, false); err != nil { // No replica keeps up while it is replaced.
@@ -103,6 +107,32 @@ func (r *Reconciler) rollOut(ctx context.Context, s *state) (time.Duration, erro
 	return reconcile.Soon, nil
 }
 
+// turn is the group of a product that replaced a pod last, or handed over, and when.
+type turn struct {
+	group types.UID
+	began time.Time
+}
+
+// turnTime is how long the other groups of a product wait then, until that pod runs. Its
+// data is copied to each one, and the dashboard does one thing at a time: clients would
+// wait longer where several groups do that at one moment.
+const turnTime = 5 * time.Second
+
+// takesTurn tells whether a group may replace a pod now. Turns are kept in memory: another
+// operator may begin the next one at once, which costs clients a longer stall.
+func (r *Reconciler) takesTurn(s *state) bool {
+	mine := turn{group: s.group.UID, began: r.Clock.Now()}
+	stored, taken := r.turns.LoadOrStore(s.dashboard.UID, mine)
+	last, ok := stored.(turn)
+	switch {
+	case !taken || !ok:
+		return true
+	case r.Clock.Since(last.began) < turnTime:
+		return last.group == mine.group
+	}
+	return r.turns.CompareAndSwap(s.dashboard.UID, last, mine)
+}
+
 // mayGo asks once more, right before a pod is deleted, whether it has become master
 // since: by a failover, or by a person. The only member of its group is no replica.
 func (r *Reconciler) mayGo(ctx context.Context, s *state, pod *corev1.Pod) (bool, error) {
@@ -118,7 +148,7 @@ func (r *Reconciler) mayGo(ctx context.Context, s *state, pod *corev1.Pod) (bool
 
 // canRollOut tells whether pods can be compared with what they should run.
 func (s *state) canRollOut() bool {
-	return s.stats != nil && !s.world.behind && s.live != nil && s.applied == nil && observed(s.live)
+	return s.stats != nil && !s.world.behind && !s.world.holding && s.live != nil && s.applied == nil && observed(s.live)
 }
 
 // observed tells whether the StatefulSet controller has seen the template that

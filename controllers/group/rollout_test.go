@@ -7,9 +7,12 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/codis-io/codis-operator/internal/codis"
 	"github.com/codis-io/codis-operator/internal/redis"
@@ -186,5 +189,32 @@ func TestOnlyReadyPodsOfEveryMemberCount(t *testing.T) {
 	s.pods[1] = nil
 	if r.allReady(s) {
 		t.Error("a pod is missing")
+	}
+}
+
+func TestGroupsOfAProductReplacePodsInTurn(t *testing.T) {
+	r := &Reconciler{}
+	takes := func(group, dashboard string, at time.Duration) bool {
+		r.Clock = clocktesting.NewFakePassiveClock(now.Add(at))
+		s := stateOfWorld(masterData, syncedData)
+		s.group.UID, s.dashboard.UID = types.UID(group), types.UID(dashboard)
+		return r.takesTurn(s)
+	}
+	for _, step := range []struct {
+		group, dashboard string
+		at               time.Duration
+		want             bool
+	}{
+		{"a", "d", 0, true},
+		{"b", "d", 1, false},
+		{"b", "other", 1, true},
+		{"a", "d", turnTime - 1, true}, // It tries again, and keeps its turn for no longer.
+		{"b", "d", turnTime, true},
+		{"a", "d", turnTime, false},
+		{"a", "d", 2 * turnTime, true},
+	} {
+		if got := takes(step.group, step.dashboard, step.at); got != step.want {
+			t.Errorf("%+v: got %t", step, got)
+		}
 	}
 }

@@ -125,6 +125,7 @@ func (r *Reconciler) observe(ctx context.Context, s *state) (time.Duration, erro
 // recall fills in what the status remembers of earlier passes.
 func (w *world) recall(status *v1alpha1.CodisGroupStatus, now time.Time) {
 	w.masterRunID, w.savedMaster, w.sinceFailover = status.MasterRunID, status.SavedMaster, coolDown
+	w.holding = status.Requests == v1alpha1.RequestsHeld
 	w.behind, w.guarded = status.Dashboard == v1alpha1.DashboardBehind, status.Writes == v1alpha1.WritesGuarded
 	if status.Promotion != nil {
 		w.promotedRunID, w.promoted = status.Promotion.RunID, status.Promotion.Member
