@@ -164,12 +164,11 @@ func (r *Reconciler) holdRequests(ctx context.Context, s *state) error {
 // releaseRequests lets the requests go on to the master that does not answer, where they
 // were held and it is no longer known when somebody else takes its place: it may well
 // answer those who wait. Nobody else may have become master meanwhile.
-func (r *Reconciler) releaseRequests(ctx context.Context, s *state) error {
+func (r *Reconciler) releaseRequests(ctx context.Context, s *state) {
 	if !s.world.holding || s.world.behind || s.halfDone || !s.world.nobodyTookOver() || !s.holdsRequests(ctx) {
-		return nil
+		return
 	}
 	s.unrouted = r.route(ctx, s, *s.world.byAddr(s.world.order[0]))
-	return nil
 }
 
 // nobodyTookOver tells whether the master that does not answer is the last one, and the
