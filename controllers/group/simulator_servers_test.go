@@ -185,7 +185,7 @@ func (s *sim) follow(i, master int) {
 
 func (s *sim) dropReplicas(i int) {
 	for j := range s.count {
-		if r := &s.srv[j]; j != i && r.follows == i && r.proc != procDown && (r.link == lnUp || r.link == lnSync) {
+		if r := &s.srv[j]; j != i && r.follows == i && r.proc != procDown && (r.link == lnUp || r.link == lnSync || r.link == lnLoad) {
 			r.dropped = true // It notices when it can (noticeEnd).
 			s.noticeEnd(j)
 		}
