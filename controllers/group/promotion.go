@@ -223,18 +223,6 @@ func finishHeld(w world, addr string) string {
 	return w.notVouchedFor(candidate)
 }
 
-// switchedBack says why a switchover that was taken back must not be finished: the
-// old master went on, and cannot be asked how far. It is pure.
-func (w world) switchedBack() string {
-	old := w.byAddr(w.order[0])
-	if !w.switching || old == nil || old.redis.Reachable || old.name == w.promoted || w.accepted == w.promoted {
-		return ""
-	}
-	return fmt.Sprintf("a switchover to %s was taken back and %s, which took writes since, cannot be asked (%s): "+
-		"bring it back, or annotate the group with %s=%s",
-		w.promoted, old.name, problem(*old), v1alpha1.AnnotationAcceptDataLoss, w.promoted)
-}
-
 // newer returns a member that has what the candidate of a promotion lacks: one that
 // was in sync with the last master, where the candidate was not; or that master
 // itself, unless it is the one that is being replaced; or who was to be promoted

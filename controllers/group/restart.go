@@ -90,8 +90,13 @@ func (w world) goesOn(m, current *member) bool {
 	if w.masterRunID != "" && m.redis.RunID == w.masterRunID && w.promoted != current.name {
 		return true
 	}
-	if w.promotedRunID != "" && m.redis.RunID == w.promotedRunID && w.carriedOut(m, current) {
-		return m.redis.HasData() || !w.anyData()
+	if w.promotedRunID != "" && m.redis.RunID == w.promotedRunID {
+		if w.carriedOut(m, current) {
+			return m.redis.HasData() || !w.anyData()
+		}
+		if !w.hasMost(m) {
+			return false // It was in sync with the old master, which went on.
+		}
 	}
 	if !w.inSync[m.name] && (!w.hasMost(m) || w.heirUnknown(current)) {
 		return false

@@ -401,6 +401,18 @@ func TestDecideAfterRestart(t *testing.T) {
 			in: []situation{fencedData, masterData}, want: promotes(1),
 			changes: []change{persistent, saved(0), keys(1, 9), meantMaster(1), func(w *world) { w.switching = true }},
 		},
+		"goes on with a switchover whose new master was in sync while nobody has more": {
+			in: []situation{fencedData, masterData, cutOffData}, want: promotes(1),
+			changes: []change{everybodyInSync, meantMaster(1), func(w *world) { w.switching = true }},
+		},
+		"promotes past the new master of a switchover when the old one went on": {
+			in: []situation{fencedData, masterData, cutOffData}, want: promotes(2),
+			changes: []change{everybodyInSync, keys(2, 9), meantMaster(1), func(w *world) { w.switching = true }},
+		},
+		"lifts the old master of a switchover that went on": {
+			in: []situation{fencedData, masterData}, want: lifts(0),
+			changes: []change{everybodyInSync, keys(0, 9), meantMaster(1), func(w *world) { w.switching = true }},
+		},
 		"goes on with a switchover that the old master followed": {
 			in: []situation{syncedData, masterData}, want: promotes(1),
 			changes: []change{meantMaster(1), func(w *world) { w.switching = true }},
