@@ -457,6 +457,9 @@ func TestDecideAfterRestart(t *testing.T) {
 }
 
 // g-0 is the master.
+// lastProcess is another master than any that runs.
+func lastProcess(w *world) { w.masterRunID = "gone" }
+
 func TestDecideFollowers(t *testing.T) {
 	tests := map[string]struct {
 		in      []situation
@@ -484,6 +487,20 @@ func TestDecideFollowers(t *testing.T) {
 			in: []situation{masterEmpty, fencedData, fencedEmpty},
 			held: "g-1 has data and would lose it by copying g-0, which is empty: " +
 				"annotate the group with codis.io/accept-data-loss=<pod whose data is kept>",
+		},
+		"holds an empty one back whom one that is silent may follow, from somebody's master": {
+			in: []situation{masterData, fencedEmpty, unreachable}, changes: []change{lastProcess},
+			held: "somebody made g-0 master, and g-2, which cannot be asked (no answer in time), may follow g-1 and would lose " +
+				"its data with it: bring it back, or annotate the group with codis.io/accept-data-loss=<pod whose data is kept>",
+		},
+		"points it at a master of the operator's though one is silent": {
+			in: []situation{masterData, fencedEmpty, unreachable}, changes: []change{lastProcess, meantMaster(0)}, follows: []string{"g-1"},
+		},
+		"points it at somebody's master though one has ended": {
+			in: []situation{masterData, fencedEmpty, ended}, changes: []change{lastProcess}, follows: []string{"g-1"},
+		},
+		"points it at somebody's master if a person chose that": {
+			in: []situation{masterData, fencedEmpty, unreachable}, changes: []change{lastProcess, accepted(0)}, follows: []string{"g-1"},
 		},
 		"lets it lose its data if a person chose the empty master": {
 			in: []situation{masterEmpty, fencedData}, changes: []change{accepted(0)}, follows: []string{"g-1"},
