@@ -86,6 +86,8 @@ func (w world) unknownHeir(current *member) *member {
 // the dashboard, and may have stopped in between: who was in sync goes on. So
 // does the process that the operator knows as the master, whatever somebody told the
 // dashboard since. Where the operator told it, clients write to the new master already.
+// That of a switchover which was not carried out goes on while nobody has more, or where
+// proxies lead to it.
 func (w world) goesOn(m, current *member) bool {
 	if w.masterRunID != "" && m.redis.RunID == w.masterRunID && w.promoted != current.name {
 		return true
@@ -94,7 +96,7 @@ func (w world) goesOn(m, current *member) bool {
 		if w.carriedOut(m, current) {
 			return m.redis.HasData() || !w.anyData()
 		}
-		if !w.hasMost(m) {
+		if !w.hasMost(m) && !w.handedOver(*m) {
 			return false // It was in sync with the old master, which went on.
 		}
 	}

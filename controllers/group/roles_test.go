@@ -409,6 +409,11 @@ func TestDecideAfterRestart(t *testing.T) {
 			in: []situation{fencedData, masterData, cutOffData}, want: promotes(2),
 			changes: []change{everybodyInSync, keys(2, 9), meantMaster(1), func(w *world) { w.switching = true }},
 		},
+		"goes on with the new master of a switchover that proxies lead to": {
+			in: []situation{fencedData, masterData}, want: promotes(1), changes: []change{
+				everybodyInSync, keys(0, 9), meantMaster(1), func(w *world) { w.switching, w.blind, w.routes.to = true, true, addrs(1) },
+			},
+		},
 		"lifts the old master of a switchover that went on": {
 			in: []situation{fencedData, masterData}, want: lifts(0),
 			changes: []change{everybodyInSync, keys(0, 9), meantMaster(1), func(w *world) { w.switching = true }},
