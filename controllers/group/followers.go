@@ -49,8 +49,8 @@ func (w world) heldBack(m, master member) string {
 	case w.blind && !w.behind && m.redis.IsMaster():
 		return m.name + " takes writes as well, and the dashboard, which may have made it master, cannot be asked"
 	case !m.redis.HasData() && follower != nil && !w.trusted(master):
-		return fmt.Sprintf("somebody made %s master, and %s, which cannot be asked (%s), may follow %s and would lose its data "+
-			"with it: bring it back, or %s", master.name, follower.name, problem(*follower), m.name, wayOut)
+		return fmt.Sprintf("somebody made %s master, and %s, which cannot be asked (%s), may follow %s and would lose "+
+			"its data with it: bring it back, or %s", master.name, follower.name, problem(*follower), m.name, wayOut)
 	case !m.redis.HasData() || w.accepted == master.name:
 		return ""
 	case !master.redis.HasData():
