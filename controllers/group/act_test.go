@@ -104,12 +104,24 @@ func TestSwitchoverThatWasTakenBackIsNotFinished(t *testing.T) {
 		change change
 		held   bool
 	}{
-		"the old master is silent":            {[]situation{unreachable, masterData}, func(*world) {}, true},
-		"the old master has ended":            {[]situation{ended, masterData}, func(*world) {}, true},
-		"the old master answers":              {[]situation{fencedData, masterData}, func(*world) {}, false},
-		"it was a failover":                   {[]situation{unreachable, masterData}, func(w *world) { w.switching = false }, false},
-		"the dashboard has promoted it":       {[]situation{unreachable, masterData}, func(w *world) { w.promoted = memberName(0) }, false},
-		"a person accepts the loss of writes": {[]situation{unreachable, masterData}, accepted(1), false},
+		"the old master is silent":             {[]situation{unreachable, masterData}, func(*world) {}, true},
+		"the old master has ended":             {[]situation{ended, masterData}, func(*world) {}, true},
+		"the old master reads its disk":        {[]situation{loading, masterData}, func(*world) {}, true},
+		"the old master was started again":     {[]situation{fencedData, masterData}, func(*world) {}, false},
+		"its volume has more":                  {[]situation{fencedData, masterData}, keys(0, 9), true},
+		"its replica has more":                 {[]situation{fencedEmpty, masterData, cutOffData}, keys(2, 9), true},
+		"its replica has as much":              {[]situation{fencedEmpty, masterData, cutOffData}, wasInSync(2), false},
+		"its replica is silent":                {[]situation{fencedEmpty, masterData, unreachable}, wasInSync(2), true},
+		"a replica is silent that lacked data": {[]situation{fencedEmpty, masterData, unreachable}, wasInSync(1), false},
+		"its replica has ended":                {[]situation{fencedEmpty, masterData, ended}, wasInSync(2), false},
+		"its replica has ended with a volume": {[]situation{fencedEmpty, masterData, ended}, func(w *world) {
+			wasInSync(2)(w)
+			w.persistent = true
+		}, true},
+		"a copy that is under way has more keys": {[]situation{fencedEmpty, masterData, syncingData}, keys(2, 9), false},
+		"it was a failover":                      {[]situation{unreachable, masterData}, func(w *world) { w.switching = false }, false},
+		"the dashboard has promoted it":          {[]situation{unreachable, masterData}, func(w *world) { w.promoted = memberName(0) }, false},
+		"a person accepts the loss of writes":    {[]situation{unreachable, masterData}, accepted(1), false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -166,6 +166,8 @@ func TestWhoMayTakeOverBeforeTheDashboardKnows(t *testing.T) {
 		"while one leads to a stranger":                        {ended, func(w *world) { w.routes.to = []string{strayAddr} }, true},
 		"not while somebody has proxies hold the requests":     {ended, func(w *world) { w.routes.held = true }, false},
 		"while they hold them for a promotion of this group's": {ended, func(w *world) { w.routes.held, w.promoted = true, "g-1" }, true},
+		"not while they hold them for that of another member":  {ended, func(w *world) { w.routes.held, w.promoted = true, "g-2" }, false},
+		"while they hold them for a switchover that stopped":   {ended, func(w *world) { w.routes.held, w.promoted, w.switching = true, "g-2", true }, true},
 		"while they hold them and were told by the operator":   {ended, func(w *world) { w.routes.held, w.behind = true, true }, true},
 		"while they hold them, if a person accepts the loss":   {ended, func(w *world) { w.routes.held, w.accepted = true, "g-1" }, true},
 		"not past the last master that takes writes": {ended, func(w *world) {

@@ -144,7 +144,7 @@ func fenced(f failover) *decision {
 // else sees it. The dashboard has every proxy stop that; where it cannot, whoever may
 // be master must be known to take no writes, or a person accepts what it does take.
 func routed(f failover) *decision {
-	if f.world.promotesElsewhere() && f.world.accepted != f.candidate.name {
+	if f.world.promotesElsewhere(f.candidate) && f.world.accepted != f.candidate.name {
 		return &decision{verb: wait, reason: v1alpha1.ReasonMasterUnreachable, message: fmt.Sprintf(
 			"the proxies hold requests, and the dashboard, which does not answer, may be about to make somebody master: "+
 				"bring it back, or annotate the group with %s=%s", v1alpha1.AnnotationAcceptDataLoss, f.candidate.name)}
@@ -186,10 +186,12 @@ func (f failover) refusalComes() bool {
 	return f.master.addr == w.order[0] && f.candidate.name == w.promoted && !w.switching && w.allElseKnown(f.master)
 }
 
-// promotesElsewhere tells whether a dashboard that cannot be asked is promoting somebody:
-// the proxies hold requests, though the operator has recorded no promotion.
-func (w *world) promotesElsewhere() bool {
-	return w.blind && !w.behind && !w.holding && w.routes.held && w.promoted == ""
+// promotesElsewhere tells whether a dashboard that cannot be asked is promoting somebody
+// else: the proxies hold requests, though the operator has recorded no promotion, or one
+// of another member, which it may have asked for. What a switchover holds it locked itself.
+func (w *world) promotesElsewhere(candidate *member) bool {
+	asked := w.promoted != "" && (w.switching || w.promoted == candidate.name)
+	return w.blind && !w.behind && !w.holding && w.routes.held && !asked
 }
 
 // cutOff tells whether the dashboard cannot have all proxies stop writing to a master:

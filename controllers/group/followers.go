@@ -42,12 +42,15 @@ func decideFollowers(w world, master member) (follows []member, held string) {
 // heldBack says why a member must not copy a master, "" if it may.
 func (w world) heldBack(m, master member) string {
 	const wayOut = "annotate the group with " + v1alpha1.AnnotationAcceptDataLoss + "=<pod whose data is kept>"
-	disputed := w.disputed(m, master)
+	disputed, follower := w.disputed(m, master), w.mayFollow(m, master)
 	switch {
 	case disputed != "":
 		return disputed
 	case w.blind && !w.behind && m.redis.IsMaster():
 		return m.name + " takes writes as well, and the dashboard, which may have made it master, cannot be asked"
+	case !m.redis.HasData() && follower != nil && !w.trusted(master):
+		return fmt.Sprintf("somebody made %s master, and %s, which cannot be asked (%s), may follow %s and would lose "+
+			"its data with it: bring it back, or %s", master.name, follower.name, problem(*follower), m.name, wayOut)
 	case !m.redis.HasData() || w.accepted == master.name:
 		return ""
 	case !master.redis.HasData():
@@ -57,4 +60,12 @@ func (w world) heldBack(m, master member) string {
 			master.name, m.name, wayOut)
 	}
 	return ""
+}
+
+// mayFollow returns a third member that cannot be asked and may follow the given one: it
+// copies whatever that one copies. A process that was started again follows nobody.
+func (w world) mayFollow(m, master member) *member {
+	return w.find(func(other *member) bool {
+		return other.addr != m.addr && other.addr != master.addr && !other.redis.Reachable && !other.dead
+	})
 }

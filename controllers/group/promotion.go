@@ -149,7 +149,9 @@ func (r *Reconciler) finishPromotion(ctx context.Context, s *state, known *codis
 		s.decision = *instead
 		return reconcile.Closely, r.letGoOn(ctx, s)
 	}
-	if candidate := s.world.byAddr(known.Servers[known.Promoting.Index].Addr); candidate != nil && candidate.known() {
+	// Who is held has its routes, and is not vouched for: nobody copies it then.
+	candidate := s.world.byAddr(known.Servers[known.Promoting.Index].Addr)
+	if held == "" && candidate != nil && candidate.known() {
 		if err := r.intend(ctx, s, *candidate, s.group.Status.Master, v1alpha1.CauseFoundMaster); err != nil {
 			return 0, err
 		}
@@ -219,18 +221,6 @@ func finishHeld(w world, addr string) string {
 			"cannot be asked (%s): bring it back", candidate.name, unknown.name, problem(*unknown))
 	}
 	return w.notVouchedFor(candidate)
-}
-
-// switchedBack says why a switchover that was taken back must not be finished: the
-// old master went on, and cannot be asked how far. It is pure.
-func (w world) switchedBack() string {
-	old := w.byAddr(w.order[0])
-	if !w.switching || old == nil || old.redis.Reachable || old.name == w.promoted || w.accepted == w.promoted {
-		return ""
-	}
-	return fmt.Sprintf("a switchover to %s was taken back and %s, which took writes since, cannot be asked (%s): "+
-		"bring it back, or annotate the group with %s=%s",
-		w.promoted, old.name, problem(*old), v1alpha1.AnnotationAcceptDataLoss, w.promoted)
 }
 
 // newer returns a member that has what the candidate of a promotion lacks: one that

@@ -86,18 +86,27 @@ func (w world) unknownHeir(current *member) *member {
 // the dashboard, and may have stopped in between: who was in sync goes on. So
 // does the process that the operator knows as the master, whatever somebody told the
 // dashboard since. Where the operator told it, clients write to the new master already.
+// That of a switchover which was not carried out goes on while nobody has more, or where
+// proxies lead to it.
 func (w world) goesOn(m, current *member) bool {
-	if w.masterRunID != "" && m.redis.RunID == w.masterRunID && w.promoted != current.name {
+	switch made := w.promotedRunID != "" && m.redis.RunID == w.promotedRunID; {
+	case w.masterRunID != "" && m.redis.RunID == w.masterRunID && w.promoted != current.name:
 		return true
-	}
-	if w.promotedRunID != "" && m.redis.RunID == w.promotedRunID && w.carriedOut(m, current) {
+	case made && w.carriedOut(m, current):
 		return m.redis.HasData() || !w.anyData()
+	case made && !w.hasMost(m) && !w.handedOver(*m):
+		return false // It was in sync with the old master, which went on.
 	}
-	if !w.inSync[m.name] && (!w.hasMost(m) || w.heirUnknown(current)) {
-		return false
-	}
-	if survivor := w.bestSurvivor(current); !w.inSync[m.name] &&
-		(current.hasWholeData() || survivor != nil && w.inSync[survivor.name]) {
+	return w.hasAll(m, current)
+}
+
+// hasAll tells whether a member that takes writes has what anybody may have of the one that
+// was started again: it was in sync with that, or all others can be asked and have less.
+func (w world) hasAll(m, current *member) bool {
+	survivor := w.bestSurvivor(current)
+	switch {
+	case w.inSync[m.name]:
+	case !w.hasMost(m), w.heirUnknown(current), current.hasWholeData(), survivor != nil && w.inSync[survivor.name]:
 		return false
 	}
 	return m.redis.HasData() || w.firstUnknown(current) == nil && !w.anyData()

@@ -401,6 +401,23 @@ func TestDecideAfterRestart(t *testing.T) {
 			in: []situation{fencedData, masterData}, want: promotes(1),
 			changes: []change{persistent, saved(0), keys(1, 9), meantMaster(1), func(w *world) { w.switching = true }},
 		},
+		"goes on with a switchover whose new master was in sync while nobody has more": {
+			in: []situation{fencedData, masterData, cutOffData}, want: promotes(1),
+			changes: []change{everybodyInSync, meantMaster(1), func(w *world) { w.switching = true }},
+		},
+		"promotes past the new master of a switchover when the old one went on": {
+			in: []situation{fencedData, masterData, cutOffData}, want: promotes(2),
+			changes: []change{everybodyInSync, keys(2, 9), meantMaster(1), func(w *world) { w.switching = true }},
+		},
+		"goes on with the new master of a switchover that proxies lead to": {
+			in: []situation{fencedData, masterData}, want: promotes(1), changes: []change{
+				everybodyInSync, keys(0, 9), meantMaster(1), func(w *world) { w.switching, w.blind, w.routes.to = true, true, addrs(1) },
+			},
+		},
+		"lifts the old master of a switchover that went on": {
+			in: []situation{fencedData, masterData}, want: lifts(0),
+			changes: []change{everybodyInSync, keys(0, 9), meantMaster(1), func(w *world) { w.switching = true }},
+		},
 		"goes on with a switchover that the old master followed": {
 			in: []situation{syncedData, masterData}, want: promotes(1),
 			changes: []change{meantMaster(1), func(w *world) { w.switching = true }},
@@ -445,6 +462,9 @@ func TestDecideAfterRestart(t *testing.T) {
 }
 
 // g-0 is the master.
+// lastProcess is another master than any that runs.
+func lastProcess(w *world) { w.masterRunID = "gone" }
+
 func TestDecideFollowers(t *testing.T) {
 	tests := map[string]struct {
 		in      []situation
@@ -472,6 +492,20 @@ func TestDecideFollowers(t *testing.T) {
 			in: []situation{masterEmpty, fencedData, fencedEmpty},
 			held: "g-1 has data and would lose it by copying g-0, which is empty: " +
 				"annotate the group with codis.io/accept-data-loss=<pod whose data is kept>",
+		},
+		"holds an empty one back whom one that is silent may follow, from somebody's master": {
+			in: []situation{masterData, fencedEmpty, unreachable}, changes: []change{lastProcess},
+			held: "somebody made g-0 master, and g-2, which cannot be asked (no answer in time), may follow g-1 and would lose " +
+				"its data with it: bring it back, or annotate the group with codis.io/accept-data-loss=<pod whose data is kept>",
+		},
+		"points it at a master of the operator's though one is silent": {
+			in: []situation{masterData, fencedEmpty, unreachable}, changes: []change{lastProcess, meantMaster(0)}, follows: []string{"g-1"},
+		},
+		"points it at somebody's master though one has ended": {
+			in: []situation{masterData, fencedEmpty, ended}, changes: []change{lastProcess}, follows: []string{"g-1"},
+		},
+		"points it at somebody's master if a person chose that": {
+			in: []situation{masterData, fencedEmpty, unreachable}, changes: []change{lastProcess, accepted(0)}, follows: []string{"g-1"},
 		},
 		"lets it lose its data if a person chose the empty master": {
 			in: []situation{masterEmpty, fencedData}, changes: []change{accepted(0)}, follows: []string{"g-1"},

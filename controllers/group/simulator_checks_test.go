@@ -15,11 +15,25 @@ import (
 // lost only within the replication lag, and none by a switchover, (5) silence alone
 // moves nothing, (8) whatever ended midway, the group becomes whole.
 
-const (
-	byOperator  = "the operator"
-	byDashboard = "the dashboard"
-	byRogue     = "somebody"
+// maker is who makes a member master.
+type maker struct {
+	name string
+	choice
+}
+
+// choice is what is known to whoever has the dashboard promote a member when it is called.
+// A call may wait in the dashboard for seconds, and Codis has no way to take it back.
+type choice struct {
+	run     string           // the process that is chosen
+	unasked [simMembers]bool // whom no operator reaches
+}
+
+var (
+	byOperator = maker{name: "the operator"}
+	byRogue    = maker{name: "somebody"}
 )
+
+func byDashboard(c choice) maker { return maker{"the dashboard", c} }
 
 // Bounds of what a failover may lose: what was acknowledged so long before the
 // old master was hit. A disk that is behind may lose a second.
@@ -63,19 +77,19 @@ func (s *sim) checkPromoted() {
 }
 
 // checkNewMaster is invariants 2 and 4 for a member that becomes master.
-func (s *sim) checkNewMaster(i int, by string) {
+func (s *sim) checkNewMaster(i int, by maker) {
 	m := &s.srv[i]
 	if s.accepted {
 		return
 	}
-	if by == byDashboard && s.raced(i) {
+	if s.raced(i, by) {
 		s.rogue = true
 		s.stats.raced++
 	}
-	asked := by == byRogue || by == byDashboard && s.rogue // Whoever clicks in the web page is not stopped.
+	asked := by == byRogue || by != byOperator && s.rogue // Whoever clicks in the web page is not stopped.
 	if !asked && (s.keys(m.data) == 0 || m.loading || m.link == lnLoad) {
 		for j := range s.count {
-			if other := &s.srv[j]; j != i && other.proc == procUp && s.keys(other.data) > 0 && s.reached(j) {
+			if other := &s.srv[j]; j != i && other.proc == procUp && s.keys(other.data) > 0 && s.reached(j) && !by.unasked[j] {
 				s.violate("2: g-%d becomes master with %d keys, loading=%t, while g-%d has %d",
 					i, s.keys(m.data), m.loading, j, s.keys(other.data))
 			}
@@ -165,12 +179,21 @@ func (s *sim) hit(i int) tick {
 	return hit
 }
 
-// raced tells that a call of promote, which may wait for proxies for seconds,
-// makes another process master than the one that was chosen: nobody can take
-// the call back.
-func (s *sim) raced(i int) bool {
-	p := s.stored().Status.Promotion
-	return p != nil && p.Member == simNames[i] && p.RunID != simRunIDs[s.srv[i].run]
+// raced tells that a call of promote makes another process master than the one that
+// was chosen: it waited in the dashboard until that one had ended.
+func (s *sim) raced(i int, by maker) bool {
+	return by.run != "" && by.run != simRunIDs[s.srv[i].run]
+}
+
+// choose is what an operator knows when it calls the dashboard to promote a member.
+func (p *simPass) choose(member int) (c choice) {
+	if member < len(p.st.world.members) {
+		c.run = p.st.world.members[member].redis.RunID
+	}
+	for i := range p.s.count {
+		c.unasked[i] = !p.s.reached(i)
+	}
+	return c
 }
 
 // reached tells whether an operator can ask a member.

@@ -24,7 +24,8 @@ type simDashboard struct {
 	// promoting is how far a promotion is; index is whose.
 	promoting promotingState
 	index     int
-	moving    bool // a slot is on its way
+	chosen    choice // when promote was called last
+	moving    bool   // a slot is on its way
 	busy      bool
 	seen      [simProxies]bool
 	open      []*simCall
@@ -144,7 +145,7 @@ func (s *sim) topology(d *simDashboard) *codis.Stats {
 
 // promoteCall is the request to promote a member; done is called with whether
 // it succeeded, unless the dashboard ends meanwhile.
-func (s *sim) promoteCall(d *simDashboard, member int, done func(ok bool)) {
+func (s *sim) promoteCall(d *simDashboard, member int, chosen choice, done func(ok bool)) {
 	index := -1
 	for i, m := range d.order {
 		if m == member {
@@ -162,7 +163,7 @@ func (s *sim) promoteCall(d *simDashboard, member int, done func(ok bool)) {
 		}
 		d.promoting, d.index = preparing, index
 	}
-	d.busy = true
+	d.busy, d.chosen = true, chosen
 	s.dashLater(d, s.between(1, 4), func() {
 		s.promoteStep(d, func(ok bool) {
 			d.busy = false
@@ -227,7 +228,7 @@ func (s *sim) reorder(d *simDashboard, next func()) {
 	s.logf("the dashboard's order is %v", order)
 	s.dashLater(d, s.between(1, 3), func() {
 		if s.srv[chosen].proc == procUp && !s.away(d, hostMember+chosen) {
-			s.makeMaster(chosen, byDashboard)
+			s.makeMaster(chosen, byDashboard(d.chosen))
 			s.dashLater(d, 1, next)
 			return
 		}

@@ -336,7 +336,7 @@ func (s *sim) roguePromote(i int) {
 	if s.dash.up && !s.dash.busy && s.dash.promoting == idle && !s.dash.moving && len(s.dash.order) > 0 && s.dash.order[0] != i {
 		s.rogue = true
 		s.logf("somebody promotes g-%d", i)
-		s.promoteCall(s.dash, i, func(bool) {})
+		s.promoteCall(s.dash, i, choice{}, func(bool) {})
 	}
 }
 

@@ -270,8 +270,9 @@ func (a simAPI) RemoveServer(context.Context, int, string) error {
 }
 
 func (a simAPI) Promote(ctx context.Context, _ int, addr string) error {
+	chosen := a.p.choose(memberOf(addr))
 	return a.ask(ctx, "promote", memberOf(addr), func(d *simDashboard, done func(bool)) {
-		a.p.s.promoteCall(d, memberOf(addr), done)
+		a.p.s.promoteCall(d, memberOf(addr), chosen, done)
 	})
 }
 

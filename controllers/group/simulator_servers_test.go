@@ -177,15 +177,31 @@ func (s *sim) follow(i, master int) {
 	s.logf("g-%d r%d follows g-%d", i, m.run, master)
 	if m.master {
 		s.dropReplicas(i)
+		s.goBack(i)
 	}
 	m.master, m.follows, m.offset = false, master, 1
 	s.linkDown(i)
 	m.sourceRun, m.downSince = 0, never
 }
 
+// goBack has the failure of the old master count again where a switchover to a member
+// is taken back: proxies lead to that one, which never stopped to be master.
+func (s *sim) goBack(from int) {
+	if from != s.legit {
+		return
+	}
+	for i := range s.proxy {
+		to := s.proxy[i].route
+		if to >= 0 && to != from && s.proxy[i].registered && s.srv[to].master && !s.srv[to].rogue {
+			s.legit, s.legitRun, s.failedAt = to, s.srv[to].run, s.impaired[to]
+			return
+		}
+	}
+}
+
 func (s *sim) dropReplicas(i int) {
 	for j := range s.count {
-		if r := &s.srv[j]; j != i && r.follows == i && r.proc != procDown && (r.link == lnUp || r.link == lnSync) {
+		if r := &s.srv[j]; j != i && r.follows == i && r.proc != procDown && (r.link == lnUp || r.link == lnSync || r.link == lnLoad) {
 			r.dropped = true // It notices when it can (noticeEnd).
 			s.noticeEnd(j)
 		}
@@ -270,17 +286,17 @@ func (s *sim) copied(i int, snapshot dataset) {
 }
 
 // makeMaster is SLAVEOF NO ONE.
-func (s *sim) makeMaster(i int, by string) {
+func (s *sim) makeMaster(i int, by maker) {
 	m := &s.srv[i]
 	if m.master {
 		return
 	}
-	s.logf("g-%d r%d becomes master with %d keys by %s", i, m.run, s.keys(m.data), by)
+	s.logf("g-%d r%d becomes master with %d keys by %s", i, m.run, s.keys(m.data), by.name)
 	s.checkNewMaster(i, by)
 	s.dropReplicas(i)
 	m.master, m.follows, m.link, m.offset, m.streaming = true, -1, lnDown, 0, false
 	m.linkEpoch++
-	m.data, m.rogue, m.byHand = s.fork(m.data), by == byRogue || by == byDashboard && s.raced(i), by == byRogue
+	m.data, m.rogue, m.byHand = s.fork(m.data), by == byRogue || s.raced(i, by), by == byRogue
 	if by != byRogue {
 		s.legit, s.legitRun, s.failedAt, s.fencedAt = i, m.run, never, never
 	}

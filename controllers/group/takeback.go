@@ -198,6 +198,36 @@ func (w world) wordUnended(to, from string) string {
 		to, w.deafProxies, v1alpha1.AnnotationAcceptDataLoss, from, to)
 }
 
+// switchedBack says why a switchover that the dashboard has only begun must not be
+// finished: the proxies may have gone on with the old master, and whoever has what it took
+// cannot be asked, or has more. That the member was in sync before, and was made master by
+// the operator, proves nothing then. It is pure.
+func (w world) switchedBack() string {
+	old := w.byAddr(w.order[0])
+	if !w.switching || old == nil || old.name == w.promoted || w.accepted == w.promoted {
+		return ""
+	}
+	heir := w.find(func(m *member) bool {
+		return m.name != w.promoted && w.inSync[m.name] && !m.known() && (w.persistent || !m.dead)
+	})
+	to, most := w.byName(w.promoted), w.mostKeys()
+	switch {
+	case !old.known():
+		return fmt.Sprintf("a switchover to %s was taken back and %s, which took writes since, cannot be asked (%s): "+
+			"bring it back, or annotate the group with %s=%s",
+			w.promoted, old.name, problem(*old), v1alpha1.AnnotationAcceptDataLoss, w.promoted)
+	case heir != nil:
+		return fmt.Sprintf("a switchover to %s stopped midway, %s may have gone on, and %s, which was in sync with it, "+
+			"cannot be asked (%s): bring it back, or annotate the group with %s=%s",
+			w.promoted, old.name, heir.name, problem(*heir), v1alpha1.AnnotationAcceptDataLoss, w.promoted)
+	case to != nil && most != nil && most.redis.Keys > to.redis.Keys:
+		return fmt.Sprintf("a switchover to %s stopped midway and %s has more keys: "+
+			"annotate the group with %s=%s to go on without them",
+			w.promoted, most.name, v1alpha1.AnnotationAcceptDataLoss, w.promoted)
+	}
+	return ""
+}
+
 // interrupted tells whether a switchover was recorded and the old master still
 // is the dashboard's: slots may be locked.
 func (s *state) interrupted() bool {

@@ -123,3 +123,42 @@ func TestClientsDoNotWaitForAHandOverThatIsHeld(t *testing.T) {
 		})
 	}
 }
+
+// finishingDashboard lets no move of slots hold up a promotion, and takes it.
+type finishingDashboard struct{ resyncingDashboard }
+
+func (*finishingDashboard) HoldMoves(context.Context, *codis.Stats) (idle bool, err error) {
+	return true, nil
+}
+
+func (*finishingDashboard) Promote(context.Context, int, string) error { return nil }
+
+// A person may have promoted a member without the data, and the proxies lead to it: who
+// has the data does not copy it for that.
+func TestPromotionThatIsFinishedVouchesForNobodyWhoLacksData(t *testing.T) {
+	tests := map[string]struct {
+		in    []situation
+		vouch bool
+	}{
+		"it was in sync":                        {[]situation{masterData, fencedData}, true},
+		"it is empty, and another one has data": {[]situation{masterEmpty, fencedData}, false},
+		"the last master takes writes as well":  {[]situation{masterData, masterData}, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := stateOfWorld(tt.in...)
+			s.world.inSync = map[string]bool{"g-0": tt.vouch}
+			s.world.masterRunID = s.world.members[1].redis.RunID
+			r, _ := writer(t, s)
+			s.api = &finishingDashboard{}
+			known := s.known()
+			known.Promoting.State = "finished"
+			if _, err := r.finishPromotion(t.Context(), s, known); err != nil {
+				t.Fatal(err)
+			}
+			if got := s.group.Status.Promotion; (got != nil) != tt.vouch {
+				t.Errorf("recorded %+v", got)
+			}
+		})
+	}
+}
