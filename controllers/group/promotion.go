@@ -188,7 +188,7 @@ func (r *Reconciler) goAround(
 		return r.promoteDirectly(ctx, s, chosen.master)
 	}
 	s.decision.verb, s.decision.reason, s.decision.message = hold, v1alpha1.ReasonPromotionHeld, held
-	return reconcile.Later, nil
+	return reconcile.Later, r.releaseRequests(ctx, s)
 }
 
 // finishHeld says why a promotion that was left half-done must not be finished:
