@@ -92,7 +92,8 @@ func (r *Reconciler) wait(ctx context.Context, s *state) (time.Duration, error) 
 	case s.decision.locks:
 		return reconcile.Closely, r.holdRequests(ctx, s)
 	case s.decision.reason == v1alpha1.ReasonMasterUnreachable:
-		return reconcile.Closely, r.releaseRequests(ctx, s)
+		r.releaseRequests(ctx, s)
+		return reconcile.Closely, nil
 	}
 	return reconcile.Soon, nil
 }

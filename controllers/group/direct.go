@@ -155,14 +155,18 @@ func (r *Reconciler) holdRequests(ctx context.Context, s *state) error {
 }
 
 // letGo has the proxies that answer let the requests go on that they hold for a master.
-// Routes that lead to another one are somebody else's, and stay.
-func (r *Reconciler) letGo(ctx context.Context, s *state, master string) error {
-	if err := r.heldUp(s); err != nil {
-		return err
-	}
+// Routes that lead to another one are somebody else's, and stay. Once all proxies have been
+// told there is nothing to tell any more: what they hold later, the dashboard has them hold.
+func (r *Reconciler) letGo(ctx context.Context, s *state, master string) {
 	ctx, cancel := context.WithTimeout(ctx, routeTimeout)
 	defer cancel()
-	return s.lockRoutes(ctx, master, false)
+	if s.unrouted = r.heldUp(s); s.unrouted == nil {
+		s.unrouted = s.lockRoutes(ctx, master, false)
+	}
+	if s.unrouted == nil && len(s.world.deafProxies) == 0 && !r.heldLately(s) {
+		s.group.Status.Requests = ""
+		r.heldAt.Delete(s.group.UID)
+	}
 }
 
 // lockRoutes locks or unlocks the routes to a master, other than those of slots that are
@@ -181,12 +185,10 @@ func (s *state) lockRoutes(ctx context.Context, master string, locked bool) erro
 // releaseRequests lets the requests go on to the master that does not answer, where they
 // were held and it is no longer known when somebody else takes its place: it may well
 // answer those who wait. Nobody else may have become master meanwhile.
-func (r *Reconciler) releaseRequests(ctx context.Context, s *state) error {
-	if !s.world.holding || s.world.behind || s.promotesOn() || !s.world.nobodyTookOver() || !s.holdsRequests(ctx) {
-		return nil
+func (r *Reconciler) releaseRequests(ctx context.Context, s *state) {
+	if s.world.holding && !s.world.behind && !s.promotesOn() && s.world.nobodyTookOver() {
+		r.letGo(ctx, s, s.world.order[0])
 	}
-	s.unrouted = r.letGo(ctx, s, s.world.order[0])
-	return nil
 }
 
 // promotesOn tells whether a promotion that was left half-done went so far that the
@@ -241,17 +243,11 @@ func (r *Reconciler) straighten(ctx context.Context, s *state) {
 
 // letGoBlindly lets the requests go on that were held for a failover which did not come,
 // while the dashboard cannot be asked. Where it made the heir master, the proxies may hold
-// requests for that one. Once all proxies have been told there is nothing to tell any more:
-// what they hold later, the dashboard has them hold.
+// requests for that one.
 func (r *Reconciler) letGoBlindly(ctx context.Context, s *state) {
 	heir := s.world.byName(s.world.promoted)
-	if heir != nil && heir != s.decision.master && s.world.meant(*heir) {
-		return
-	}
-	s.unrouted = r.letGo(ctx, s, s.decision.master.addr)
-	if s.unrouted == nil && len(s.world.deafProxies) == 0 && !r.heldLately(s) {
-		s.group.Status.Requests = ""
-		r.heldAt.Delete(s.group.UID)
+	if heir == nil || heir == s.decision.master || !s.world.meant(*heir) {
+		r.letGo(ctx, s, s.decision.master.addr)
 	}
 }
 

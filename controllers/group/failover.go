@@ -183,8 +183,9 @@ func routed(f failover) *decision {
 // gives its connect up after 5 s, long after somebody else is master. Where the dashboard
 // only waits for a move of slots to stop, it tells the proxies itself.
 func (f failover) refusalComes() bool {
-	w := f.world
-	return f.master.addr == w.order[0] && f.candidate.name == w.promoted && !w.switching && !w.refusing && w.allElseKnown(f.master)
+	w, silent := f.world, f.master.silent >= f.world.window
+	return silent && f.master.addr == w.order[0] && f.candidate.name == w.promoted && !w.switching && !w.refusing &&
+		w.allElseKnown(f.master)
 }
 
 // promotesElsewhere tells whether a dashboard that cannot be asked is promoting somebody:

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -47,6 +48,11 @@ func TestRequestsAreHeldOnlyWhereTheWaitEndsByItself(t *testing.T) {
 		"not while a replica hears it":          {func(w *world) { w.members[1].deaf = 0 }, false},
 		"not where the dashboard tells proxies": {func(w *world) { w.deafProxies = nil }, false},
 		"not while only a move of slots runs":   {func(w *world) { w.deafProxies, w.refusing = nil, true }, false},
+		"not of one that is started again while another one takes writes": {func(w *world) {
+			w.members[0].silent, w.behind = w.window-1, true
+			w.members[1].redis = masterData.observed("heir")
+			w.promotedRunID = "heir"
+		}, false},
 		"not of another suspect": {func(w *world) {
 			w.lastMaster, w.members[0].dead, w.members[2].redis = "g-2", true, redis.Observation{}
 		}, false},
@@ -189,6 +195,39 @@ func TestOnlyRequestsThatWaitForTheMasterAreReleased(t *testing.T) {
 	if diff := cmp.Diff(want, p.told, cmp.AllowUnexported(codis.Route{})); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// One of which nobody can ask what it holds, for it waits for a lost node, keeps no other
+// from being told.
+func TestRequestsGoOnBesideAProxyThatIsSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s, p := released(t)
+		s.proxies = slow{p, "0"}
+		s.routers = slices.Insert(s.routers, 0, router{Proxy: codis.Proxy{AdminAddr: "0"}, answers: true})
+		if _, err := r.carryOut(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		if got := p.told["a"]; len(got) != 1 || got[0].Locked || s.unrouted == nil {
+			t.Errorf("told %+v; %v", p.told, s.unrouted)
+		}
+	})
+}
+
+// slow are recordingProxies of which one tells nothing in time.
+type slow struct {
+	*recordingProxies
+
+	addr string
+}
+
+func (p slow) Routes(ctx context.Context, addr string) ([]codis.Route, error) {
+	if addr == p.addr {
+		<-ctx.Done()
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return p.recordingProxies.Routes(ctx, addr)
 }
 
 // The dashboard began to promote the heir and could not, since a proxy did not answer. A

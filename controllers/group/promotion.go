@@ -188,7 +188,8 @@ func (r *Reconciler) goAround(
 		return r.promoteDirectly(ctx, s, chosen.master)
 	}
 	s.decision.verb, s.decision.reason, s.decision.message = hold, v1alpha1.ReasonPromotionHeld, held
-	return reconcile.Later, r.releaseRequests(ctx, s)
+	r.releaseRequests(ctx, s)
+	return reconcile.Later, nil
 }
 
 // finishHeld says why a promotion that was left half-done must not be finished:

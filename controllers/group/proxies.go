@@ -255,7 +255,8 @@ func (r *Reconciler) letGoOn(ctx context.Context, s *state) error {
 		return err
 	}
 	if s.world.holding {
-		return r.releaseRequests(ctx, s)
+		r.releaseRequests(ctx, s)
+		return nil
 	}
 	if s.world.behind || s.handingOver() || !s.holdsRequests(ctx) {
 		return nil
