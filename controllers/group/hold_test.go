@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -368,5 +369,27 @@ func TestNoPauseBeginsWhileProxiesHoldRequests(t *testing.T) {
 	s.group.Status.Requests = v1alpha1.RequestsHeld
 	if !s.clientsWait() {
 		t.Error("clients wait for a failover")
+	}
+}
+
+func TestWhatProxiesDoWithRequestsIsTold(t *testing.T) {
+	tests := map[string]struct {
+		verb   verb
+		behind bool
+		want   string
+	}{
+		"nobody takes writes":            {wait, false, "hold the requests until the group has a master"},
+		"the master answers again":       {keep, false, "are told to let them go on"},
+		"the heir is master":             {keep, true, "told who is master"},
+		"the heir is master, and silent": {wait, true, "told who is master"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := stateOfWorld(masterData, syncedData)
+			s.world.holding, s.world.behind, s.decision.verb = true, tt.behind, tt.verb
+			if got := registeredCondition(s); got.Reason != v1alpha1.ReasonDashboardBehind || !strings.Contains(got.Message, tt.want) {
+				t.Errorf("%s: %s", got.Reason, got.Message)
+			}
+		})
 	}
 }
