@@ -181,7 +181,11 @@ func registeredCondition(s *state) conditions.Condition {
 // behindMessage names what keeps the dashboard from being told.
 func behindMessage(s *state) string {
 	message := "the proxies were told who is master and the dashboard will be"
-	if !s.world.behind {
+	switch {
+	case s.world.behind:
+	case s.decision.verb == keep:
+		message = "the proxies held the requests, and are told to let them go on until the dashboard has told each of them"
+	default:
 		message = "the proxies hold the requests until the group has a master that takes writes"
 	}
 	if s.unrouted != nil {

@@ -148,52 +148,88 @@ func (r *Reconciler) holdRequests(ctx context.Context, s *state) error {
 		return err
 	}
 	r.heldAt.Store(s.group.UID, r.Clock.Now())
-	gid, master := int(s.group.Spec.ID), s.world.order[0]
 	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
 	defer cancel()
-	s.unrouted = s.tellRouters(func(proxy codis.Proxy) error {
+	s.unrouted = s.lockRoutes(ctx, s.world.order[0], true)
+	return nil
+}
+
+// letGo has the proxies that answer let the requests go on that they hold for a master.
+// Routes that lead to another one are somebody else's, and stay. Once all proxies have been
+// told there is nothing to tell any more: what they hold later, the dashboard has them hold.
+func (r *Reconciler) letGo(ctx context.Context, s *state, master string) {
+	ctx, cancel := context.WithTimeout(ctx, routeTimeout)
+	defer cancel()
+	if s.unrouted = r.heldUp(s); s.unrouted == nil {
+		s.unrouted = s.lockRoutes(ctx, master, false)
+	}
+	if s.unrouted == nil && len(s.world.deafProxies) == 0 && !r.heldLately(s) {
+		s.group.Status.Requests = ""
+		r.heldAt.Delete(s.group.UID)
+	}
+}
+
+// lockRoutes locks or unlocks the routes to a master, other than those of slots that are
+// being moved.
+func (s *state) lockRoutes(ctx context.Context, master string, locked bool) error {
+	gid := int(s.group.Spec.ID)
+	return s.tellRouters(func(proxy codis.Proxy) error {
 		return s.correct(ctx, proxy, func(route codis.Route) (codis.Route, bool) {
-			lets := route.Group == gid && route.Master == master && route.FromGroup == 0 && !route.Locked
-			route.Locked = true
-			return route, lets
+			changes := route.Group == gid && route.Master == master && route.FromGroup == 0 && route.Locked != locked
+			route.Locked = locked
+			return route, changes
 		})
 	})
-	return nil
 }
 
 // releaseRequests lets the requests go on to the master that does not answer, where they
 // were held and it is no longer known when somebody else takes its place: it may well
 // answer those who wait. Nobody else may have become master meanwhile.
 func (r *Reconciler) releaseRequests(ctx context.Context, s *state) {
-	if !s.world.holding || s.world.behind || s.halfDone || !s.world.nobodyTookOver() || !s.holdsRequests(ctx) {
-		return
+	if s.world.holding && !s.world.behind && !s.promotesOn() && s.world.nobodyTookOver() {
+		r.letGo(ctx, s, s.world.order[0])
 	}
-	s.unrouted = r.route(ctx, s, *s.world.byAddr(s.world.order[0]))
+}
+
+// promotesOn tells whether a promotion that was left half-done went so far that the
+// dashboard has the proxies hold requests for it. One that did not get that far, since a
+// proxy did not answer, leaves them to go on.
+func (s *state) promotesOn() bool {
+	known := s.known()
+	return s.halfDone && (known == nil || known.Promoting.State != "preparing")
 }
 
 // nobodyTookOver tells whether the master that does not answer is the last one, and the
-// one that is recorded as its heir is a replica still, and the same process.
+// one that is recorded as its heir is a replica still, and the same process. An operator
+// that has just begun to ask knows that within a moment: until then they stay held, since
+// what goes to a lost node now waits there for longer.
 func (w *world) nobodyTookOver() bool {
 	old, heir := w.byAddr(w.order[0]), w.byName(w.promoted)
 	return old != nil && old.name == w.lastMaster && !old.redis.Reachable && w.masters() == 0 &&
+		(old.silent >= w.window || old.ip == "") &&
 		heir != nil && heir.redis.Role == redis.RoleReplica && heir.redis.RunID == w.promotedRunID
 }
 
 // heldLately tells whether requests were held so short a time ago that a proxy which is
-// starved may still do so after it was told to let them go on. Another operator leads no
-// sooner than that.
+// starved may still do so after it was told to let them go on: by this operator, or by
+// the one before, which may have ended in that moment.
 func (r *Reconciler) heldLately(s *state) bool {
 	last, _ := r.heldAt.Load(s.group.UID)
 	at, ok := last.(time.Time)
-	return ok && r.Clock.Since(at) < lockLimit
+	return ok && r.Clock.Since(at) < lockLimit || s.world.watched < lockLimit
 }
 
-// straighten brings routes in line after a promotion that the dashboard did not
-// know of, or after requests were held for one. While it cannot tell the proxies they are told again and again, since
-// others may have sent them what the dashboard believes; then it tells them itself.
+// straighten brings routes in line after a promotion that the dashboard did not know of,
+// or after requests were held for one. While the dashboard cannot tell the proxies they are
+// told again and again, since others may have sent them what it believes; then it tells
+// them itself.
 func (r *Reconciler) straighten(ctx context.Context, s *state) {
 	master := s.decision.master
-	if s.cutOff() || len(s.world.order) > 0 && s.world.order[0] != master.addr || s.halfDone {
+	switch {
+	case s.stats == nil && !s.world.behind:
+		r.letGoBlindly(ctx, s)
+		return
+	case s.cutOff(), len(s.world.order) > 0 && s.world.order[0] != master.addr, s.halfDone:
 		s.unrouted = r.route(ctx, s, *master)
 		return
 	}
@@ -201,6 +237,17 @@ func (r *Reconciler) straighten(ctx context.Context, s *state) {
 	told := len(s.world.order) == 0 || s.try("resync the group", s.api.ResyncGroup(ctx, int(s.group.Spec.ID)))
 	if told && !r.heldLately(s) {
 		s.group.Status.Dashboard, s.group.Status.Requests = "", ""
+		r.heldAt.Delete(s.group.UID)
+	}
+}
+
+// letGoBlindly lets the requests go on that were held for a failover which did not come,
+// while the dashboard cannot be asked. Where it made the heir master, the proxies may hold
+// requests for that one.
+func (r *Reconciler) letGoBlindly(ctx context.Context, s *state) {
+	heir := s.world.byName(s.world.promoted)
+	if heir == nil || heir == s.decision.master || !s.world.meant(*heir) {
+		r.letGo(ctx, s, s.decision.master.addr)
 	}
 }
 

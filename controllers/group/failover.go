@@ -180,10 +180,12 @@ func routed(f failover) *decision {
 // refusalComes tells whether nothing but time keeps the recorded candidate from taking the
 // place of a guarded master: the proxies hold the requests meanwhile. Those that
 // backend_recv_timeout frees would go to a lost node again, and wait there until Codis
-// gives its connect up after 5 s, long after somebody else is master.
+// gives its connect up after 5 s, long after somebody else is master. Where the dashboard
+// only waits for a move of slots to stop, it tells the proxies itself.
 func (f failover) refusalComes() bool {
-	w := f.world
-	return f.master.addr == w.order[0] && f.candidate.name == w.promoted && !w.switching && w.allElseKnown(f.master)
+	w, silent := f.world, f.master.silent >= f.world.window
+	return silent && f.master.addr == w.order[0] && f.candidate.name == w.promoted && !w.switching && !w.refusing &&
+		w.allElseKnown(f.master)
 }
 
 // promotesElsewhere tells whether a dashboard that cannot be asked is promoting somebody

@@ -48,6 +48,15 @@ func (r *Reconciler) finalize(ctx context.Context, s *state) (time.Duration, err
 	if _, err := r.observe(ctx, s); err != nil {
 		return 0, err
 	}
+	return r.takeOut(ctx, s)
+}
+
+// takeOut goes on with a group that was looked at. Where the dashboard cannot be asked,
+// nothing is done but what clients wait for.
+func (r *Reconciler) takeOut(ctx context.Context, s *state) (time.Duration, error) {
+	if s.stats == nil && s.clientsWait() {
+		return r.goOn(ctx, s, unknownReason(s), unknownMessage(s))
+	}
 	if s.stats == nil {
 		return reconcile.Later, r.reportDeleting(ctx, s, unknownReason(s), unknownMessage(s))
 	}

@@ -190,6 +190,7 @@ func (r *Reconciler) goAround(
 		return r.promoteDirectly(ctx, s, chosen.master)
 	}
 	s.decision.verb, s.decision.reason, s.decision.message = hold, v1alpha1.ReasonPromotionHeld, held
+	r.releaseRequests(ctx, s)
 	return reconcile.Later, nil
 }
 

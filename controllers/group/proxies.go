@@ -254,7 +254,11 @@ func (r *Reconciler) letGoOn(ctx context.Context, s *state) error {
 	if err := r.observeProxies(ctx, s); err != nil {
 		return err
 	}
-	if s.world.behind || s.world.holding || s.handingOver() || !s.holdsRequests(ctx) {
+	if s.world.holding {
+		r.releaseRequests(ctx, s)
+		return nil
+	}
+	if s.world.behind || s.handingOver() || !s.holdsRequests(ctx) {
 		return nil
 	}
 	if err := r.heldUp(s); err != nil {

@@ -16,6 +16,8 @@ type ablation struct {
 	intent, finishHeld bool
 	// masterRecord, memberRecord: which processes the master and the members were.
 	masterRecord, memberRecord bool
+	// holdRecord: that requests are held. lateLocks: that a lock may be on its way.
+	holdRecord, lateLocks bool
 }
 
 // forgets tells whether anything of a status is left out.

@@ -238,6 +238,9 @@ func (s *sim) merge(before, after *v1alpha1.CodisGroupStatus) {
 	if s.without.intent {
 		after.Promotion = before.Promotion
 	}
+	if s.without.holdRecord {
+		after.Requests = before.Requests
+	}
 	changed := *s.stored()
 	merge(reflect.ValueOf(&changed.Status).Elem(), reflect.ValueOf(before).Elem(), reflect.ValueOf(after).Elem())
 	if !reflect.DeepEqual(&changed.Status, &s.stored().Status) {

@@ -302,6 +302,8 @@ func (s *sim) unrest() string {
 		return fmt.Sprintf("the record is not done: %v, %s, %s", status.InSync, intentText(status.Promotion), s.ops[0].life.current.st.world.brief())
 	case status.MasterRunID != simRunIDs[s.srv[master].run]:
 		return "the record names another master"
+	case status.Requests != "":
+		return "the record says that requests are held"
 	}
 	return ""
 }

@@ -69,6 +69,7 @@ type sim struct {
 	rogue           bool             // somebody changed roles behind the operator's back
 	healing         bool
 	fresh           bool
+	besieged        bool // see besiege
 	accepted        bool
 	stats           simStats
 
@@ -84,7 +85,10 @@ type simStats struct {
 	schedules, promotions, switchovers, fences, held, crashes, passes, calls, writes, lost, lostLate, raced, faults int
 	// takeovers of dashboards: of them, in the middle of a promotion, or of a move.
 	takeovers, midPromotion, midMove int
-	seconds                          int64
+	// holds and releases are how often a proxy was told to hold requests for a failover,
+	// and to let them go on, other than to a new master.
+	holds, releases int
+	seconds         int64
 }
 
 func (s *sim) logf(format string, args ...any) {

@@ -333,7 +333,8 @@ func (s *sim) rogueLift(i int) {
 
 // roguePromote is a click in the web page: members are fenced, stale or whole.
 func (s *sim) roguePromote(i int) {
-	if s.dash.up && !s.dash.busy && s.dash.promoting == idle && !s.dash.moving && len(s.dash.order) > 0 && s.dash.order[0] != i {
+	if s.dash.up && !s.dash.busy && s.dash.promoting == idle && !s.dash.moving && len(s.dash.order) > 0 && s.dash.order[0] != i &&
+		!s.starves() {
 		s.rogue = true
 		s.logf("somebody promotes g-%d", i)
 		s.promoteCall(s.dash, i, choice{}, func(bool) {})

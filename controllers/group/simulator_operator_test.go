@@ -300,6 +300,10 @@ func (o *simOperator) pass() {
 		servers: simServers{p}, api: simAPI{p}, proxies: simProxyAPI{p},
 	}
 	o.life.current = p
+	if s.without.lateLocks {
+		o.reconciler.heldAt.Clear()
+		o.reconciler.watched.Store(before.UID, s.base.Add(-time.Hour))
+	}
 	clear(o.results)
 	for i := range s.count {
 		o.results[simNames[i]] = o.result(i)

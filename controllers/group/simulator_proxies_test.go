@@ -20,6 +20,7 @@ type simProxy struct {
 	stuck                          tick // since when requests hang, never if they do not
 	epoch                          int
 	filling                        bool // with routes
+	starved                        tick // until when it takes long to begin with a request
 }
 
 func (s *sim) killProxy(i int, withPod bool) {

@@ -290,7 +290,7 @@ type simProxyAPI struct{ p *simPass }
 func (a simProxyAPI) ask(ctx context.Context, name, addr string, do func(c *simCall, i int)) error {
 	i := slices.Index(simProxyAddrs[:], addr)
 	return a.p.call(ctx, name, i, func(c *simCall) {
-		a.p.s.after(a.p.s.between(1, 6), func() {
+		a.p.s.after(a.p.s.arrival(i), func() {
 			switch {
 			case a.p.s.cut(a.p.o.host, hostProxy+i):
 				c.after(1000, func() { c.reply(errSimTimeout) })
@@ -348,6 +348,7 @@ func (a simProxyAPI) FillSlots(ctx context.Context, proxy codis.Proxy, routes []
 			c.answer(nil)
 		default:
 			s.logf("operator %d tells proxy %d %+v", a.p.o.id, i, told)
+			s.checkHeld(a.p, p, told)
 			if !told.Locked {
 				s.checkRoute(p.route, memberOf(told.Master))
 			}

@@ -27,6 +27,7 @@ var (
 	simSeed  = flag.Uint64("sim.seed", 0, "replay this schedule and tell what happens")
 	simFirst = flag.Uint64("sim.first", 1, "seed of the first schedule")
 	simCount = flag.Int("sim.count", simDefault, "number of schedules")
+	simSiege = flag.Bool("sim.siege", false, "schedules in which requests are held for a failover that waits")
 	simAll   = flag.Bool("sim.all", false, "do not stop at the first violation; count them by kind")
 )
 
@@ -39,6 +40,7 @@ func (s *sim) begin(seed uint64, without ablation, tracing bool) {
 	*s = sim{
 		rng: rand.New(rand.NewPCG(seed, 7)), base: time.Now(), without: without, tracing: tracing, failedAt: never, fencedAt: never, gate: gate,
 		queue: s.queue[:0], branches: s.branches[:0], versions: s.versions[:0], stats: s.stats,
+		besieged: s.besieged,
 	}
 	s.stats.schedules++
 	s.impaired = [simMembers]tick{never, never, never}
@@ -55,6 +57,9 @@ func (s *sim) begin(seed uint64, without ablation, tracing bool) {
 	s.store(newSimGroup(s.count, s.persistent, protections[s.rng.IntN(len(protections))]))
 	s.ops = []*simOperator{newSimOperator(s, 0), newSimOperator(s, 1)}
 	s.dash = &simDashboard{up: true}
+	if s.besieged {
+		s.prepareSiege()
+	}
 	s.beginMembers()
 	s.dashLater(s.dash, 1, func() { s.dashLook(s.dash) })
 	for i := range s.proxy {
@@ -99,6 +104,9 @@ func (s *sim) beginMembers() {
 func (s *sim) schedule() (end tick) {
 	at := s.between(1500, 3000)
 	s.after(1400, func() { s.oldest = len(s.versions) - 1 })
+	if s.besieged {
+		at = s.besiege(at)
+	}
 	if s.fresh {
 		at = s.between(1, 1000)
 	}
@@ -166,7 +174,7 @@ func bubble(t *testing.T, schedules func(t *testing.T, s *sim)) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // They take turns anyway.
 	defer debug.SetGCPercent(debug.SetGCPercent(3000))
 	synctest.Test(t, func(t *testing.T) {
-		schedules(t, &sim{})
+		schedules(t, &sim{besieged: *simSiege})
 	})
 }
 

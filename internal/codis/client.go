@@ -70,9 +70,25 @@ func (e *TransportError) Unwrap() error { return e.err }
 
 // transport is shared, so that connections to a dashboard are kept and reused.
 var transport = &http.Transport{
-	DialContext:         (&net.Dialer{Timeout: time.Second}).DialContext,
+	DialContext:         dial,
 	MaxIdleConnsPerHost: 2,
 	IdleConnTimeout:     30 * time.Second,
+}
+
+// dial connects so that what was sent and did not arrive is dropped once nobody waits for
+// the answer. The kernel would go on sending it for minutes: a lock of slots would arrive
+// when the network is whole again, long after everything was unlocked.
+func dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		if err := tcp.SetLinger(0); err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
+	}
+	return conn, nil
 }
 
 var httpClient = &http.Client{Transport: transport, Timeout: callTimeout}

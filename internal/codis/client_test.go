@@ -9,9 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -256,6 +258,30 @@ func TestCallsEndWithTheirContext(t *testing.T) {
 	}
 	if httpClient.Timeout != callTimeout {
 		t.Errorf("a call without deadline takes up to %s", httpClient.Timeout)
+	}
+}
+
+// The end of a connection that is broken, unlike that of one which is closed, takes with
+// it what the kernel has not sent yet.
+func TestRequestsThatNobodyWaitsForAreNotSentLater(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	addr := listener.Addr().String()
+	if err := (Proxies{}).FillSlots(ctx, Proxy{AdminAddr: addr}, nil); err == nil {
+		t.Fatal("nobody answered")
+	}
+	conn, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.ReadAll(conn); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the connection ended with %v", err)
 	}
 }
 
