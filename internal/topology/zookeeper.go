@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net"
 	"time"
 
 	"github.com/go-zookeeper/zk"
@@ -116,29 +117,37 @@ func (s zooKeeper) do(ctx context.Context, limit time.Duration, f func(context.C
 func session[T any](
 	ctx context.Context, s zooKeeper, limit time.Duration, f func(context.Context, *zk.Conn) (T, error),
 ) (result T, err error) {
-	var errs []error
-	members := s.members()
-	for _, member := range members {
-		conn, err := connect(ctx, share(len(members)), member)
-		if err != nil {
-			errs = append(errs, &memberError{member, err})
-			continue
-		}
-		s.answers(member)
-		result, err := run(ctx, limit, conn, func(ctx context.Context) (T, error) {
-			if s.Auth != "" {
-				if err := conn.AddAuth("digest", []byte(s.Auth)); err != nil {
-					return result, err
-				}
-			}
-			return f(ctx, conn)
-		})
-		if errors.Is(err, context.DeadlineExceeded) {
-			err = &memberError{member, err}
-		}
+	held, err := s.connect(ctx)
+	if err != nil {
 		return result, err
 	}
-	return result, errors.Join(errs...)
+	conn := held.Conn
+	result, err = run(ctx, limit, conn, func(ctx context.Context) (T, error) {
+		if s.Auth != "" {
+			if err := conn.AddAuth("digest", []byte(s.Auth)); err != nil {
+				return result, err
+			}
+		}
+		return f(ctx, conn)
+	})
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = &memberError{held.member, err}
+	}
+	return result, err
+}
+
+// taken is a session that a member has taken.
+type taken struct {
+	*zk.Conn
+	member string
+}
+
+// connect waits for a session with any member.
+func (s zooKeeper) connect(ctx context.Context) (taken, error) {
+	return race(ctx, s.Product, func(ctx context.Context, member string) (taken, error) {
+		conn, err := connect(ctx, member)
+		return taken{conn, member}, err
+	}, func(late taken) { late.Close() })
 }
 
 // run gives f its time. The library waits for an answer without an end, and only
@@ -167,13 +176,25 @@ func run[T any](
 	}
 }
 
-// connect waits for a session with a member.
-func connect(ctx context.Context, limit time.Duration, member string) (*zk.Conn, error) {
-	conn, events, err := zk.Connect([]string{member}, 2*Timeout, zk.WithLogger(silent{}))
+// connect waits for a session with a member. Its name is looked up first: the library
+// would do that without an end.
+func connect(ctx context.Context, member string) (*zk.Conn, error) {
+	host, port, err := net.SplitHostPort(member)
 	if err != nil {
 		return nil, err
 	}
-	if err := connected(ctx, limit, events); err != nil {
+	addrs, err := net.DefaultResolver.LookupHost(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	for i := range addrs {
+		addrs[i] = net.JoinHostPort(addrs[i], port)
+	}
+	conn, events, err := zk.Connect(addrs, 2*Timeout, zk.WithLogger(silent{}))
+	if err != nil {
+		return nil, err
+	}
+	if err := connected(ctx, events); err != nil {
 		go conn.Close()
 		return nil, err
 	}
@@ -181,9 +202,7 @@ func connect(ctx context.Context, limit time.Duration, member string) (*zk.Conn,
 }
 
 // connected waits for a session.
-func connected(ctx context.Context, limit time.Duration, events <-chan zk.Event) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
+func connected(ctx context.Context, events <-chan zk.Event) error {
 	for {
 		select {
 		case event := <-events:
