@@ -8,15 +8,17 @@ import "time"
 const (
 	// silentFor is how long nothing on a node has answered before the dashboard there is
 	// told to end. A kubelet that lives does that, and a dashboard that nobody reaches is
-	// of no use meanwhile.
-	silentFor = 3 * time.Second
+	// of no use meanwhile. It is the time of two looks, each of which every pod there leaves
+	// unanswered for dialTimeout, after the dashboard did.
+	silentFor = 2500 * time.Millisecond
 	// endGrace is the grace in seconds that it is told to end with. A dashboard ends
 	// within a second of SIGTERM (reference of Codis 3.2, cmd/dashboard), and kubelet
 	// grants two at least.
 	endGrace int64 = 1
 	// unconfirmed is how long after that grace a kubelet may take to say that the pod has
-	// ended. It is short, since nothing else on the node answers either.
-	unconfirmed = 3 * time.Second
+	// ended. One that lives has killed what was left a second before. It is short, since
+	// nothing else on the node answers either.
+	unconfirmed = 2 * time.Second
 )
 
 // quietNode is what a pass has found out about a dashboard that did not answer, and about

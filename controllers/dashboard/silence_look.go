@@ -32,14 +32,15 @@ import (
 const (
 	// answerTime is how long a dashboard may take for an answer before it is seen
 	// whether its host is there at all.
-	answerTime = 500 * time.Millisecond
+	answerTime = 300 * time.Millisecond
 	// dialTimeout is how long a host may take to accept a connection.
 	dialTimeout = 700 * time.Millisecond
-	// storeTimeout bounds a look into the store. Dead members were left out.
-	storeTimeout = 1500 * time.Millisecond
+	// storeTimeout bounds a look into the store, and one at a Lease. Dead members were left
+	// out.
+	storeTimeout = time.Second
 	// lookTimeout is more than a look takes. One that takes longer says that the operator
 	// stood still, and nothing about a node.
-	lookTimeout = 2 * storeTimeout
+	lookTimeout = 3 * storeTimeout
 	// maxAsked bounds how many pods are asked on the silent node, and how many nodes else.
 	maxAsked = 64
 	// askedOf is how many pods are asked on each other node.
@@ -80,6 +81,17 @@ func (r *Reconciler) stats(ctx context.Context, s *state, api codis.Dashboard) (
 	stats, err := product.Stats(ctx, api)
 	s.deaf = err != nil && errors.Is(context.Cause(ctx), errDeaf)
 	return stats, err
+}
+
+// quiet is what is known of the node of a pod where nothing has answered for a while, and
+// nothing else; nil for any other.
+func (r *Reconciler) quiet(d *v1alpha1.CodisDashboard, pod *corev1.Pod) *silence {
+	found, _ := r.silences.Load(d.UID)
+	known, _ := found.(*silence)
+	if known == nil || known.since.IsZero() || pod == nil || known.node != pod.Spec.NodeName {
+		return nil
+	}
+	return known
 }
 
 // errDeaf says that a host accepts no connection.
@@ -134,14 +146,15 @@ func (r *Reconciler) lookAround(ctx context.Context, s *state, known *silence) (
 	if err := ctx.Err(); err != nil {
 		return quietNode{}, err // What was cut short says nothing.
 	}
-	stoodStill := r.Clock.Since(now) > lookTimeout
-	known.note(node, heardHere || stoodStill, lease, s.asked, now)
+	over := r.Clock.Now()
+	known.note(node, heardHere || over.Sub(now) > lookTimeout, lease, s.asked, now)
 	known.noteEnding(s.pod, now)
 	seen.leased, seen.renewed = lease != nil, lease != nil && known.kubeletLives(lease, now)
 	if !known.since.IsZero() {
-		seen.quiet = r.Clock.Since(known.since)
+		seen.quiet = over.Sub(known.since)
 	}
-	seen.graceOver = known.graceOver(s.pod, now)
+	// Up to the end of the look: a pod that has changed meanwhile is not the one that is given up.
+	seen.graceOver = known.graceOver(s.pod, over)
 	return seen, nil
 }
 

@@ -184,7 +184,10 @@ func (r *Reconciler) observeCoordinator(ctx context.Context, s *state) error {
 
 func (r *Reconciler) observeTopology(ctx context.Context, s *state) error {
 	api, err := product.API(ctx, r.Client, s.dashboard)
-	if err == nil {
+	switch {
+	case err == nil && r.quiet(s.dashboard, s.pod) != nil: // replaceSilent sees whether anything there answers again.
+		err = product.Silent()
+	case err == nil:
 		s.api = api
 		s.stats, err = r.stats(ctx, s, api)
 	}

@@ -13,8 +13,8 @@ import (
 
 // Members as a race finds them: what they do when they are asked.
 const (
-	fails         = "fails"
-	hangs         = "hangs"
+	fails = "fails"
+	hangs = "hangs"
 )
 
 func TestRace(t *testing.T) {
