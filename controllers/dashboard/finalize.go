@@ -208,6 +208,7 @@ func (r *Reconciler) lockIn(
 	wanted := lock.Lock{
 		Store: strings.ToLower(string(kept.Kind)), Addr: strings.Join(kept.Endpoints, ","),
 		Product: product.Name(d), Holder: r.Domain.DashboardAddr(d.Namespace, d.Name),
+		Foreign: kept.Type == v1alpha1.CoordinatorExternal,
 	}
 	if kept.AuthSecretName == "" {
 		return wanted, nil
