@@ -36,6 +36,9 @@ type quietNode struct {
 	// moving tells that slots were on their way when it answered last, or may have been since:
 	// how many do is recorded some seconds late, and between two of them there are none.
 	moving bool
+	// working tells that it had a promotion or a sync action unfinished when it answered
+	// last, or that a promotion is being carried out.
+	working bool
 
 	// quiet is how long neither the dashboard nor anything else on the node has answered.
 	quiet time.Duration
@@ -71,7 +74,9 @@ var beforeTelling = []guard{neverServed, toldBefore, notQuietForLong, operatorCu
 
 // beforeGivingUp are the guards of giveUp. The dashboard may live then, without being
 // reached by the operator, the API server or, as far as it can be seen, anybody else.
-var beforeGivingUp = []guard{notQuietForLong, operatorCutOff, graceLasts, kubeletLives, slotsMove, storeSilent}
+var beforeGivingUp = []guard{
+	notQuietForLong, operatorCutOff, graceLasts, kubeletLives, slotsMove, workUnfinished, storeSilent,
+}
 
 // remedyFor decides what to do about a dashboard on a silent node, and says what
 // keeps it from more. It is pure.
@@ -146,6 +151,15 @@ func kubeletLives(s quietNode) string {
 func slotsMove(s quietNode) string {
 	if s.moving {
 		return "slots were moving, with which it may go on when it is back"
+	}
+	return ""
+}
+
+// workUnfinished is slotsMove for what the dashboard does to servers: it would have servers
+// follow, or proxies use, a master that may be none any more. Failovers need no dashboard.
+func workUnfinished(s quietNode) string {
+	if s.working {
+		return "a promotion or a sync action was not finished, with which it may go on when it is back"
 	}
 	return ""
 }

@@ -48,6 +48,8 @@ type lostNode struct {
 	kind, addr string
 	moving     bool
 	last       *codis.Stats
+	// groups of the product.
+	groups []groupView
 	// problem that users are told of.
 	problem *product.Problem
 }
@@ -136,6 +138,7 @@ func (n *lostNode) passes(seconds int) {
 		c.Spec.Type = v1alpha1.CoordinatorEtcd
 		s := &state{
 			dashboard: n.d, coordinator: c, pod: n.pod(naming.DashboardPod("d")), stats: n.last, wasMoving: n.moving,
+			groups:  n.groups,
 			store:   store{Store: config.Store{Name: n.kind, Addr: n.addr}},
 			problem: &product.Problem{Reason: v1alpha1.ReasonDashboardUnreachable, Message: "silent"},
 		}
@@ -262,6 +265,16 @@ func TestDashboardThatIsNotGivenUp(t *testing.T) {
 			why: "nothing on node node-1 answers, where pod d-dashboard-0 is, and it is not replaced yet: " +
 				"slots were moving, with which it may go on when it is back",
 		},
+		"a sync action was pending when it answered last": {
+			change: func(n *lostNode) { n.d.Status.Unfinished = []v1alpha1.DashboardWork{v1alpha1.WorkSync} }, told: true,
+			why: "nothing on node node-1 answers, where pod d-dashboard-0 is, and it is not replaced yet: " +
+				"a promotion or a sync action was not finished, with which it may go on when it is back",
+		},
+		"a promotion is being carried out": {
+			change: func(n *lostNode) { n.groups = []groupView{{id: 1}, {id: 2, promoting: true, changing: true}} }, told: true,
+			why: "nothing on node node-1 answers, where pod d-dashboard-0 is, and it is not replaced yet: " +
+				"a promotion or a sync action was not finished, with which it may go on when it is back",
+		},
 		"the only member of its store is on its node": {
 			change: func(n *lostNode) { n.addr = coordinatorAddr }, told: true,
 			why: "nothing on node node-1 answers, where pod d-dashboard-0 is, and it is not replaced yet: " +
@@ -345,6 +358,16 @@ func TestAnotherOperatorGoesOnWithALostNode(t *testing.T) {
 func TestDashboardWithMovesThatAreOnlyPlannedIsGivenUp(t *testing.T) {
 	n := newLostNode(t)
 	n.d.Status.Rebalance = &v1alpha1.RebalanceStatus{Left: 7, Plan: []v1alpha1.PlannedMove{{From: 1, To: 2, Slots: "0-6"}}}
+	n.passes(8)
+	if n.pod(naming.DashboardPod("d")) != nil {
+		t.Error("it is not given up")
+	}
+}
+
+// A failover that was carried out without the dashboard waits for a new one.
+func TestDashboardThatIsBehindIsGivenUp(t *testing.T) {
+	n := newLostNode(t)
+	n.groups = []groupView{{id: 1, promoting: true}}
 	n.passes(8)
 	if n.pod(naming.DashboardPod("d")) != nil {
 		t.Error("it is not given up")

@@ -128,8 +128,9 @@ func (r *Reconciler) lookAround(ctx context.Context, s *state, known *silence) (
 	now := r.Clock.Now()
 	seen := quietNode{
 		served: podtemplate.HasCondition(s.pod, corev1.PodReady), again: known.told,
-		moving: s.wasMoving || underWay(s.dashboard.Status.Rebalance),
-		ending: s.pod.DeletionTimestamp != nil, others: len(elsewhere),
+		moving:  s.wasMoving || underWay(s.dashboard.Status.Rebalance),
+		working: len(s.dashboard.Status.Unfinished) > 0 || changing(s.groups),
+		ending:  s.pod.DeletionTimestamp != nil, others: len(elsewhere),
 	}
 	var heardHere bool
 	var lease *coordinationv1.Lease

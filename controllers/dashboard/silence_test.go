@@ -37,6 +37,8 @@ func TestRemedyForASilentNode(t *testing.T) {
 		"its kubelet renews the Lease":        {ending, func(n *quietNode) { n.renewed = true }, wait, "its kubelet renews the Lease of the node, and has to end it"},
 		"its Lease is not known":              {ending, func(n *quietNode) { n.leased = false }, wait, "the Lease of the node in kube-node-lease cannot be read"},
 		"slots were moving":                   {ending, func(n *quietNode) { n.moving = true }, wait, "slots were moving, with which it may go on when it is back"},
+		"a promotion was not finished":        {ending, func(n *quietNode) { n.working = true }, wait, "a promotion or a sync action was not finished, with which it may go on when it is back"},
+		"told though a promotion goes on":     {running, func(n *quietNode) { n.working = true }, tellToEnd, ""},
 		"its store needs the silent node":     {ending, func(n *quietNode) { n.stored = false }, wait, "its store does not answer without that node"},
 		"nothing is known of it":              {quietNode{ending: true}, nil, wait, "something answered a moment ago"},
 		"its kubelet lives and the store not": {ending, func(n *quietNode) { n.renewed, n.stored = true, false }, wait, "its kubelet renews the Lease of the node, and has to end it"},
