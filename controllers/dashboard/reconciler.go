@@ -62,6 +62,8 @@ type Reconciler struct {
 	told sync.Map
 	// silences are what is known of dashboards that do not answer, by UID.
 	silences sync.Map
+	// endings are since when the pod of a dashboard is known to be ending, by UID.
+	endings sync.Map
 	// keptOut is since when a node is known to be kept free of a dashboard, by UID.
 	keptOut sync.Map
 	// Dial tries to connect to an address; nil for the network.
@@ -121,6 +123,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		r.proofs.Delete(dashboard.UID)
 		r.silences.Delete(dashboard.UID)
 		r.keptOut.Delete(dashboard.UID)
+		r.endings.Delete(dashboard.UID)
 		r.runs.Delete(dashboard.UID)
 		return reconcile.Done(reconcile.Run(ctx,
 			func(ctx context.Context) (time.Duration, error) { return r.finalize(ctx, s) }))

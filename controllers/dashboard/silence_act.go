@@ -100,7 +100,8 @@ func (r *Reconciler) tellToEnd(ctx context.Context, s *state, memory *silence) (
 	if err != nil {
 		return 0, fmt.Errorf("tell the pod on a silent node to end: %w", err)
 	}
-	memory.told, memory.ending, memory.endingSince = true, s.pod.UID, r.Clock.Now()
+	memory.told = true
+	r.endings.Store(s.dashboard.UID, sight{what: string(s.pod.UID), since: r.Clock.Now()})
 	r.Recorder.Eventf(s.dashboard, nil, corev1.EventTypeWarning, v1alpha1.ReasonDashboardToldToEnd, "Replace",
 		"Told pod %s to end: nothing on node %s has answered for %s", s.pod.Name, s.pod.Spec.NodeName, silentFor)
 	return reconcile.Closely, nil

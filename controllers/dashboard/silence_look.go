@@ -52,10 +52,8 @@ type silence struct {
 	node string
 	// since is when nothing on the node has answered any more; zero if something did.
 	since time.Time
-	// told tells that a pod was told to end, ending which pod is ending, and since when.
-	told        bool
-	ending      types.UID
-	endingSince time.Time
+	// told tells that a pod was told to end.
+	told bool
 	// renewal is the Lease of the node as it was read first, renewed when it was seen
 	// to be another; zero if it was not.
 	renewal string
@@ -149,13 +147,13 @@ func (r *Reconciler) lookAround(ctx context.Context, s *state, known *silence) (
 	}
 	over := r.Clock.Now()
 	known.note(node, heardHere || over.Sub(now) > lookTimeout, lease, s.asked, now)
-	known.noteEnding(s.pod, now)
 	seen.leased, seen.renewed = lease != nil, lease != nil && known.kubeletLives(lease, now)
 	if !known.since.IsZero() {
 		seen.quiet = over.Sub(known.since)
 	}
-	// Up to the end of the look: a pod that has changed meanwhile is not the one that is given up.
-	seen.graceOver = known.graceOver(s.pod, over)
+	if seen.ending { // Up to the end of the look: a pod that changes meanwhile is not given up.
+		seen.graceOver = r.graceOver(s.dashboard, s.pod, over)
+	}
 	return seen, nil
 }
 
@@ -163,7 +161,7 @@ func (r *Reconciler) lookAround(ctx context.Context, s *state, known *silence) (
 // what it did not answer.
 func (k *silence) note(node string, heard bool, lease *coordinationv1.Lease, asked, now time.Time) {
 	if k.node != node {
-		*k = silence{node: node, told: k.told, ending: k.ending, endingSince: k.endingSince}
+		*k = silence{node: node, told: k.told}
 	}
 	switch {
 	case heard:
@@ -181,18 +179,6 @@ func (k *silence) note(node string, heard bool, lease *coordinationv1.Lease, ask
 		k.renewed = now
 	}
 	k.renewal = renewal
-}
-
-// noteEnding remembers since when a pod is known to be ending.
-func (k *silence) noteEnding(pod *corev1.Pod, now time.Time) {
-	if pod.DeletionTimestamp != nil && k.ending != pod.UID {
-		k.ending, k.endingSince = pod.UID, now
-	}
-}
-
-// graceOver is how long the grace of an ending pod is over, by the operator's own clock.
-func (k *silence) graceOver(pod *corev1.Pod, now time.Time) time.Duration {
-	return now.Sub(k.endingSince) - time.Duration(ptr.Deref(pod.DeletionGracePeriodSeconds, 0))*time.Second
 }
 
 // kubeletLives tells whether a Lease was renewed under the operator's eyes. A kubelet
