@@ -17,21 +17,24 @@ import (
 type zooKeeper struct{ Product }
 
 func (s zooKeeper) look(ctx context.Context) (Found, error) {
-	return session(ctx, s, Timeout, func(_ context.Context, conn *zk.Conn) (Found, error) {
-		lock, _, err := conn.Get(s.lockKey())
-		if errors.Is(err, zk.ErrNoNode) {
-			exists, stat, err := conn.Exists(Root(s.Name))
-			return Found{Exists: exists && err == nil && stat.NumChildren > 0}, err
-		}
-		if err != nil {
-			return Found{}, err
-		}
-		tombstone, _, err := conn.Get(s.tombstoneKey())
-		if errors.Is(err, zk.ErrNoNode) {
-			return Found{Exists: true, Lock: lock}, nil
-		}
-		return Found{Exists: true, Lock: lock, Pinned: true, Tombstone: tombstone}, err
-	})
+	return session(ctx, s, Timeout, func(_ context.Context, conn *zk.Conn) (Found, error) { return s.lookBy(conn) })
+}
+
+// lookBy looks by a session.
+func (s zooKeeper) lookBy(conn *zk.Conn) (Found, error) {
+	lock, _, err := conn.Get(s.lockKey())
+	if errors.Is(err, zk.ErrNoNode) {
+		exists, stat, err := conn.Exists(Root(s.Name))
+		return Found{Exists: exists && err == nil && stat.NumChildren > 0}, err
+	}
+	if err != nil {
+		return Found{}, err
+	}
+	tombstone, _, err := conn.Get(s.tombstoneKey())
+	if errors.Is(err, zk.ErrNoNode) {
+		return Found{Exists: true, Lock: lock}, nil
+	}
+	return Found{Exists: true, Lock: lock, Pinned: true, Tombstone: tombstone}, err
 }
 
 // pin looks at the lock once more when it can no longer change: its version begins
@@ -121,19 +124,25 @@ func session[T any](
 	if err != nil {
 		return result, err
 	}
-	conn := held.Conn
-	result, err = run(ctx, limit, conn, func(ctx context.Context) (T, error) {
-		if s.Auth != "" {
-			if err := conn.AddAuth("digest", []byte(s.Auth)); err != nil {
-				return result, err
-			}
+	defer func() { go held.Close() }()
+	result, err = run(ctx, limit, func(ctx context.Context) (T, error) {
+		if err := s.logIn(held.Conn); err != nil {
+			return result, err
 		}
-		return f(ctx, conn)
+		return f(ctx, held.Conn)
 	})
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = &memberError{held.member, err}
 	}
 	return result, err
+}
+
+// logIn shows a session the login, if there is one.
+func (s zooKeeper) logIn(conn *zk.Conn) error {
+	if s.Auth == "" {
+		return nil
+	}
+	return conn.AddAuth("digest", []byte(s.Auth))
 }
 
 // taken is a session that a member has taken.
@@ -151,10 +160,8 @@ func (s zooKeeper) connect(ctx context.Context) (taken, error) {
 }
 
 // run gives f its time. The library waits for an answer without an end, and only
-// closing the connection makes a call return.
-func run[T any](
-	ctx context.Context, limit time.Duration, conn *zk.Conn, f func(context.Context) (T, error),
-) (T, error) {
+// closing the session makes a call return: whoever calls does that.
+func run[T any](ctx context.Context, limit time.Duration, f func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	type outcome struct {
@@ -166,7 +173,6 @@ func run[T any](
 		result, err := f(ctx)
 		done <- outcome{result, err}
 	}()
-	defer func() { go conn.Close() }()
 	select {
 	case o := <-done:
 		return o.result, o.err
