@@ -44,6 +44,10 @@ type quietNode struct {
 	quiet time.Duration
 	// others are the other nodes that were asked, heard how many of them answered.
 	others, heard int
+	// beside is how many pods of its namespace were asked on other nodes, besideHeard
+	// whether any of them answered.
+	beside      int
+	besideHeard bool
 	// leased tells that the Lease of the node can be read; renewed that its kubelet has
 	// renewed it a moment ago.
 	leased, renewed bool
@@ -70,12 +74,12 @@ type guard func(s quietNode) string
 // beforeTelling are the guards of tellToEnd, which is a question to the kubelet as well:
 // where it lives, the pod ends in order, and another one is started. A dashboard that
 // cannot be reached in its new pod either is left alone.
-var beforeTelling = []guard{neverServed, toldBefore, notQuietForLong, operatorCutOff}
+var beforeTelling = []guard{neverServed, toldBefore, notQuietForLong, operatorCutOff, shutOut}
 
 // beforeGivingUp are the guards of giveUp. The dashboard may live then, without being
 // reached by the operator, the API server or, as far as it can be seen, anybody else.
 var beforeGivingUp = []guard{
-	notQuietForLong, operatorCutOff, graceLasts, kubeletLives, slotsMove, workUnfinished, storeSilent,
+	notQuietForLong, operatorCutOff, shutOut, graceLasts, kubeletLives, slotsMove, workUnfinished, storeSilent,
 }
 
 // remedyFor decides what to do about a dashboard on a silent node, and says what
@@ -123,6 +127,15 @@ func notQuietForLong(s quietNode) string {
 func operatorCutOff(s quietNode) string {
 	if 2*s.heard <= s.others {
 		return "most other nodes do not answer either, so that the operator may be cut off"
+	}
+	return ""
+}
+
+// shutOut tells whether the operator may be kept out of the namespace, by a NetworkPolicy
+// there, while everything in it is sound.
+func shutOut(s quietNode) string {
+	if s.beside > 0 && !s.besideHeard {
+		return "no pod of its namespace answers on any other node either, so that a NetworkPolicy may keep the operator out"
 	}
 	return ""
 }

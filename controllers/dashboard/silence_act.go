@@ -46,7 +46,8 @@ func (r *Reconciler) replaceSilent(ctx context.Context, s *state) (time.Duration
 		}
 		return 0, nil
 	}
-	if r.quiet(s.dashboard, s.pod) == nil && !s.deaf && (addressOf(s.pod) == "" || !unanswered(r.dial(ctx, addressOf(s.pod)))) {
+	addr := addressOf(s.pod)
+	if !r.quiet(s.dashboard, s.pod) && !s.deaf && (addr == "" || !unanswered(r.dial(ctx, addr))) {
 		return 0, nil // It is on its way up, or hung.
 	}
 	if memory == nil {

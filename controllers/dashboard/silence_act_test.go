@@ -5,8 +5,6 @@ package dashboard
 
 import (
 	"context"
-	"net"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -29,7 +27,6 @@ import (
 	"github.com/codis-io/codis-operator/internal/naming"
 	"github.com/codis-io/codis-operator/internal/podtemplate"
 	"github.com/codis-io/codis-operator/internal/product"
-	"github.com/codis-io/codis-operator/internal/reconcile"
 )
 
 // lostNode is node-1 with a dashboard, beside two others.
@@ -240,6 +237,17 @@ func TestDashboardThatIsNotGivenUp(t *testing.T) {
 			why: "nothing on node node-1 answers, where pod d-dashboard-0 is, and it is not replaced yet: " +
 				"most other nodes do not answer either, so that the operator may be cut off",
 		},
+		"a NetworkPolicy keeps the operator from the namespace": {
+			change: func(n *lostNode) { // Others, of other namespaces, answer.
+				n.cut = append(n.cut, "3:80", "4:80")
+				for node, ip := range map[string]string{"node-2": "7", "node-3": "8"} {
+					pod := podOn(node, "a-"+ip, ip, func(p *corev1.Pod) { p.Namespace = "another" })
+					n.add(&pod)
+				}
+			},
+			why: "nothing on node node-1 answers, where pod d-dashboard-0 is, and it is not replaced yet: " +
+				"no pod of its namespace answers on any other node either, so that a NetworkPolicy may keep the operator out",
+		},
 		"its kubelet renews the Lease": {
 			each: func(n *lostNode) { n.renew() }, told: true,
 			why: "nothing on node node-1 answers, where pod d-dashboard-0 is, and it is not replaced yet: " +
@@ -409,77 +417,5 @@ func TestNobodyElseIsAskedOnceTheNodeAnswers(t *testing.T) {
 	n.passes(10)
 	if got := asked.Load(); got != 10 {
 		t.Errorf("%d connections in 10 passes", got)
-	}
-}
-
-// A node that says nothing is seen lost in less time than its dashboard would be given for
-// each answer, and a dashboard that answers again is asked again.
-func TestDashboardOfAQuietNodeIsNotAskedItself(t *testing.T) {
-	var asked atomic.Int32
-	l, err := net.Listen("tcp", "127.77.0.3:18080")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		asked.Add(1)
-		w.WriteHeader(http.StatusNotFound)
-	})}
-	go func() { _ = server.Serve(l) }()
-	t.Cleanup(func() { _ = server.Close() })
-	n := newLostNode(t)
-	if err := n.client.Delete(t.Context(), n.pod(naming.DashboardPod("d")), client.GracePeriodSeconds(0)); err != nil {
-		t.Fatal(err)
-	}
-	n.cut = append(n.cut, "127.77.0.3:18080")
-	n.dashboardOn("node-1", "127.77.0.3")
-	n.passes(1)
-	observe := func() *product.Problem {
-		s := &state{dashboard: n.d, pod: n.pod(naming.DashboardPod("d"))}
-		if err := n.r.observeTopology(t.Context(), s); err != nil {
-			t.Fatal(err)
-		}
-		return s.problem
-	}
-	if told := observe(); asked.Load() != 0 || told == nil || told.Message != "the dashboard does not answer yet" {
-		t.Errorf("it is asked %d times, and said: %+v", asked.Load(), told)
-	}
-	n.cut = nil
-	n.passes(1)
-	if observe(); asked.Load() != 1 {
-		t.Errorf("its host answers, and it is asked %d times", asked.Load())
-	}
-}
-
-// Where nobody looks at the node any more, the dashboard is asked as any other.
-func TestQuietNodeIsForgottenWhereNobodyLooks(t *testing.T) {
-	n := newLostNode(t)
-	n.passes(1)
-	s := &state{dashboard: n.d, pod: n.pod(naming.DashboardPod("d"))}
-	if n.r.quiet(n.d, s.pod) == nil {
-		t.Fatal("the node is not known to be quiet")
-	}
-	if _, err := n.r.replaceSilent(t.Context(), s); err != nil { // Its coordinator is gone.
-		t.Fatal(err)
-	}
-	if n.r.quiet(n.d, s.pod) != nil {
-		t.Error("the dashboard is never asked again")
-	}
-}
-
-func TestLookAgainAfter(t *testing.T) {
-	tests := map[string]struct {
-		quiet, want time.Duration
-	}{
-		"something answers":                        {0, reconcile.Closely},
-		"nothing answers, and every moment counts": {10 * time.Second, reconcile.Closely},
-		"something keeps it from being replaced":   {20 * time.Second, reconcile.Soon},
-		"Kubernetes sees to it":                    {2 * time.Minute, reconcile.Steady},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			if got := lookAgainAfter(tt.quiet); got != tt.want {
-				t.Errorf("got %s", got)
-			}
-		})
 	}
 }

@@ -45,6 +45,8 @@ const (
 	maxAsked = 64
 	// askedOf is how many pods are asked on each other node.
 	askedOf = 2
+	// askedBeside is how many pods of the dashboard's namespace are asked on other nodes.
+	askedBeside = 8
 )
 
 // silence is what is remembered of a dashboard that does not answer.
@@ -81,15 +83,11 @@ func (r *Reconciler) stats(ctx context.Context, s *state, api codis.Dashboard) (
 	return stats, err
 }
 
-// quiet is what is known of the node of a pod where nothing has answered for a while, and
-// nothing else; nil for any other.
-func (r *Reconciler) quiet(d *v1alpha1.CodisDashboard, pod *corev1.Pod) *silence {
+// quiet tells whether nothing on the node of a pod answered when that was looked at last.
+func (r *Reconciler) quiet(d *v1alpha1.CodisDashboard, pod *corev1.Pod) bool {
 	found, _ := r.silences.Load(d.UID)
 	known, _ := found.(*silence)
-	if known == nil || known.since.IsZero() || pod == nil || known.node != pod.Spec.NodeName {
-		return nil
-	}
-	return known
+	return known != nil && !known.since.IsZero() && pod != nil && known.node == pod.Spec.NodeName
 }
 
 // errDeaf says that a host accepts no connection.
@@ -137,6 +135,9 @@ func (r *Reconciler) lookAround(ctx context.Context, s *state, known *silence) (
 		heardHere = slices.ContainsFunc(r.dialAll(ctx, here), func(err error) bool { return !unanswered(err) })
 	})
 	all.Go(func() { seen.heard = r.countAnswering(ctx, elsewhere) })
+	beside := besides(pods.Items, s.pod)
+	seen.beside = len(beside)
+	all.Go(func() { seen.besideHeard = slices.Contains(r.dialAll(ctx, beside), nil) })
 	all.Go(func() { lease = r.leaseOf(ctx, node) })
 	if seen.ending {
 		all.Go(func() { seen.stored = r.storeAnswers(ctx, s, here) })
@@ -276,6 +277,21 @@ func byNode(pods []corev1.Pod, node string) (here []corev1.Pod, elsewhere [][]co
 		elsewhere = append(elsewhere, others[name])
 	}
 	return here, elsewhere
+}
+
+// besides finds pods in the namespace of a pod that are ready on other nodes: what keeps
+// the operator from a namespace keeps it from them as well. It is pure.
+func besides(pods []corev1.Pod, pod *corev1.Pod) []corev1.Pod {
+	var beside []corev1.Pod
+	for i := range pods {
+		p := &pods[i]
+		if p.Namespace == pod.Namespace && p.Spec.NodeName != "" && p.Spec.NodeName != pod.Spec.NodeName &&
+			p.Labels[v1alpha1.LabelComponent] != naming.ComponentFE && addressOf(p) != "" && podtemplate.Ready(p) &&
+			len(beside) < askedBeside {
+			beside = append(beside, *p)
+		}
+	}
+	return beside
 }
 
 // addressOf is where the main container of a pod listens; empty if that is not known.

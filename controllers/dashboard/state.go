@@ -186,7 +186,7 @@ func (r *Reconciler) observeCoordinator(ctx context.Context, s *state) error {
 func (r *Reconciler) observeTopology(ctx context.Context, s *state) error {
 	api, err := product.API(ctx, r.Client, s.dashboard)
 	switch {
-	case err == nil && r.quiet(s.dashboard, s.pod) != nil: // replaceSilent sees whether anything there answers again.
+	case err == nil && r.quiet(s.dashboard, s.pod): // replaceSilent sees whether anything there answers again.
 		err = product.Silent()
 	case err == nil:
 		s.api = api

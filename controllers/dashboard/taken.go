@@ -40,7 +40,8 @@ func (r *Reconciler) noteTaken() predicate.Predicate {
 
 // noteGone takes in a pod as it was last, before it went.
 func (r *Reconciler) noteGone(pod *corev1.Pod) {
-	if pod.Labels[v1alpha1.LabelComponent] != naming.ComponentDashboard || pod.Spec.NodeName == "" || podtemplate.Dead(pod) {
+	ours := pod.Labels[v1alpha1.LabelComponent] == naming.ComponentDashboard
+	if !ours || pod.Spec.NodeName == "" || podtemplate.Dead(pod) {
 		return
 	}
 	r.takenPods.Store(client.ObjectKeyFromObject(pod), taken{pod: pod.Name, node: pod.Spec.NodeName})
