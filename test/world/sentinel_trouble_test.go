@@ -11,6 +11,7 @@ import (
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/naming"
+	"github.com/codis-io/codis-operator/test/standin/models"
 )
 
 // registered are the sentinels that the dashboard knows.
@@ -21,6 +22,19 @@ func (w *world) registered() []string {
 		w.t.Fatal(err)
 	}
 	return stats.Sentinels.Model.Servers
+}
+
+// knowsGroup tells whether a server of a group is registered.
+func (w *world) knowsGroup(id int) bool {
+	w.t.Helper()
+	d := w.cluster.Dashboard(namespace, dashboardPod)
+	if d == nil {
+		return false
+	}
+	stats, err := d.Stats()
+	return err == nil && slices.ContainsFunc(stats.Group.Models, func(g *models.Group) bool {
+		return g.ID == id && len(g.Servers) > 0
+	})
 }
 
 // mustListen fails unless every proxy listens to the sentinels that the dashboard knows.
@@ -42,10 +56,14 @@ func (w *world) mustListen(sentinels int) {
 func TestGroupThatIsNotHandedOverKeepsNoProxyFromSentinels(t *testing.T) {
 	t.Parallel()
 	w := guarded(t)
-	w.cluster.Hold(namespace, "sample-3-2", true)
 	w.change(func(c *v1alpha1.CodisCluster) {
-		c.Spec.Groups.Count, c.Spec.Dashboard.Sentinel.Replicas = new(int32(3)), new(int32(5))
+		c.Spec.Groups.Count = new(int32(3))
+		c.Spec.Dashboard.Sentinel = &v1alpha1.SentinelSettings{Replicas: new(int32(5)), Quorum: new(int32(2))}
 	})
+	for !w.knowsGroup(3) {
+		w.rounds(1)
+	}
+	w.stop("sample-3-2")
 	w.rest()
 	if by := w.group("sample-3").Status.FailoverBy; by != "" {
 		t.Fatalf("masters of the third group are replaced by %q", by)
