@@ -56,14 +56,15 @@ func (w *world) mustListen(sentinels int) {
 func TestGroupThatIsNotHandedOverKeepsNoProxyFromSentinels(t *testing.T) {
 	t.Parallel()
 	w := guarded(t)
-	w.change(func(c *v1alpha1.CodisCluster) {
-		c.Spec.Groups.Count = new(int32(3))
-		c.Spec.Dashboard.Sentinel = &v1alpha1.SentinelSettings{Replicas: new(int32(5)), Quorum: new(int32(2))}
-	})
+	w.change(func(c *v1alpha1.CodisCluster) { c.Spec.Groups.Count = new(int32(3)) })
 	for !w.knowsGroup(3) {
 		w.rounds(1)
 	}
 	w.stop("sample-3-2")
+	w.rest()
+	w.change(func(c *v1alpha1.CodisCluster) {
+		c.Spec.Dashboard.Sentinel = &v1alpha1.SentinelSettings{Replicas: new(int32(5)), Quorum: new(int32(2))}
+	})
 	w.rest()
 	if by := w.group("sample-3").Status.FailoverBy; by != "" {
 		t.Fatalf("masters of the third group are replaced by %q", by)
