@@ -176,24 +176,8 @@ func (r *Reconciler) keepSentinels(ctx context.Context, s *state) (time.Duration
 	if s.stats == nil || d.Status.Sentinel == nil {
 		return reconcile.Later, nil
 	}
-	for _, addr := range s.sentinels.plan.add {
-		if !s.tried("add sentinel "+addr, s.api.AddSentinel(ctx, addr)) {
-			return reconcile.Later, nil
-		}
-		r.sentinelEvent(s, v1alpha1.ReasonSentinelAdded, "Register", "Added sentinel %s", addr)
-	}
-	for _, addr := range s.sentinels.plan.remove {
-		if !s.tried("remove sentinel "+addr, s.api.RemoveSentinel(ctx, addr, true)) {
-			return reconcile.Later, nil
-		}
-		said := "Removed sentinel %s"
-		if slices.Contains(s.sentinels.plan.mute, addr) {
-			said += ", which hangs, until it answers: the dashboard would wait for it while clients do"
-		}
-		r.sentinelEvent(s, v1alpha1.ReasonSentinelRemoved, "Unregister", said, addr)
-	}
-	if len(s.sentinels.plan.add)+len(s.sentinels.plan.remove) > 0 {
-		return reconcile.Soon, nil
+	if plan := s.sentinels.plan; len(plan.add)+len(plan.remove) > 0 {
+		return r.registerSentinels(ctx, s, plan), nil
 	}
 	if err := r.forgetGroups(ctx, s); err != nil {
 		return reconcile.Later, nil //nolint:nilerr // It does not answer, which the condition tells.
@@ -206,6 +190,27 @@ func (r *Reconciler) keepSentinels(ctx context.Context, s *state) (time.Duration
 		return after, nil
 	}
 	return reconcile.Soon, r.removeSentinels(ctx, s)
+}
+
+// registerSentinels carries a plan out, and returns when to look again.
+func (r *Reconciler) registerSentinels(ctx context.Context, s *state, plan sentinelPlan) time.Duration {
+	for _, addr := range plan.add {
+		if !s.tried("add sentinel "+addr, s.api.AddSentinel(ctx, addr)) {
+			return reconcile.Later
+		}
+		r.sentinelEvent(s, v1alpha1.ReasonSentinelAdded, "Register", "Added sentinel %s", addr)
+	}
+	for _, addr := range plan.remove {
+		if !s.tried("remove sentinel "+addr, s.api.RemoveSentinel(ctx, addr, true)) {
+			return reconcile.Later
+		}
+		said := "Removed sentinel %s"
+		if slices.Contains(plan.mute, addr) {
+			said += ", which hangs, until it answers: the dashboard would wait for it while clients do"
+		}
+		r.sentinelEvent(s, v1alpha1.ReasonSentinelRemoved, "Unregister", said, addr)
+	}
+	return reconcile.Soon
 }
 
 // forgetGroups has sentinels watch no group that there is not any more: the addresses
