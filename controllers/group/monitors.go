@@ -74,8 +74,9 @@ func (w world) outdated(o lookout, mine func(id string) bool) bool {
 
 // lockedOut tells whether a member that answers the operator answers a sentinel nothing
 // but errors: the password was changed, and the sentinel logged in with the old one. It
-// finds that member down for ever, unless it is told anew. A server may answer errors for
-// another reason, for which it is to be replaced: that is done once in a while only.
+// finds that member down, and the password alone helps later than to be told anew. A
+// server may answer errors for another reason, for which it is to be replaced: that is done
+// once in a while only.
 func (w world) lockedOut(o lookout) bool {
 	return !o.toldAnew && slices.ContainsFunc(o.Refused, func(addr string) bool {
 		m := w.byServer(addr)
