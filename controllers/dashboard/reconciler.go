@@ -72,6 +72,8 @@ type Reconciler struct {
 	Dial func(ctx context.Context, addr string) error
 	// resynced is when a dashboard was asked to tell all sentinels anew last, by UID.
 	resynced sync.Map
+	// muted is since when sentinels hang, by the UID of their dashboard.
+	muted sync.Map
 }
 
 // +kubebuilder:rbac:groups=codis.io,resources=codisdashboards,verbs=get;list;watch;patch
@@ -122,6 +124,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		r.told.Delete(dashboard.UID)
 		r.asked.Delete(dashboard.UID)
 		r.resynced.Delete(dashboard.UID)
+		r.muted.Delete(dashboard.UID)
 		r.proofs.Delete(dashboard.UID)
 		r.silences.Delete(dashboard.UID)
 		r.keptOut.Delete(dashboard.UID)

@@ -20,7 +20,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
-	"github.com/codis-io/codis-operator/internal/codis"
 	"github.com/codis-io/codis-operator/internal/config"
 	"github.com/codis-io/codis-operator/internal/naming"
 	"github.com/codis-io/codis-operator/internal/podtemplate"
@@ -32,10 +31,6 @@ import (
 // maxSentinels is the greatest number that the API allows.
 const maxSentinels = 9
 
-// resyncPause is how long the dashboard is left alone after it was asked to tell all
-// sentinels anew: they know nothing for some seconds then.
-const resyncPause = 10 * time.Second
-
 // sentinels is what a pass has found of the sentinels, and decided about them.
 type sentinels struct {
 	live *appsv1.StatefulSet
@@ -46,8 +41,9 @@ type sentinels struct {
 	ending []string
 	plan   sentinelPlan
 	// held says why the dashboard does not tell all sentinels and proxies anew; "" if
-	// it need not or may.
-	held string
+	// it need not or may. untold is why a proxy could not be told without it.
+	held   string
+	untold error
 	// refused is what the dashboard answered to the last act.
 	refused error
 }
@@ -55,15 +51,17 @@ type sentinels struct {
 // sentinelPlan is what the dashboard has to be told about sentinels.
 type sentinelPlan struct {
 	add, remove []string
+	// mute are those of remove that hang: they are added again once they answer.
+	mute []string
 	// foreign are those that somebody else registered. They are left alone.
 	foreign []string
 }
 
 // planSentinels compares the sentinels that a dashboard knows with those that shall
-// be. It is pure. One is added once its pod is ready, and removed whatever its pod
-// does: it goes.
+// be. It is pure. One is added once it answers, and removed while it hangs, or
+// whatever its pod does if it goes.
 func planSentinels(
-	known []string, wanted int, addrOf func(ordinal int) string, ready func(ordinal int) bool,
+	known []string, wanted int, addrOf func(ordinal int) string, ready, mute func(ordinal int) bool,
 ) sentinelPlan {
 	var plan sentinelPlan
 	ours := map[string]bool{}
@@ -74,6 +72,8 @@ func planSentinels(
 		switch {
 		case ordinal < wanted && !registered && ready(ordinal):
 			plan.add = append(plan.add, addr)
+		case ordinal < wanted && registered && mute(ordinal):
+			plan.remove, plan.mute = append(plan.remove, addr), append(plan.mute, addr)
 		case ordinal >= wanted && registered:
 			plan.remove = append(plan.remove, addr)
 		}
@@ -164,8 +164,11 @@ func (s *state) knownSentinels() []string {
 // repeat.
 func (r *Reconciler) keepSentinels(ctx context.Context, s *state) (time.Duration, error) {
 	d := s.dashboard
+	waiting := false
 	if s.stats != nil {
-		s.sentinels.plan = planSentinels(s.knownSentinels(), sentinelsWanted(d), r.sentinelAddr(d), s.sentinelReady)
+		var mute func(ordinal int) bool
+		mute, waiting = r.muteSentinels(s)
+		s.sentinels.plan = planSentinels(s.knownSentinels(), sentinelsWanted(d), r.sentinelAddr(d), s.sentinelReady, mute)
 	}
 	if !s.sentinelsConcern() {
 		return 0, nil
@@ -173,28 +176,41 @@ func (r *Reconciler) keepSentinels(ctx context.Context, s *state) (time.Duration
 	if s.stats == nil || d.Status.Sentinel == nil {
 		return reconcile.Later, nil
 	}
-	for _, addr := range s.sentinels.plan.add {
-		if !s.tried("add sentinel "+addr, s.api.AddSentinel(ctx, addr)) {
-			return reconcile.Later, nil
-		}
-		r.sentinelEvent(s, v1alpha1.ReasonSentinelAdded, "Register", "Added sentinel %s", addr)
-	}
-	for _, addr := range s.sentinels.plan.remove {
-		if !s.tried("remove sentinel "+addr, s.api.RemoveSentinel(ctx, addr, true)) {
-			return reconcile.Later, nil
-		}
-		r.sentinelEvent(s, v1alpha1.ReasonSentinelRemoved, "Unregister", "Removed sentinel %s", addr)
-	}
-	if len(s.sentinels.plan.add)+len(s.sentinels.plan.remove) > 0 {
-		return reconcile.Soon, nil
+	if plan := s.sentinels.plan; len(plan.add)+len(plan.remove) > 0 {
+		return r.registerSentinels(ctx, s, plan), nil
 	}
 	if err := r.forgetGroups(ctx, s); err != nil {
 		return reconcile.Later, nil //nolint:nilerr // It does not answer, which the condition tells.
 	}
-	if after := r.resyncSentinels(ctx, s); d.Spec.Sentinel != nil {
+	after := r.resyncSentinels(ctx, s)
+	if waiting {
+		after = min(after, reconcile.Later)
+	}
+	if d.Spec.Sentinel != nil {
 		return after, nil
 	}
 	return reconcile.Soon, r.removeSentinels(ctx, s)
+}
+
+// registerSentinels carries a plan out, and returns when to look again.
+func (r *Reconciler) registerSentinels(ctx context.Context, s *state, plan sentinelPlan) time.Duration {
+	for _, addr := range plan.add {
+		if !s.tried("add sentinel "+addr, s.api.AddSentinel(ctx, addr)) {
+			return reconcile.Later
+		}
+		r.sentinelEvent(s, v1alpha1.ReasonSentinelAdded, "Register", "Added sentinel %s", addr)
+	}
+	for _, addr := range plan.remove {
+		if !s.tried("remove sentinel "+addr, s.api.RemoveSentinel(ctx, addr, true)) {
+			return reconcile.Later
+		}
+		said := "Removed sentinel %s"
+		if slices.Contains(plan.mute, addr) {
+			said += ", which hangs, until it answers: the dashboard would wait for it while clients do"
+		}
+		r.sentinelEvent(s, v1alpha1.ReasonSentinelRemoved, "Unregister", said, addr)
+	}
+	return reconcile.Soon
 }
 
 // forgetGroups has sentinels watch no group that there is not any more: the addresses
@@ -220,89 +236,6 @@ func (s *state) isGone(id int) bool {
 	return s.stats.GroupByID(id) == nil && !slices.ContainsFunc(s.groups, func(g groupView) bool { return g.id == id })
 }
 
-// resyncSentinels has the dashboard tell all sentinels and proxies anew if one of them
-// was not told of a change, and nobody is harmed by it.
-func (r *Reconciler) resyncSentinels(ctx context.Context, s *state) time.Duration {
-	if !staleSentinels(s.stats) || s.dashboard.Spec.Sentinel == nil && len(s.sentinels.plan.foreign) > 0 {
-		return reconcile.Steady
-	}
-	s.sentinels.held = r.resyncHeld(s)
-	if s.sentinels.held != "" {
-		return reconcile.Later
-	}
-	now := r.Clock.Now()
-	if last, ok := r.resynced.Load(s.dashboard.UID); ok {
-		at, _ := last.(time.Time)
-		if left := at.Add(resyncPause).Sub(now); left > 0 {
-			s.sentinels.held = "they were told a moment ago"
-			return left
-		}
-	}
-	r.resynced.Store(s.dashboard.UID, now)
-	s.tried("tell all sentinels anew", s.api.ResyncSentinels(ctx))
-	return reconcile.Soon
-}
-
-// staleSentinels tells whether a sentinel or a proxy does not know what the dashboard
-// does.
-func staleSentinels(stats *codis.Stats) bool {
-	if stats.Sentinels.Model.OutOfSync {
-		return true
-	}
-	for _, proxy := range stats.Proxy.Models {
-		state := stats.Proxy.Stats[proxy.Token].Stats
-		if state != nil && !slices.Equal(state.Sentinels.Servers, stats.Sentinels.Model.Servers) {
-			return true
-		}
-	}
-	return false
-}
-
-// resyncHeld says why sentinels must not be told anew now, "" if they may.
-func (r *Reconciler) resyncHeld(s *state) string {
-	if deaf := s.stats.DeafProxies(); len(deaf) > 0 {
-		return fmt.Sprintf("proxies do not answer the dashboard: %v", deaf)
-	}
-	for ordinal := range maxSentinels {
-		addr := r.sentinelAddr(s.dashboard)(ordinal)
-		if slices.Contains(s.knownSentinels(), addr) && !s.sentinels.looks[ordinal].Answers {
-			return "sentinel " + naming.SentinelPod(s.dashboard.Name, ordinal) + " does not answer"
-		}
-	}
-	for _, known := range s.stats.Group.Models {
-		if held := s.unsettled(known, r.Domain); held != "" {
-			return held
-		}
-	}
-	return ""
-}
-
-// unsettled says why a group must not be told to sentinels anew, "" if it may. A group
-// that nobody made a CodisGroup for is taken as the dashboard has it.
-func (s *state) unsettled(known codis.Group, domain naming.Domain) string {
-	at := slices.IndexFunc(s.groups, func(g groupView) bool { return g.id == known.ID })
-	if at < 0 || len(known.Servers) == 0 {
-		return ""
-	}
-	g := s.groups[at]
-	wanted := domain.MemberAddr(s.dashboard.Namespace, g.name, g.master)
-	switch {
-	case s.dashboard.Spec.Sentinel != nil && !g.sentinelLed:
-		return fmt.Sprintf("group %d is not handed over to them yet", g.id)
-	case !g.reachable || g.promoting || known.Promoting.State != "":
-		return fmt.Sprintf("group %d has no master that answers, or gets another one", g.id)
-	case known.Servers[0].Addr != wanted:
-		return fmt.Sprintf("the dashboard does not know the master of group %d yet", g.id)
-	}
-	for _, look := range s.sentinels.looks {
-		flags := look.Flags[naming.Monitor(product.Name(s.dashboard), g.id)]
-		if flags != "" && flags != "master" {
-			return fmt.Sprintf("sentinels find the master of group %d down, or replace it", g.id)
-		}
-	}
-	return ""
-}
-
 // removeSentinels deletes what is left of the sentinels once the dashboard knows none
 // of them any more. Their status goes when their processes have ended for certain:
 // then, and not before, the operator replaces masters again.
@@ -323,9 +256,11 @@ func (r *Reconciler) removeSentinels(ctx context.Context, s *state) error {
 	return nil
 }
 
+// sentinelReady tells whether a sentinel can be added: the dashboard asks it first, and
+// does nothing else until it answers.
 func (s *state) sentinelReady(ordinal int) bool {
 	pod := s.sentinels.pods[ordinal]
-	return pod != nil && podtemplate.Ready(pod)
+	return pod != nil && podtemplate.Ready(pod) && s.sentinels.looks[ordinal].Answers
 }
 
 // tried keeps what the dashboard answered for the condition.

@@ -141,6 +141,8 @@ func wantedSentinels(s *state, foreign string) conditions.Condition {
 	case others != "":
 		return conditions.False(t, v1alpha1.ReasonSentinelsStarting,
 			fmt.Sprintf("groups %s are about to be handed over to the sentinels", others))
+	case s.sentinels.untold != nil:
+		return conditions.False(t, v1alpha1.ReasonProgressing, s.sentinels.untold.Error()+", and is tried again")
 	case s.sentinels.held != "":
 		return conditions.False(t, v1alpha1.ReasonProgressing,
 			"the dashboard is to tell proxies and sentinels anew, and waits: "+s.sentinels.held)

@@ -31,6 +31,7 @@ func TestDashboardIsToldOfSentinels(t *testing.T) {
 		known  []string
 		wanted int
 		ready  []int
+		mute   []int
 		want   sentinelPlan
 	}{
 		"none are wanted, none are known":  {},
@@ -41,11 +42,16 @@ func TestDashboardIsToldOfSentinels(t *testing.T) {
 		"all go":                           {known: []string{short(0)}, want: sentinelPlan{remove: []string{short(0)}}},
 		"those of somebody else are left":  {known: []string{"theirs:26379", short(0)}, wanted: 1, ready: []int{0}, want: sentinelPlan{foreign: []string{"theirs:26379"}}},
 		"also where none are wanted":       {known: []string{"theirs:26379"}, want: sentinelPlan{foreign: []string{"theirs:26379"}}},
+		"one that hangs goes":              {known: []string{short(0), short(1)}, wanted: 2, ready: []int{0}, mute: []int{1}, want: sentinelPlan{remove: []string{short(1)}, mute: []string{short(1)}}},
+		"one that hangs is gone already":   {known: []string{short(0)}, wanted: 2, ready: []int{0}, mute: []int{1}},
 		"a sentinel is not added unwanted": {wanted: 1, ready: []int{0, 1}, known: []string{short(0)}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := planSentinels(tt.known, tt.wanted, short, func(ordinal int) bool { return slices.Contains(tt.ready, ordinal) })
+			in := func(ordinals []int) func(int) bool {
+				return func(ordinal int) bool { return slices.Contains(ordinals, ordinal) }
+			}
+			got := planSentinels(tt.known, tt.wanted, short, in(tt.ready), in(tt.mute))
 			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(sentinelPlan{})); diff != "" {
 				t.Error(diff)
 			}
@@ -143,6 +149,7 @@ func TestConditionOfSentinels(t *testing.T) {
 		"a group is not handed over": {func(s *state) { s.groups[1].sentinelLed = false }, "False SentinelsStarting", "groups 2"},
 		"the dashboard refuses":      {func(s *state) { s.sentinels.refused = errors.New("add sentinel x: no") }, "False DashboardRefused", "add sentinel x: no"},
 		"the dashboard is silent":    {silent, "Unknown DashboardUnreachable", ""},
+		"a proxy cannot be told":     {func(s *state) { s.sentinels.untold = errors.New("proxy p-1 could not be told of the sentinels") }, "False Progressing", "proxy p-1 could not be told"},
 		"proxies are not told yet":   {func(s *state) { s.sentinels.held = "group 2 is late" }, "False Progressing", "group 2 is late"},
 		"others are registered": {
 			func(s *state) { s.sentinels.plan.foreign = []string{"x:1"} }, "False SentinelForeign", "x:1",

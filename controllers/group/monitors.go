@@ -17,7 +17,7 @@ type monitors struct {
 	forget []int
 	// watch are those that shall watch the master.
 	watch []int
-	// tune are those that watch it with other settings.
+	// tune are those that watch it with other settings, or maybe with another password.
 	tune []int
 	// corrected is the address that was watched and is not the master's; "" for none.
 	corrected string
@@ -50,10 +50,10 @@ func planMonitors(w world, master member, want sentinel.Settings, mine func(id s
 		case !o.Answers:
 		case !o.Watches:
 			plan.watch = append(plan.watch, i)
-		case plan.corrected != "" || w.outdated(o, mine):
+		case plan.corrected != "" || w.outdated(o, mine) || w.lockedOut(o):
 			plan.forget = append(plan.forget, i)
 			plan.watch = append(plan.watch, i)
-		case o.Settings != want:
+		case o.Settings != want || o.untold:
 			plan.tune = append(plan.tune, i)
 		}
 	}
@@ -70,6 +70,18 @@ func (w world) outdated(o lookout, mine func(id string) bool) bool {
 		}
 	}
 	return !w.lookouts.foreign && slices.ContainsFunc(o.Lost, func(id string) bool { return !mine(id) })
+}
+
+// lockedOut tells whether a member that answers the operator answers a sentinel nothing
+// but errors: the password was changed, and the sentinel logged in with the old one. It
+// finds that member down, and the password alone helps later than to be told anew. A
+// server may answer errors for another reason, for which it is to be replaced: that is done
+// once in a while only.
+func (w world) lockedOut(o lookout) bool {
+	return !o.toldAnew && slices.ContainsFunc(o.Refused, func(addr string) bool {
+		m := w.byServer(addr)
+		return m != nil && m.redis.Reachable
+	})
 }
 
 // planWithoutMaster tells what to do about the sentinels of a group that has no master

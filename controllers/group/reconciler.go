@@ -63,6 +63,10 @@ type Reconciler struct {
 	switchovers sync.Map
 	// elections are whom sentinels made master of a group, by UID, without the dashboard.
 	elections sync.Map
+	// told is what sentinels were told of a group, by its UID and that of their pod.
+	told sync.Map
+	// quiet is since when a sentinel of a group, by UID, does not answer.
+	quiet sync.Map
 	// classes is why volumes of a StorageClass cannot grow, by name.
 	classes sync.Map
 	// refusedSizes is why the API server refused a claim another size, by both.

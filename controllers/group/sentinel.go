@@ -8,6 +8,8 @@ import (
 	"net"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/config"
 	"github.com/codis-io/codis-operator/internal/sentinel"
@@ -21,6 +23,11 @@ type lookout struct {
 	// absent tells that it never ran in that pod, or that there is none: it begins with
 	// nobody to watch.
 	absent bool
+	// uid of the pod.
+	uid types.UID
+	// untold tells that it may know another password than that of today, and toldAnew that
+	// it was told the group anew with that a while ago.
+	untold, toldAnew bool
 }
 
 // lookouts is what the sentinels of the dashboard say, and what they may do.
@@ -37,6 +44,8 @@ type lookouts struct {
 	electedFor time.Duration
 	// foreign tells that the dashboard knows sentinels of somebody else.
 	foreign bool
+	// mute is a sentinel that hangs, and that the dashboard would wait for; "" for none.
+	mute string
 }
 
 // majority is how many sentinels must agree for them to decide anything.

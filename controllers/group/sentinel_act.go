@@ -83,7 +83,7 @@ func (r *Reconciler) observeSentinels(ctx context.Context, s *state) (lookouts, 
 var tower = sentinel.Client{Timeout: sentinelTimeout}
 
 func lookoutOf(pod *corev1.Pod) lookout {
-	o := lookout{pod: pod.Name, absent: !podtemplate.Started(pod)}
+	o := lookout{pod: pod.Name, uid: pod.UID, absent: !podtemplate.Started(pod)}
 	if pod.Status.PodIP != "" && !podtemplate.Ended(pod) {
 		o.addr = net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(naming.PortSentinel))
 	}
@@ -97,6 +97,8 @@ func (r *Reconciler) completeLookouts(s *state) {
 		s.world.lookouts.foreign = slices.ContainsFunc(s.stats.Sentinels.Model.Servers,
 			func(addr string) bool { return !r.ours(s, addr) })
 	}
+	s.world.lookouts.mute = r.muteSentinel(s)
+	r.recallTold(s)
 	r.timeElection(s)
 }
 
@@ -250,7 +252,11 @@ func (r *Reconciler) tellSentinels(ctx context.Context, s *state, plan monitors)
 		errs = append(errs, r.watchMaster(ctx, s, plan))
 	}
 	for _, i := range plan.tune {
-		errs = append(errs, tower.Tune(ctx, all[i].addr, name, s.password, s.wantedMonitor()))
+		err := tower.Tune(ctx, all[i].addr, name, s.password, s.wantedMonitor())
+		if err == nil {
+			r.rememberTold(s, all[i], false)
+		}
+		errs = append(errs, err)
 	}
 	if errors.Join(errs...) == nil && plan.corrected != "" {
 		r.event(s, corev1.EventTypeWarning, v1alpha1.ReasonMonitorCorrected, "Monitor",
@@ -268,8 +274,12 @@ func (r *Reconciler) watchMaster(ctx context.Context, s *state, plan monitors) e
 	}
 	var errs []error
 	for _, i := range plan.watch {
-		addr := s.world.lookouts.all[i].addr
-		errs = append(errs, tower.Watch(ctx, addr, s.monitor(), redisAddr(master), s.password, s.wantedMonitor()))
+		o := s.world.lookouts.all[i]
+		err := tower.Watch(ctx, o.addr, s.monitor(), redisAddr(master), s.password, s.wantedMonitor())
+		if err == nil {
+			r.rememberTold(s, o, true)
+		}
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

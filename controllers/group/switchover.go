@@ -76,6 +76,8 @@ func handOverHeld(w world, master, to *member) string {
 		return "proxies may not find " + to.name + " yet, whose pod is less than 35 s old"
 	case w.lookouts.threaten():
 		return "sentinels find " + master.name + " down, and may be making another member master"
+	case w.lookouts.mute != "":
+		return w.lookouts.mute + " hangs, and clients would wait for it: it is taken out of the dashboard in some seconds"
 	case len(w.deafProxies) > 0:
 		return "proxies do not answer the dashboard: " + fmt.Sprint(w.deafProxies)
 	}

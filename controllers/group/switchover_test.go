@@ -56,6 +56,7 @@ func TestSwitchoverWaitsUntilAllIsInOrder(t *testing.T) {
 		"a sentinel is replacing it": {func(w *world, _ *codis.Stats) {
 			lookedAtBy(replacing(says(serverOf(0), 1)), says(serverOf(0), 1), says(serverOf(0), 1))(w)
 		}, "g-1", "may be making another member master"},
+		"a sentinel hangs":       {func(w *world, _ *codis.Stats) { w.lookouts.mute = "d-sentinel-1" }, "g-1", "d-sentinel-1 hangs"},
 		"a slot leaves":          {func(_ *world, s *codis.Stats) { s.Slots[0].Action.State = "pending" }, "g-1", "on their way"},
 		"a slot of others moves": {func(_ *world, s *codis.Stats) { s.Slots[1].Action.State = "pending" }, "g-1", ""},
 		"a slot comes": {func(_ *world, s *codis.Stats) {

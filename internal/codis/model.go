@@ -52,6 +52,8 @@ type Stats struct {
 			// were told.
 			OutOfSync bool `json:"out_of_sync"`
 		} `json:"model"`
+		// Stats are the last looks at them, by address.
+		Stats map[string]ServerStats `json:"stats"`
 	} `json:"sentinels"`
 }
 
@@ -62,6 +64,9 @@ type ServerStats struct {
 		UsedMemory string `json:"used_memory"`
 		MaxMemory  string `json:"maxmemory"`
 	} `json:"stats"`
+	// Timeout tells that the server did not answer within a second, which is neither that
+	// it refused nor that it was not asked.
+	Timeout bool `json:"timeout"`
 }
 
 // Memory returns how many bytes a server uses, and how many it may use, 0 for

@@ -131,13 +131,27 @@ func (p Proxies) FillSlots(ctx context.Context, proxy Proxy, routes []Route) err
 	if err != nil {
 		return fmt.Errorf("encode routes: %w", err)
 	}
-	path := "/api/proxy/fillslots/" + XAuth(proxy.Product, p.Password, proxy.Token)
+	return p.put(ctx, proxy, "fillslots", body)
+}
+
+// SetSentinels has a proxy listen to other sentinels than before, or to none. Its routes
+// stay where the former have put them.
+func (p Proxies) SetSentinels(ctx context.Context, proxy Proxy, sentinels []string) error {
+	body, err := json.Marshal(map[string][]string{"servers": sentinels})
+	if err != nil {
+		return fmt.Errorf("encode sentinels: %w", err)
+	}
+	return p.put(ctx, proxy, "sentinels", body)
+}
+
+func (p Proxies) put(ctx context.Context, proxy Proxy, verb string, body []byte) error {
+	path := "/api/proxy/" + verb + "/" + XAuth(proxy.Product, p.Password, proxy.Token)
 	var answer string
 	if err := call(ctx, http.MethodPut, proxy.AdminAddr, path, body, &answer); err != nil {
 		return err
 	}
 	if answer != "OK" {
-		return fmt.Errorf("fillslots of %s: the answer is %q, want OK", proxy.AdminAddr, answer)
+		return fmt.Errorf("%s of %s: the answer is %q, want OK", verb, proxy.AdminAddr, answer)
 	}
 	return nil
 }

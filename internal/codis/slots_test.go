@@ -67,6 +67,20 @@ func TestFillSlots(t *testing.T) {
 	}
 }
 
+func TestSetSentinels(t *testing.T) {
+	for body, sentinels := range map[string][]string{`{"servers":["s:26379"]}`: {"s:26379"}, `{"servers":null}`: nil} {
+		addr, got := serve(t, http.StatusOK, `"OK"`)
+		proxy := Proxy{Product: "demo", Token: "token", AdminAddr: addr}
+		if err := (Proxies{Password: "password"}).SetSentinels(t.Context(), proxy, sentinels); err != nil {
+			t.Fatal(err)
+		}
+		want := request{Method: "PUT", Path: "/api/proxy/sentinels/" + XAuth("demo", "password", "token"), Body: body}
+		if diff := cmp.Diff([]request{want}, *got); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
 func TestRoutesThatConcernAGroup(t *testing.T) {
 	const old, fresh = "g-0:6379", "g-1:6379"
 	tests := map[string]struct {

@@ -82,7 +82,8 @@ func Sentinel(directory string, port int) string {
 		{"port", strconv.Itoa(port)},
 		{"protected-mode", "no"}, // The dashboard and the proxies have no password to give.
 		{"daemonize", "no"},
-		{"logfile", `""`},
+		// codis-server 3.2 logs each setting that it is told, the password in it.
+		{"logfile", "/dev/null"},
 		{"dir", directory},
 	}
 	var out strings.Builder

@@ -61,7 +61,7 @@ func TestSentinelHasNoMonitorAndNoPassword(t *testing.T) {
 	if strings.Contains(text, "sentinel") || strings.Contains(text, "pass") {
 		t.Errorf("the file says %q", text)
 	}
-	want := "bind 0.0.0.0\nport 26379\nprotected-mode no\ndaemonize no\nlogfile \"\"\ndir /data\n"
+	want := "bind 0.0.0.0\nport 26379\nprotected-mode no\ndaemonize no\nlogfile /dev/null\ndir /data\n"
 	if diff := cmp.Diff(want, text); diff != "" {
 		t.Error(diff)
 	}

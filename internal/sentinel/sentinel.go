@@ -56,7 +56,15 @@ type View struct {
 	Replicas []string
 	// Lost are the identities of the sentinels that it counts and finds down.
 	Lost []string
+	// Refused are host:port of the master and of replicas that answer it errors only, as
+	// they do who want another password. A sentinel that is told the right one goes on with
+	// its connections for a while (measured with 3.2.11: up to half of DownAfter).
+	Refused []string
 }
+
+// refusedFor is how long a server must have answered nothing but errors. A sentinel asks
+// each of them once a second, or more often.
+const refusedFor = 3 * time.Second
 
 // Survey is what a sentinel watches, in short. Not to answer claims nothing.
 type Survey struct {
@@ -119,12 +127,14 @@ func look(ctx context.Context, conn *goredis.Conn, name string) (View, error) {
 	flags := strings.Split(master["flags"], ",")
 	view.Down = slices.Contains(flags, "s_down") || slices.Contains(flags, "o_down")
 	view.FailingOver = slices.Contains(flags, "failover_in_progress")
+	view.Refused = refused(nil, master)
 	replicas, err := list(ctx, conn, "slaves", name)
 	if err != nil {
 		return View{}, err
 	}
 	for _, r := range replicas {
 		view.Replicas = append(view.Replicas, net.JoinHostPort(r["ip"], r["port"]))
+		view.Refused = refused(view.Refused, r)
 	}
 	others, err := list(ctx, conn, "sentinels", name)
 	if err != nil {
@@ -136,8 +146,20 @@ func look(ctx context.Context, conn *goredis.Conn, name string) (View, error) {
 		}
 	}
 	slices.Sort(view.Replicas)
+	slices.Sort(view.Refused)
 	slices.Sort(view.Lost)
 	return view, nil
+}
+
+// refused adds a server to those that answer errors: its last answer is new, and the
+// last good one is not.
+func refused(addrs []string, server map[string]string) []string {
+	answered, well := number(server["last-ping-reply"]), number(server["last-ok-ping-reply"])
+	limit := refusedFor.Milliseconds()
+	if answered < limit && well >= answered+limit {
+		return append(addrs, net.JoinHostPort(server["ip"], server["port"]))
+	}
+	return addrs
 }
 
 // list asks for things that a sentinel knows.

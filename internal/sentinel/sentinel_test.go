@@ -123,6 +123,38 @@ func TestLookTellsWhatASentinelKnows(t *testing.T) {
 	}
 }
 
+// A server that wants another password answers, and what it answers is no good.
+func TestRefusedAreThoseWhoAnswerErrors(t *testing.T) {
+	tests := map[string]struct {
+		answered, well string
+		refused        bool
+	}{
+		"all is well":                       {"400", "400", false},
+		"errors for a while":                {"400", "3400", true},
+		"errors for a moment":               {"400", "3399", false},
+		"no answer at all":                  {"9000", "9000", false},
+		"errors, and then no answer at all": {"3000", "60000", false},
+		"it does not say":                   {"", "", false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			server := func(ip string) string {
+				return array("ip", ip, "port", "6379", "flags", "x", "last-ok-ping-reply", tt.well, "last-ping-reply", tt.answered)
+			}
+			s := listen(t, map[string]string{
+				"SENTINEL master p": server("10.0.0.2"), "SENTINEL slaves p": items(server("10.0.0.1")), "SENTINEL sentinels p": items(),
+			})
+			var want []string
+			if tt.refused {
+				want = []string{"10.0.0.1:6379", "10.0.0.2:6379"}
+			}
+			if diff := cmp.Diff(want, Client{Timeout: 5 * time.Second}.Look(t.Context(), s.addr, "p").Refused); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
 // Half an answer claims nothing, or what is missing would pass for forgotten.
 func TestSentinelThatDoesNotAnswerClaimsNothing(t *testing.T) {
 	master := array("name", "p", "ip", "10.0.0.1", "port", "6379", "flags", "master")

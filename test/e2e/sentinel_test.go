@@ -4,12 +4,15 @@
 package e2e
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/codis-io/codis-operator/test/e2e/framework"
 )
@@ -67,6 +70,31 @@ var _ = Describe("Sentinels", Ordered, ContinueOnFailure, func() {
 		}).Should(Equal("Sentinel " + replica))
 	}, SpecTimeout(4*time.Minute))
 
+	It("replace a master that is killed, which proxies and the dashboard see, and the operator takes over", func(ctx SpecContext) {
+		p.waitHealthy(ctx)
+		Eventually(func() string { return watched(ctx) }).Should(Equal("3/3 2 2 2"))
+		master, replica := p.pod(ctx, host(p.seen().Groups[1][0])), p.pod(ctx, host(p.seen().Groups[1][1]))
+		name := p.seen().Groups[1][1]
+		proxies := p.pods(ctx, "proxy")
+		struck := p.kill(ctx, master, "")
+		for i := range proxies {
+			Eventually(p.routeOf(ctx, &proxies[i], 0)).Should(BeElementOf(name, replica.Status.PodIP+":6379"))
+		}
+		figure("proxies send clients to the new master after", "%s", seconds(time.Since(struck)))
+		Eventually(func() string { return p.seen().Groups[1][0] }).Should(Equal(name))
+		figure("the dashboard knows it after", "%s", seconds(time.Since(struck)))
+		for i := range proxies {
+			Eventually(p.routeOf(ctx, &proxies[i], 0)).Should(Equal(name), "the route is the dashboard's again")
+		}
+		figure("the group is resynced after", "%s", seconds(time.Since(struck)))
+		p.waitHealthy(ctx)
+		Eventually(func() string {
+			return status(ctx, "codisgroup", "guarded-1", ".status.lastFailover.cause") + " " +
+				status(ctx, "codisgroup", "guarded-1", ".status.lastFailover.to")
+		}).Should(Equal("Sentinel " + replica.Name))
+		Eventually(func() string { return watched(ctx) }).Should(Equal("3/3 2 2 2"))
+	}, SpecTimeout(5*time.Minute))
+
 	It("are told again within ten seconds when all of them forgot", func(ctx SpecContext) {
 		Eventually(func() string { return watched(ctx) }).Should(Equal("3/3 2 2 2"))
 		kubectl(ctx, "delete", "pod", "-n", p.namespace, "-l",
@@ -96,6 +124,26 @@ var _ = Describe("Sentinels", Ordered, ContinueOnFailure, func() {
 		Eventually(func() string { return watched(ctx) }).Should(Equal("3/3 2 2 2"))
 	}, SpecTimeout(3*time.Minute))
 
+	It("hold up no client while one of them hangs", func(ctx SpecContext) {
+		p.waitHealthy(ctx)
+		Eventually(func() string { return watched(ctx) }).Should(Equal("3/3 2 2 2"))
+		hung := []*corev1.Pod{p.pod(ctx, "guarded-sentinel-1")}
+		p.signal(ctx, hung, "STOP")
+		before, err := load.Report()
+		Expect(err).NotTo(HaveOccurred())
+		replica := host(p.seen().Groups[1][1])
+		began := time.Now()
+		kubectl(ctx, "annotate", "codisgroup", "guarded-1", "-n", p.namespace, "codis.io/switch-over-to="+replica)
+		Eventually(func() string { return host(p.seen().Groups[1][0]) }).Should(Equal(replica))
+		figure("switched over beside a sentinel that hangs after", "%s", seconds(time.Since(began)))
+		after, err := load.Report()
+		Expect(err).NotTo(HaveOccurred())
+		Expect(after.Errors).To(Equal(before.Errors), "%v", after.Texts)
+		p.signal(ctx, hung, "CONT")
+		Eventually(func() string { return watched(ctx) }).Should(Equal("3/3 2 2 2"))
+		p.waitHealthy(ctx)
+	}, SpecTimeout(4*time.Minute))
+
 	It("go when they are not asked for any more, and the operator replaces masters again", func(ctx SpecContext) {
 		kubectl(ctx, "patch", "codiscluster", "guarded", "-n", p.namespace, "--type=json",
 			"-p", `[{"op":"remove","path":"/spec/dashboard/sentinel"}]`)
@@ -116,3 +164,27 @@ var _ = Describe("Sentinels", Ordered, ContinueOnFailure, func() {
 		figure("writes", "%d acknowledged, %d lost", outcome.Acknowledged, outcome.Lost)
 	}, SpecTimeout(4*time.Minute))
 })
+
+// routeOf asks a proxy where it sends clients of a slot: host:port.
+func (p *product) routeOf(ctx context.Context, proxy *corev1.Pod, slot int) func() (string, error) {
+	return func() (string, error) {
+		said, err := cluster.Kubectl(ctx, "get", "--raw",
+			fmt.Sprintf("/api/v1/namespaces/%s/pods/%s:11080/proxy/proxy/slots", p.namespace, proxy.Name))
+		if err != nil {
+			return "", err
+		}
+		var routes []struct {
+			ID      int    `json:"id"`
+			Backend string `json:"backend_addr"`
+		}
+		if err := json.Unmarshal([]byte(said), &routes); err != nil {
+			return "", fmt.Errorf("routes of %s: %w", proxy.Name, err)
+		}
+		for _, route := range routes {
+			if route.ID == slot {
+				return route.Backend, nil
+			}
+		}
+		return "", fmt.Errorf("%s does not tell of slot %d", proxy.Name, slot)
+	}
+}
