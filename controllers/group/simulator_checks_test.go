@@ -185,15 +185,13 @@ func (s *sim) raced(i int, by maker) bool {
 	return by.run != "" && by.run != simRunIDs[s.srv[i].run]
 }
 
-// choose is what an operator knows when it calls the dashboard to promote a member.
-func (p *simPass) choose(member int) (c choice) {
-	if member < len(p.st.world.members) {
-		c.run = p.st.world.members[member].redis.RunID
+// chosenRun is the process that an operator means when it calls the dashboard to promote a
+// member.
+func (p *simPass) chosenRun(member int) string {
+	if member >= len(p.st.world.members) {
+		return ""
 	}
-	for i := range p.s.count {
-		c.unasked[i] = !p.s.reached(i)
-	}
-	return c
+	return p.st.world.members[member].redis.RunID
 }
 
 // reached tells whether an operator can ask a member.

@@ -212,6 +212,7 @@ type simCall struct {
 	begin    func(c *simCall)
 	done     chan struct{}
 	answered bool
+	unasked  [simMembers]bool // whom no operator reached when it began
 	err      error
 }
 
@@ -271,6 +272,9 @@ func (s *sim) beginCalls() {
 	for _, c := range calls {
 		if c.pass.alive() {
 			s.stats.calls++
+			for i := range s.count {
+				c.unasked[i] = !s.reached(i)
+			}
 			c.tell()
 			if o := c.pass.o; s.now < o.paused { // A timer of a process that is stopped.
 				o.later(0, func() { c.begin(c) })

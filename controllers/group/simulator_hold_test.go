@@ -86,19 +86,31 @@ func (s *sim) arrival(proxy int) tick {
 
 // checkHeld counts what proxies are told of requests that are held, and is invariant 5 for
 // them: clients do not wait for a master that was silent for a moment.
-func (s *sim) checkHeld(p *simPass, proxy *simProxy, told simRoute) {
-	if len(p.st.world.order) == 0 {
-		return
-	}
-	switch d, old := p.st.decision, memberOf(p.st.world.order[0]); {
-	case told.Locked && (d.locks || d.verb == fence):
+func (s *sim) checkHeld(p *simPass, proxy *simProxy, told simRoute, meant meaning) {
+	switch old := meant.old; {
+	case old < 0:
+	case told.Locked && meant.holds:
 		s.stats.holds++
 		if p.silent[old] < 1200 {
 			s.violate("5: requests to g-%d are held, which was silent for %d ms", old, p.silent[old])
 		}
-	case !told.Locked && proxy.locked && proxy.route >= 0 && told.Master == simAddrs[proxy.route] && p.st.world.holding:
+	case !told.Locked && proxy.locked && proxy.route >= 0 && told.Master == simAddrs[proxy.route] && meant.holding:
 		s.stats.releases++
 	}
+}
+
+// meaning is what a pass tells proxies routes for.
+type meaning struct {
+	old            int  // master of the dashboard, or -1
+	holds, holding bool // requests for a failover; or they are
+}
+
+func (p *simPass) meaning() meaning {
+	m, d := meaning{old: -1, holding: p.st.world.holding}, p.st.decision
+	if m.holds = d.locks || d.verb == fence; len(p.st.world.order) > 0 {
+		m.old = memberOf(p.st.world.order[0])
+	}
+	return m
 }
 
 // sieges runs schedules until one breaks that does not otherwise, and returns its number

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -82,7 +83,7 @@ type simOperator struct {
 	timer       int
 	failures    int // passes in a row that ended with an error
 	members     [simMembers]probed
-	results     map[string]prober.Result
+	results     atomic.Pointer[map[string]prober.Result] // A pass that nobody waits for any more may look, too.
 	reconciler  *Reconciler
 	life        *simLife
 	last        decision // of the last pass that ended
@@ -258,7 +259,9 @@ func (p simProber) Set(_ types.NamespacedName, _ prober.Settings, targets []prob
 	}
 }
 
-func (p simProber) Results(types.NamespacedName) map[string]prober.Result { return p.o.results }
+func (p simProber) Results(types.NamespacedName) map[string]prober.Result {
+	return *p.o.results.Load()
+}
 
 // simRecorder tells a trace of events.
 type simRecorder struct{ o *simOperator }
@@ -304,13 +307,14 @@ func (o *simOperator) pass() {
 		o.reconciler.heldAt.Clear()
 		o.reconciler.watched.Store(before.UID, s.base.Add(-time.Hour))
 	}
-	clear(o.results)
+	results := map[string]prober.Result{}
 	for i := range s.count {
-		o.results[simNames[i]] = o.result(i)
+		results[simNames[i]] = o.result(i)
 		if p.silent[i] = never; o.members[i].code == codeSilent && !o.members[i].wasSilent {
 			p.silent[i] = s.now - o.members[i].since
 		}
 	}
+	o.results.Store(&results)
 	<-time.After(time.Until(s.time(s.now))) // The clock of the bubble stood still since the last pass.
 	go p.run()
 	s.rest()
@@ -375,7 +379,7 @@ func (p *simPass) ended() {
 
 // newSimOperator makes an operator that does not run yet.
 func newSimOperator(s *sim, id int) *simOperator {
-	return &simOperator{sim: s, id: id, host: hostOperator + id, results: map[string]prober.Result{}}
+	return &simOperator{sim: s, id: id, host: hostOperator + id}
 }
 
 const simProduct = "product"

@@ -270,8 +270,9 @@ func (a simAPI) RemoveServer(context.Context, int, string) error {
 }
 
 func (a simAPI) Promote(ctx context.Context, _ int, addr string) error {
-	chosen := a.p.choose(memberOf(addr))
+	chosen := choice{run: a.p.chosenRun(memberOf(addr))}
 	return a.ask(ctx, "promote", memberOf(addr), func(d *simDashboard, done func(bool)) {
+		chosen.unasked = d.open[len(d.open)-1].unasked
 		a.p.s.promoteCall(d, memberOf(addr), chosen, done)
 	})
 }
@@ -338,7 +339,7 @@ func (a simProxyAPI) Routes(ctx context.Context, addr string) (routes []codis.Ro
 }
 
 func (a simProxyAPI) FillSlots(ctx context.Context, proxy codis.Proxy, routes []codis.Route) error {
-	told := readSimRoute(routes[0])
+	told, meant := readSimRoute(routes[0]), a.p.meaning()
 	return a.ask(ctx, "fill", proxy.AdminAddr, func(c *simCall, i int) {
 		s, p := a.p.s, &a.p.s.proxy[i]
 		switch {
@@ -348,7 +349,7 @@ func (a simProxyAPI) FillSlots(ctx context.Context, proxy codis.Proxy, routes []
 			c.answer(nil)
 		default:
 			s.logf("operator %d tells proxy %d %+v", a.p.o.id, i, told)
-			s.checkHeld(a.p, p, told)
+			s.checkHeld(a.p, p, told, meant)
 			if !told.Locked {
 				s.checkRoute(p.route, memberOf(told.Master))
 			}
