@@ -149,9 +149,9 @@ func (r *Reconciler) finishPromotion(ctx context.Context, s *state, known *codis
 		s.decision = *instead
 		return reconcile.Closely, r.letGoOn(ctx, s)
 	}
-	// Who is held has its routes, and is not vouched for: nobody copies it then.
+	// Who is held and empty has its routes, and is not vouched for: nobody copies it then.
 	candidate := s.world.byAddr(known.Servers[known.Promoting.Index].Addr)
-	if held == "" && candidate != nil && candidate.known() {
+	if candidate != nil && candidate.known() && (held == "" || candidate.redis.HasData()) {
 		if err := r.intend(ctx, s, *candidate, s.group.Status.Master, v1alpha1.CauseFoundMaster); err != nil {
 			return 0, err
 		}
