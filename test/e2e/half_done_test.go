@@ -77,7 +77,12 @@ var _ = Describe("A dashboard that died in a promotion", Ordered, func() {
 		Expect(err).NotTo(HaveOccurred())
 	}, NodeTimeout(6*time.Minute))
 
-	DescribeTable("leaves it, and its lock, to be cleared", func(ctx SpecContext, state string, reordered bool) {
+	AfterAll(func(ctx SpecContext) { // Before its store goes, which it would wait for.
+		kubectl(ctx, "delete", "codiscluster", "half", "-n", p.namespace, "--timeout=2m")
+	}, NodeTimeout(3*time.Minute))
+
+	// leaves stores a promotion in a state, kills the dashboard, and waits until both are cleared.
+	leaves := func(ctx SpecContext, state string, reordered bool) {
 		p.waitHealthy(ctx)
 		replica := host(p.seen().Groups[1][1])
 		lock, err := kept(ctx, "/topom")
@@ -112,17 +117,26 @@ var _ = Describe("A dashboard that died in a promotion", Ordered, func() {
 		figure("lock and promotion cleared after", "%s", seconds(time.Since(struck)))
 		p.waitHealthy(ctx)
 		Expect(host(p.seen().Groups[1][0])).To(Equal(replica), "the promotion was finished, not forgotten")
+	}
+
+	DescribeTable("leaves it, and its lock, to be cleared, which no client notices", func(ctx SpecContext, state string) {
+		leaves(ctx, state, false)
 		report, err := load.Report()
 		Expect(err).NotTo(HaveOccurred())
 		Expect(report.Errors).To(BeEmpty(), "%v", report.Texts)
 	},
-		Entry("before slots are locked", SpecTimeout(4*time.Minute), "preparing", false),
-		Entry("while slots are locked", SpecTimeout(4*time.Minute), "prepared", false),
-		Entry("before the new master is told", SpecTimeout(4*time.Minute), "finished", true),
+		Entry("before slots are locked", SpecTimeout(4*time.Minute), "preparing"),
+		Entry("while slots are locked", SpecTimeout(4*time.Minute), "prepared"),
 	)
 
 	It("has cost clients nothing", func(ctx SpecContext) {
 		outcome := stopped(ctx, load)
 		Expect(outcome.Failed).To(BeZero(), "%v", outcome.Errors)
+	}, SpecTimeout(4*time.Minute))
+
+	// The proxies hold the requests by then, which only the dashboard itself can have them do:
+	// clients are left out.
+	It("leaves it, and its lock, to be cleared before the new master is told", func(ctx SpecContext) {
+		leaves(ctx, "finished", true)
 	}, SpecTimeout(4*time.Minute))
 })
