@@ -302,10 +302,7 @@ func (w world) trusted(master member) bool {
 // where nothing is recorded of it: it was not in sync, and is not a master that the
 // operator made. It is pure.
 func (w world) notVouchedFor(candidate *member) string {
-	old, most := w.oldOf(candidate), w.mostKeys()
-	heir := w.find(func(m *member) bool {
-		return w.inSync[m.name] && !m.known() && (w.persistent || !m.dead)
-	})
+	old, most, heir := w.oldOf(candidate), w.mostKeys(), w.silentHeir(candidate.name)
 	switch {
 	case w.inSync[candidate.name] || w.meant(*candidate) || old == nil:
 		return ""
@@ -323,6 +320,14 @@ func (w world) notVouchedFor(candidate *member) string {
 			candidate.name, most.name, v1alpha1.AnnotationAcceptDataLoss, candidate.name)
 	}
 	return ""
+}
+
+// silentHeir returns another member than the named one that was in sync with the master,
+// may have its data still, and cannot be asked; nil if there is none.
+func (w world) silentHeir(except string) *member {
+	return w.find(func(m *member) bool {
+		return m.name != except && w.inSync[m.name] && !m.known() && (w.persistent || !m.dead)
+	})
 }
 
 // hasMore tells whether a member has more keys than any other.

@@ -207,10 +207,7 @@ func (w world) switchedBack() string {
 	if !w.switching || old == nil || old.name == w.promoted || w.accepted == w.promoted {
 		return ""
 	}
-	heir := w.find(func(m *member) bool {
-		return m.name != w.promoted && w.inSync[m.name] && !m.known() && (w.persistent || !m.dead)
-	})
-	to, most := w.byName(w.promoted), w.mostKeys()
+	heir, to, most := w.silentHeir(w.promoted), w.byName(w.promoted), w.mostKeys()
 	switch {
 	case !old.known():
 		return fmt.Sprintf("a switchover to %s was taken back and %s, which took writes since, cannot be asked (%s): "+
