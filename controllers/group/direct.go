@@ -265,10 +265,17 @@ func (w *world) routedTo() *member {
 	if len(chosen) == 2 && w.promotedRunID != "" { // The promotion is newer than the record of the last master.
 		chosen = w.where(func(m member) bool { return m.redis.IsMaster() && m.redis.RunID == w.promotedRunID })
 	}
-	if len(chosen) != 1 {
+	if len(chosen) != 1 || !takenBack && w.mayHaveTakenOver(chosen[0]) {
 		return nil
 	}
 	return chosen[0]
+}
+
+// mayHaveTakenOver tells whether another member than the named one was recorded as the
+// next master and cannot be asked whether it is: what it took since must not be passed over.
+func (w *world) mayHaveTakenOver(except *member) bool {
+	to := w.byName(w.promoted)
+	return w.promotedRunID != "" && to != nil && to.name != except.name && to.ip != "" && !to.dead && !to.redis.Reachable
 }
 
 // oldOf is who took writes before the candidate of a promotion: the dashboard's master or,

@@ -74,7 +74,16 @@ func TestTheDashboardIsToldWhoTakesWrites(t *testing.T) {
 		"a switchover that the dashboard carried out": {[]situation{masterData, masterData}, func(w *world) {
 			w.masterRunID, w.promotedRunID, w.switching, w.promoted, w.order = "run", "new", true, "g-1", addrs(1, 0)
 		}, keeps(1)},
-		"it is silent by now":                {[]situation{fencedData, unreachable}, func(w *world) { w.lastMaster, w.persistent = "g-1", true }, waits(v1alpha1.ReasonMasterUnreachable)},
+		"it is silent by now": {[]situation{fencedData, unreachable}, func(w *world) { w.lastMaster, w.persistent = "g-1", true }, waits(v1alpha1.ReasonMasterUnreachable)},
+		"another one was to be, and is silent": {[]situation{masterData, unreachable}, func(w *world) {
+			w.masterRunID, w.promotedRunID, w.promoted, w.found, w.order = "run", "new", "g-1", true, addrs(1, 0)
+		}, waits(v1alpha1.ReasonMasterUnreachable)},
+		"another one was to be, and has ended": {[]situation{masterData, ended}, func(w *world) {
+			w.masterRunID, w.promotedRunID, w.promoted, w.found, w.order = "run", "new", "g-1", true, addrs(1, 0)
+		}, promotes(0)},
+		"another one was to be, and does not take writes": {[]situation{masterData, syncedData}, func(w *world) {
+			w.masterRunID, w.promotedRunID, w.promoted, w.found, w.order = "run", "new", "g-1", true, addrs(1, 0)
+		}, promotes(0)},
 		"it did not come to it":              {[]situation{masterData, syncedData}, func(w *world) { w.masterRunID, w.promotedRunID = "run", "new" }, keeps(0)},
 		"no proxy was told":                  {[]situation{masterData, masterData}, func(w *world) { recorded(w); w.behind = false }, keeps(0)},
 		"somebody else made another master":  {[]situation{masterData, masterData}, func(w *world) { w.masterRunID = "run" }, keeps(0)},

@@ -149,9 +149,13 @@ func (r *Reconciler) finishPromotion(ctx context.Context, s *state, known *codis
 		s.decision = *instead
 		return reconcile.Closely, r.letGoOn(ctx, s)
 	}
-	// Who is held and empty has its routes, and is not vouched for: nobody copies it then.
 	candidate := s.world.byAddr(known.Servers[known.Promoting.Index].Addr)
-	if candidate != nil && candidate.known() && (held == "" || candidate.redis.HasData()) {
+	if candidate != nil && s.world.mayAnswerYet(*candidate) {
+		return reconcile.Closely, nil // Nobody would know later that it was meant to take writes.
+	}
+	// Who is held and empty has its routes, and is not vouched for: nobody copies it then.
+	meant := candidate != nil && candidate.known() && (held == "" || candidate.redis.HasData())
+	if meant {
 		if err := r.intend(ctx, s, *candidate, s.group.Status.Master, v1alpha1.CauseFoundMaster); err != nil {
 			return 0, err
 		}
@@ -166,6 +170,9 @@ func (r *Reconciler) finishPromotion(ctx context.Context, s *state, known *codis
 	}
 	if !s.try("finish the promotion", s.api.Promote(ctx, known.ID, known.Servers[known.Promoting.Index].Addr)) {
 		return reconcile.Later, nil
+	}
+	if meant && !r.heldLately(s) {
+		s.group.Status.Dashboard = "" // It has told every proxy itself.
 	}
 	return reconcile.Soon, nil
 }
@@ -222,6 +229,12 @@ func finishHeld(w world, addr string) string {
 			"cannot be asked (%s): bring it back", candidate.name, unknown.name, problem(*unknown))
 	}
 	return w.notVouchedFor(candidate)
+}
+
+// mayAnswerYet tells whether a member that did not answer just now may do so in a moment:
+// no process has refused to, and it has not been silent for the whole window.
+func (w world) mayAnswerYet(m member) bool {
+	return m.ip != "" && !m.redis.Reachable && !m.redis.Denied && !m.dead && m.silent < w.window
 }
 
 // newer returns a member that has what the candidate of a promotion lacks: one that

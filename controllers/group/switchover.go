@@ -115,7 +115,7 @@ func (r *Reconciler) switchOver(ctx context.Context, s *state, to *member) (time
 	}
 	ctx, done := uninterrupted(ctx)
 	defer done()
-	err := r.handOver(ctx, s, *master, *to)
+	told, err := r.handOver(ctx, s, *master, *to)
 	if err == nil && s.try("promote "+to.name, s.api.Promote(ctx, int(s.group.Spec.ID), to.addr)) {
 		r.event(s, corev1.EventTypeNormal, v1alpha1.ReasonPromoted, "SwitchOver",
 			"%s is master instead of %s, as asked for", to.name, master.name)
@@ -125,7 +125,9 @@ func (r *Reconciler) switchOver(ctx context.Context, s *state, to *member) (time
 	if err != nil {
 		s.switchHeld = fmt.Sprintf("the switchover to %s was given up and is tried again: %s", to.name, cause(err))
 	}
-	to.redis.LinkUp = false // It may have been made master: the next pass looks, and may need the intent.
+	if told {
+		to.redis.LinkUp = false // It may have been made master: the next pass looks, and may need the intent.
+	}
 	r.givenUp.Store(s.group.UID, r.Clock.Now())
 	return reconcile.Closely, nil
 }
@@ -154,17 +156,19 @@ func cause(err error) string {
 }
 
 // handOver locks the slots of the group, waits until the member has received
-// everything, and makes it master. What can be asked before the lock is.
-func (r *Reconciler) handOver(ctx context.Context, s *state, master, to member) error {
+// everything, and makes it master; told says whether it was told to be. One that was
+// not is in sync still, whatever else went wrong: where the master is lost at that very
+// moment, it is who takes its place. What can be asked before the lock is.
+func (r *Reconciler) handOver(ctx context.Context, s *state, master, to member) (told bool, err error) {
 	if err := s.stopMoves(ctx); err != nil {
-		return err
+		return false, err
 	}
 	if err := r.stillThere(ctx, s, to); err != nil {
-		return err
+		return false, err
 	}
 	routes, err := s.api.Routes(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	routes = slices.DeleteFunc(routes, func(route codis.Route) bool { return !route.Concerns(int(s.group.Spec.ID)) })
 	for i := range routes {
@@ -174,7 +178,7 @@ func (r *Reconciler) handOver(ctx context.Context, s *state, master, to member) 
 		routes[i].Locked = true
 	}
 	if err := r.inTime(s); err != nil {
-		return err // Another operator may have ended it, and nobody would unlock.
+		return false, err // Another operator may have ended it, and nobody would unlock.
 	}
 	if err = s.tell(ctx, routes); err == nil {
 		err = r.catchUp(ctx, s, master, to)
@@ -183,12 +187,12 @@ func (r *Reconciler) handOver(ctx context.Context, s *state, master, to member) 
 		err = r.inTime(s)
 	}
 	if err != nil {
-		return errors.Join(err, r.unlock(ctx, s, routes))
+		return false, errors.Join(err, r.unlock(ctx, s, routes))
 	}
 	if err := s.takeOver(ctx, to); err != nil {
-		return err
+		return true, err
 	}
-	return r.inTime(s)
+	return true, r.inTime(s)
 }
 
 // inTime fails when the switchover that is recorded is so old that another operator

@@ -6,6 +6,8 @@ package group
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -205,5 +207,42 @@ func TestSwitchoverEndsThoughTheDashboardLostTheGroup(t *testing.T) {
 	}
 	if p := stored(t, r.Client).Status.Promotion; p != nil {
 		t.Errorf("%+v is still recorded: the group is not registered anew", p)
+	}
+}
+
+// theSame is a server that is as it was.
+type theSame struct {
+	servers
+
+	seen redis.Observation
+}
+
+func (s theSame) Observe(context.Context, string) redis.Observation { return s.seen }
+
+// lockingDashboard has one slot, which belongs to group 1.
+type lockingDashboard struct{ dashboard }
+
+func (lockingDashboard) Routes(context.Context) ([]codis.Route, error) {
+	return []codis.Route{{Group: 1}}, nil
+}
+
+// A switchover that cannot lock the slots has changed nothing: where the master is lost at
+// that moment, as on a node with a proxy, who was to be switched to takes its place.
+func TestWhoWasNotToldToBeMasterIsInSyncStill(t *testing.T) {
+	s := stateOfWorld(masterData, syncedData)
+	to := s.world.members[1]
+	r, _ := writer(t, s)
+	s.api, s.servers = lockingDashboard{}, theSame{seen: to.redis}
+	s.proxies = deafProxies{}
+	s.stats.Proxy.Models = []codis.Proxy{{AdminAddr: "a"}}
+	s.pods[1].Status.PodIP = to.ip
+	if err := r.Client.Create(t.Context(), s.pods[1]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.switchOver(t.Context(), s, &s.world.members[1]); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.inSyncNow(); !slices.Equal(got, []string{"g-1"}) || !strings.Contains(s.switchHeld, "did not answer") {
+		t.Errorf("in sync: %v, held %q", got, s.switchHeld)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/codis"
+	"github.com/codis-io/codis-operator/internal/redis"
 )
 
 // A slot that moved while it was locked must not be sent back to where it was.
@@ -125,13 +127,20 @@ func TestClientsDoNotWaitForAHandOverThatIsHeld(t *testing.T) {
 }
 
 // finishingDashboard lets no move of slots hold up a promotion, and takes it.
-type finishingDashboard struct{ resyncingDashboard }
+type finishingDashboard struct {
+	resyncingDashboard
+
+	promotions int
+}
 
 func (*finishingDashboard) HoldMoves(context.Context, *codis.Stats) (idle bool, err error) {
 	return true, nil
 }
 
-func (*finishingDashboard) Promote(context.Context, int, string) error { return nil }
+func (d *finishingDashboard) Promote(context.Context, int, string) error {
+	d.promotions++
+	return nil
+}
 
 // A person may have promoted a member without the data, and the proxies lead to it: who
 // has the data does not copy it for that.
@@ -158,6 +167,50 @@ func TestPromotionThatIsFinishedVouchesForNobodyWhoLacksData(t *testing.T) {
 			}
 			if got := s.group.Status.Promotion; (got != nil) != tt.vouch {
 				t.Errorf("recorded %+v", got)
+			}
+		})
+	}
+}
+
+// Who does not answer just now is asked again before its promotion is finished: what is not
+// recorded cannot be told later from a master that somebody else made. The proxies hear of
+// it from the dashboard, which is not behind any more.
+func TestPromotionIsFinishedWithARecord(t *testing.T) {
+	tests := map[string]struct {
+		change   func(m *member)
+		finished bool
+		recorded bool
+	}{
+		"it answers":                       {func(*member) {}, true, true},
+		"it does not answer":               {func(m *member) { m.redis, m.silent = redis.Observation{}, defaultSilence-1 }, false, false},
+		"it has not answered for too long": {func(m *member) { m.redis, m.silent = redis.Observation{}, defaultSilence }, true, false},
+		"its process has ended":            {func(m *member) { m.redis, m.dead = redis.Observation{}, true }, true, false},
+		"it wants another password":        {func(m *member) { m.redis = redis.Observation{Denied: true} }, true, false},
+		"its pod does not run":             {func(m *member) { m.redis, m.ip = redis.Observation{}, "" }, true, false},
+		"it loads its data":                {func(m *member) { m.redis.Loading = true }, true, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := stateOfWorld(masterData, syncedData)
+			s.world.window, s.world.watched = defaultSilence, time.Hour
+			s.world.order = addrs(1, 0)
+			s.group.Status.Dashboard = v1alpha1.DashboardBehind
+			tt.change(&s.world.members[1])
+			known := s.known()
+			known.Promoting.State = "finished"
+			known.Servers[0], known.Servers[1] = known.Servers[1], known.Servers[0]
+			r, _ := writer(t, s)
+			api := &finishingDashboard{}
+			s.api = api
+			if _, err := r.finishPromotion(t.Context(), s, known); err != nil {
+				t.Fatal(err)
+			}
+			if got := api.promotions == 1; got != tt.finished {
+				t.Errorf("finished %t", got)
+			}
+			recorded, behind := s.group.Status.Promotion, s.group.Status.Dashboard != ""
+			if (recorded != nil) != tt.recorded || behind == tt.recorded {
+				t.Errorf("recorded %+v, behind %t", recorded, behind)
 			}
 		})
 	}

@@ -271,6 +271,29 @@ func TestInvariant8CrashAtEveryCall(t *testing.T) {
 	}
 }
 
+// What a dashboard finished before it died stays finished, whichever looks fail meanwhile:
+// neither who was to be master nor the old one answers each time.
+func TestFinishedPromotionIsNotForgottenWhereLooksFail(t *testing.T) {
+	t.Parallel()
+	for _, every := range []int{3, 5, 7, 8} {
+		t.Run(fmt.Sprintf("one in %d", every), func(t *testing.T) {
+			t.Parallel()
+			s := halfPromotion(models.ActionFinished)
+			w := newWorld(t)
+			s.before(w)
+			want := s.tell(w, trouble{})
+			looks := w.looks
+			for look := range every {
+				w.goWrong(trouble{})
+				s.again(w)
+				if got := s.tell(w, trouble{look: look + 1, every: every, first: looks}); got != want {
+					t.Fatalf("after look %d of %d at last %q\n%s\nwant\n%s", look+1, every, w.crashed, got, want)
+				}
+			}
+		})
+	}
+}
+
 func troublesOf(changes, looks int) []trouble {
 	var all []trouble
 	for n := range changes {
