@@ -108,6 +108,24 @@ type writerJournal struct {
 	stalledSince time.Time
 	// last acknowledgement.
 	last time.Time
+	// ended is when the writer stopped, zero while it goes on: it feels nothing any more,
+	// though another one may wait for its last answer still.
+	ended time.Time
+}
+
+// until is the end of what a writer has felt so far.
+func (w *writerJournal) until(now time.Time) time.Time {
+	if w.ended.IsZero() {
+		return now
+	}
+	return w.ended
+}
+
+// end books that a writer has stopped.
+func (j *journal) end(writer int, at time.Time) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.writers[writer].ended = at
 }
 
 func newJournal(l Load) *journal {
@@ -194,7 +212,7 @@ func (j *journal) report(now time.Time) Report {
 func (j *journal) goingOn(now time.Time) {
 	for _, w := range j.writers {
 		if !w.stalledSince.IsZero() {
-			j.stall(w.stalledSince, now)
+			j.stall(w.stalledSince, w.until(now))
 		}
 	}
 }
@@ -209,7 +227,7 @@ func (j *journal) summary(now time.Time) Summary {
 		LongestStallMS: j.longest.Milliseconds(), LongestStallAt: j.longestAt,
 	}
 	for _, w := range j.writers {
-		w.gap(now)
+		w.gap(w.until(now))
 		s.Writers = append(s.Writers, w.WriterSummary)
 	}
 	return s

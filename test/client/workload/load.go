@@ -86,6 +86,7 @@ func (l Load) write(ctx context.Context, j *journal, slots Slots, writer int) {
 	line := line{load: l, target: l.Target}
 	line.target.Address = l.address(writer)
 	defer line.drop()
+	defer func() { j.end(writer, time.Now()) }()
 	pace := time.NewTicker(max(time.Duration(float64(time.Second)*float64(l.Writers)/l.Rate), time.Microsecond))
 	defer pace.Stop()
 	for number := 0; ; number++ {

@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // server is a store that speaks enough RESP for a client, and fails on request.
@@ -422,6 +424,30 @@ func TestStalls(t *testing.T) {
 				t.Errorf("longest stall %d ms, recent %d ms, want %d ms", got.LongestStallMS, got.StallMS, tt.want)
 			}
 		})
+	}
+}
+
+// A writer that has stopped waits for nothing while another one's last answer is out.
+func TestNoStallGrowsAfterItsWriterStopped(t *testing.T) {
+	t.Parallel()
+	at := func(ms int) time.Time { return time.UnixMilli(int64(ms)) }
+	j := newJournal(Load{Prefix: "p", Writers: 3})
+	j.record(0, 0, at(0), at(0), at(1), nil)
+	j.record(1, 0, at(0), at(0), at(1), nil)
+	j.record(1, 1, at(50), at(50), at(60), errors.New("failed"))
+	j.record(2, 0, at(0), at(0), at(1), nil)
+	j.end(0, at(10))
+	j.end(1, at(100))
+	if got := j.report(at(500)).LongestStallMS; got != 50 {
+		t.Errorf("longest stall %d ms", got)
+	}
+	var got [][]Gap
+	for _, w := range j.summary(at(500)).Writers {
+		got = append(got, w.Gaps)
+	}
+	want := [][]Gap{nil, {{From: at(1), To: at(100)}}, {{From: at(1), To: at(500)}}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }
 
