@@ -291,6 +291,14 @@ type CodisDashboardStatus struct {
 	// +optional
 	Rebalance *RebalanceStatus `json:"rebalance,omitempty"`
 
+	// unfinished is what the dashboard had begun when it answered last, or was about to
+	// begin, besides moves of slots. A dashboard on a lost node is not replaced within
+	// seconds then: it may go on with it when the node is back.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=2
+	Unfinished []DashboardWork `json:"unfinished,omitempty"`
+
 	// layout of the slots as last seen complete. From it the operator puts the
 	// topology back when the store of the dashboard was lost. Refreshed every five
 	// seconds while slots move.
@@ -299,6 +307,18 @@ type CodisDashboardStatus struct {
 	// +listMapKey=group
 	Layout []GroupSlots `json:"layout,omitempty"`
 }
+
+// DashboardWork is something that a dashboard does to servers.
+// +kubebuilder:validation:Enum=Promotion;Sync
+type DashboardWork string
+
+// Works of a dashboard.
+const (
+	// WorkPromotion makes another member the master of a group.
+	WorkPromotion DashboardWork = "Promotion"
+	// WorkSync makes a member follow the master of its group, as asked for in the web page.
+	WorkSync DashboardWork = "Sync"
+)
 
 // CodisDashboard is the one dashboard of a product, its web page, its sentinels if
 // it has any, and the layout of the product's slots.

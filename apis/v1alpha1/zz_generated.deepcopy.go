@@ -411,6 +411,11 @@ func (in *CodisDashboardStatus) DeepCopyInto(out *CodisDashboardStatus) {
 		*out = new(RebalanceStatus)
 		(*in).DeepCopyInto(*out)
 	}
+	if in.Unfinished != nil {
+		in, out := &in.Unfinished, &out.Unfinished
+		*out = make([]DashboardWork, len(*in))
+		copy(*out, *in)
+	}
 	if in.Layout != nil {
 		in, out := &in.Layout, &out.Layout
 		*out = make([]GroupSlots, len(*in))

@@ -55,6 +55,7 @@ func main() {
 	flag.StringVar(&wanted.Addr, "lock-addr", "", "Comma list of the store's members.")
 	flag.StringVar(&wanted.Product, "lock-product", "", "Product that is locked.")
 	flag.StringVar(&wanted.Holder, "lock-holder", "", "Address of the dashboard that may have the lock.")
+	flag.BoolVar(&wanted.Foreign, "lock-foreign", false, "Dashboards of other Kubernetes clusters may use the store.")
 	var identity identity
 	flag.StringVar(&identity.pod, "sentinel-pod", "", "namespace/name of the pod of a sentinel; empty for none.")
 	flag.StringVar(&identity.ip, "sentinel-ip", "", "Address that a sentinel announces.")

@@ -48,13 +48,15 @@ func (k *keeper) fence(ctx context.Context, t *tenure, served *atomic.Bool) bool
 		k.say("not watching the lock: %v", err)
 		return false
 	}
+	reader := lock.NewReader(wanted)
+	defer reader.Close()
 	for pause := k.asking; wait(ctx, pause); {
 		if t.own() == (lock.Session{}) {
 			t.is(k.introduce(ctx))
 			continue
 		}
 		had := served.Load() // Before the lock is looked at.
-		view, err := lock.Read(ctx, wanted)
+		view, err := reader.Read(ctx)
 		if err == nil && t.lost(view, had) {
 			k.say("another run has the lock, at %s since %s", view.Addr, view.Session.StartTime)
 			return true

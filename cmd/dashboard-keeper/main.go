@@ -72,6 +72,7 @@ func main() {
 	flag.StringVar(&k.lock.Addr, "lock-addr", "", "Comma list of the store's members.")
 	flag.StringVar(&k.lock.Product, "lock-product", "", "Product that is locked.")
 	flag.StringVar(&k.lock.Holder, "lock-holder", "", "Address of the dashboard that may have the lock.")
+	flag.BoolVar(&k.lock.Foreign, "lock-foreign", false, "Dashboards of other Kubernetes clusters may use the store.")
 	flag.StringVar(&k.record, "record", "", "File that keeps the runs of the pod; empty for none.")
 	flag.StringVar(&k.message, "message", "/dev/termination-log", "File that takes why the keeper ends.")
 	flag.Parse()

@@ -146,10 +146,14 @@ func lockArgs(d *v1alpha1.CodisDashboard, kept store, domain naming.Domain) []st
 	if !kept.shared() {
 		return nil
 	}
-	return []string{
+	args := []string{
 		"--lock-store=" + kept.Name, "--lock-addr=" + kept.Addr, "--lock-product=" + product.Name(d),
 		"--lock-holder=" + domain.DashboardAddr(d.Namespace, d.Name),
 	}
+	if kept.foreign {
+		args = append(args, "--lock-foreign")
+	}
+	return args
 }
 
 // networkPolicy lets only the product, the web pages of the namespace and the

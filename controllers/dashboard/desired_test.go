@@ -83,6 +83,23 @@ func TestEachStartLooksAtTheLock(t *testing.T) {
 	}
 }
 
+// Whoever looks at a lock knows whether it may be that of another Kubernetes cluster.
+func TestLooksAtTheLockOfAForeignStore(t *testing.T) {
+	for _, foreign := range []bool{true, false} {
+		kept := store{Store: config.Store{Name: "etcd", Addr: "a:1"}, foreign: foreign}
+		set, err := statefulSet(example(), kept, domain, images, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pod := set.Spec.Template.Spec
+		for name, args := range map[string][]string{"writer": pod.InitContainers[0].Args, "keeper": pod.Containers[0].Command} {
+			if slices.Contains(args, "--lock-foreign") != foreign {
+				t.Errorf("foreign is %v, and the %s is told: %v", foreign, name, args)
+			}
+		}
+	}
+}
+
 func TestTopologyIsKeptWhereTheCoordinatorSays(t *testing.T) {
 	inPod := workload(t, nil).Spec
 	kept := slices.ContainsFunc(inPod.Template.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == storeVolume && v.EmptyDir != nil })

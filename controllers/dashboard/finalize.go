@@ -132,6 +132,7 @@ func (r *Reconciler) release(ctx context.Context, d *v1alpha1.CodisDashboard) er
 		return err
 	}
 	r.removals.Delete(d.UID)
+	r.takenPods.Delete(key(d, naming.DashboardPod(d.Name)))
 	return nil
 }
 
@@ -194,6 +195,11 @@ func (r *Reconciler) look(
 	}
 	t.orphaned = t.orphaned || stray(d, set, pod)
 	t.process, t.waits = processOf(set, pod)
+	if t.process == processGone {
+		if why := r.mayLive(ctx, d); why != "" {
+			t.process, t.waits = processEnding, why
+		}
+	}
 	wanted, t.problem = r.lockIn(ctx, d, kept) // In a namespace that goes, Secrets go first.
 	if t.problem == nil {
 		t.view, t.problem = lock.Read(ctx, wanted)
@@ -208,6 +214,7 @@ func (r *Reconciler) lockIn(
 	wanted := lock.Lock{
 		Store: strings.ToLower(string(kept.Kind)), Addr: strings.Join(kept.Endpoints, ","),
 		Product: product.Name(d), Holder: r.Domain.DashboardAddr(d.Namespace, d.Name),
+		Foreign: kept.Type == v1alpha1.CoordinatorExternal,
 	}
 	if kept.AuthSecretName == "" {
 		return wanted, nil

@@ -14,6 +14,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
@@ -55,7 +56,7 @@ func (r *Reconciler) replaceLost(ctx context.Context, s *state) (time.Duration, 
 	if s.pod == nil || s.pod.DeletionTimestamp == nil || s.blocked.Present() || !s.store.shared() || !takenAway(s.pod) {
 		return 0, nil
 	}
-	if left := overdue - r.Clock.Since(s.pod.DeletionTimestamp.Time); left > 0 {
+	if left := overdue - r.graceOver(s.dashboard, s.pod, r.Clock.Now()); left > 0 {
 		return left, nil
 	}
 	if answers(ctx, s) {
@@ -72,6 +73,20 @@ func (r *Reconciler) replaceLost(ctx context.Context, s *state) (time.Duration, 
 	r.Recorder.Eventf(s.dashboard, nil, corev1.EventTypeWarning, v1alpha1.ReasonDashboardLost, "Replace",
 		"Gave up pod %s on node %s: neither kubelet there nor the dashboard answers", s.pod.Name, s.pod.Spec.NodeName)
 	return reconcile.Soon, nil
+}
+
+// graceOver is how long the grace of a pod that is ending is over, since the operator saw
+// that first: by its own clock, which that of the API server may be far behind or ahead of. It is negative
+// while the grace lasts.
+func (r *Reconciler) graceOver(d *v1alpha1.CodisDashboard, pod *corev1.Pod, now time.Time) time.Duration {
+	first := sight{what: string(pod.UID), since: now}
+	if known, ok := r.endings.Load(d.UID); ok {
+		if last, ok := known.(sight); ok && last.what == first.what {
+			first = last
+		}
+	}
+	r.endings.Store(d.UID, first)
+	return now.Sub(first.since) - time.Duration(ptr.Deref(pod.DeletionGracePeriodSeconds, 0))*time.Second
 }
 
 // takenAway tells whether Kubernetes itself deleted the pod for a taint of its node, as

@@ -37,9 +37,11 @@ func TestPodOfALostNodeIsGivenUp(t *testing.T) {
 	server := &http.Server{Handler: http.NotFoundHandler(), ReadHeaderTimeout: time.Second}
 	go func() { _ = server.Serve(l) }()
 	t.Cleanup(func() { _ = server.Close() })
+	const grace = 10 * time.Second
 	now := time.Now().Truncate(time.Second)
 	tests := map[string]struct {
-		ended  time.Duration // Since the end of the grace; 0 for a pod that stays.
+		ended  time.Duration // Since the end of the grace, as the operator saw it; 0 for a pod that stays.
+		ahead  time.Duration // How far the clock of the API server is ahead.
 		addr   string
 		change func(s *state)
 		gone   bool
@@ -47,6 +49,8 @@ func TestPodOfALostNodeIsGivenUp(t *testing.T) {
 		"it is overdue and silent":          {ended: overdue, addr: deaf, gone: true},
 		"it has no address":                 {ended: overdue, gone: true},
 		"its grace has just ended":          {ended: overdue - time.Second, addr: deaf},
+		"the other clock is far behind":     {ended: time.Second, ahead: -time.Hour, addr: deaf},
+		"the other clock is far ahead":      {ended: overdue, ahead: time.Hour, addr: deaf, gone: true},
 		"it answers":                        {ended: overdue, addr: answering},
 		"nobody took it away":               {addr: deaf},
 		"a person deleted it":               {ended: overdue, addr: deaf, change: func(s *state) { s.pod.Status.Conditions = nil }},
@@ -58,7 +62,8 @@ func TestPodOfALostNodeIsGivenUp(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "d-0", UID: "1", Finalizers: []string{"x/y"}}}
 			if tt.ended != 0 {
-				pod.DeletionTimestamp = &metav1.Time{Time: now.Add(-tt.ended)}
+				pod.DeletionTimestamp = &metav1.Time{Time: now.Add(grace + tt.ahead)}
+				pod.DeletionGracePeriodSeconds = new(int64(grace.Seconds()))
 			}
 			pod.Status.PodIP = tt.addr
 			pod.Status.Conditions = []corev1.PodCondition{{
@@ -72,13 +77,17 @@ func TestPodOfALostNodeIsGivenUp(t *testing.T) {
 				},
 			})
 			recorder := events.NewFakeRecorder(1)
-			r := &Reconciler{Client: c, Recorder: recorder, Clock: clocktesting.NewFakePassiveClock(now)}
+			clock := clocktesting.NewFakePassiveClock(now)
+			r := &Reconciler{Client: c, Recorder: recorder, Clock: clock}
 			s := &state{dashboard: &v1alpha1.CodisDashboard{}, pod: pod, store: store{Store: config.Store{Name: "etcd"}}}
 			if tt.change != nil {
 				tt.change(s)
 			}
-			if _, err := r.replaceLost(t.Context(), s); err != nil {
-				t.Fatal(err)
+			for _, at := range []time.Duration{0, grace + tt.ended} {
+				clock.SetTime(now.Add(at))
+				if _, err := r.replaceLost(t.Context(), s); err != nil || at == 0 && len(deleted) > 0 {
+					t.Fatalf("%s after it began to end: %v, %v", at, deleted, err)
+				}
 			}
 			if (len(deleted) == 1) != tt.gone || (len(recorder.Events) == 1) != tt.gone {
 				t.Fatalf("deleted %v, told %d", deleted, len(recorder.Events))

@@ -149,7 +149,7 @@ func (r *Reconciler) clearApproval(ctx context.Context, s *state) error {
 	return nil
 }
 
-// sight is what was seen of the moves of a dashboard, and since when.
+// sight is what was seen of a dashboard, and since when, by the operator's own clock.
 type sight struct {
 	what  string
 	since time.Time

@@ -188,6 +188,19 @@ func silentHost(t *testing.T) string {
 	return l.Addr().String()
 }
 
+// refusingHost is where nobody listens.
+func refusingHost(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return l.Addr().String()
+}
+
 func TestRetryLock(t *testing.T) {
 	now, silent := time.Now(), silentHost(t)
 	tests := map[string]struct {
@@ -197,9 +210,13 @@ func TestRetryLock(t *testing.T) {
 		gone     bool
 		again    time.Duration
 	}{
-		"it is the dashboard's own":      {holder: "d-dashboard-0.d-dashboard.ns.svc.cluster.local:18080", gone: true},
-		"nobody has it":                  {gone: true},
-		"somebody silent has it":         {holder: silent, again: lockPeriod},
+		"it is the dashboard's own":  {holder: "d-dashboard-0.d-dashboard.ns.svc.cluster.local:18080", gone: true},
+		"nobody has it":              {gone: true},
+		"somebody silent has it":     {holder: silent, again: lockPeriod},
+		"a host that refuses had it": {holder: refusingHost(t), gone: true},
+		"it refuses, and may be abroad": {holder: refusingHost(t), again: lockPeriod, change: func(s *state) {
+			s.coordinator.Spec.Type = v1alpha1.CoordinatorExternal
+		}},
 		"the store refuses the login":    {password: "other", again: lockPeriod},
 		"the login is not there":         {change: func(s *state) { s.store.login = "none" }, again: lockPeriod},
 		"its keeper waits for the lock":  {change: func(s *state) { s.pod = kept(crashLoop, "held d:18080") }, gone: true},

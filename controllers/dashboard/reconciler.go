@@ -62,6 +62,10 @@ type Reconciler struct {
 	told sync.Map
 	// silences are what is known of dashboards that do not answer, by UID.
 	silences sync.Map
+	// endings are since when the pod of a dashboard is known to be ending, by UID.
+	endings sync.Map
+	// takenPods are pods that went without having been seen to end, by their names.
+	takenPods sync.Map
 	// keptOut is since when a node is known to be kept free of a dashboard, by UID.
 	keptOut sync.Map
 	// Dial tries to connect to an address; nil for the network.
@@ -98,7 +102,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Owns(&networkingv1.Ingress{}).
 		Owns(&policyv1.PodDisruptionBudget{}).
 		Watches(&corev1.Pod{}, watch.PodsOf(naming.ComponentSentinel)).
-		Watches(&corev1.Pod{}, watch.PodsOf(naming.ComponentDashboard)).
+		Watches(&corev1.Pod{}, watch.PodsOf(naming.ComponentDashboard), builder.WithPredicates(r.noteTaken())).
 		Watches(&v1alpha1.CodisCoordinator{}, watch.Coordinators(mgr.GetClient())).
 		Watches(&v1alpha1.CodisDashboard{}, watch.Neighbours(mgr.GetClient()),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
@@ -124,6 +128,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		r.proofs.Delete(dashboard.UID)
 		r.silences.Delete(dashboard.UID)
 		r.keptOut.Delete(dashboard.UID)
+		r.endings.Delete(dashboard.UID)
 		r.runs.Delete(dashboard.UID)
 		return reconcile.Done(reconcile.Run(ctx,
 			func(ctx context.Context) (time.Duration, error) { return r.finalize(ctx, s) }))

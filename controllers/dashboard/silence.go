@@ -8,15 +8,17 @@ import "time"
 const (
 	// silentFor is how long nothing on a node has answered before the dashboard there is
 	// told to end. A kubelet that lives does that, and a dashboard that nobody reaches is
-	// of no use meanwhile.
-	silentFor = 3 * time.Second
+	// of no use meanwhile. It is the time of two looks, each of which every pod there leaves
+	// unanswered for dialTimeout, after the dashboard did.
+	silentFor = 2500 * time.Millisecond
 	// endGrace is the grace in seconds that it is told to end with. A dashboard ends
 	// within a second of SIGTERM (reference of Codis 3.2, cmd/dashboard), and kubelet
 	// grants two at least.
 	endGrace int64 = 1
 	// unconfirmed is how long after that grace a kubelet may take to say that the pod has
-	// ended. It is short, since nothing else on the node answers either.
-	unconfirmed = 3 * time.Second
+	// ended. One that lives has killed what was left a second before. It is short, since
+	// nothing else on the node answers either.
+	unconfirmed = 2 * time.Second
 )
 
 // quietNode is what a pass has found out about a dashboard that did not answer, and about
@@ -34,11 +36,18 @@ type quietNode struct {
 	// moving tells that slots were on their way when it answered last, or may have been since:
 	// how many do is recorded some seconds late, and between two of them there are none.
 	moving bool
+	// working tells that it had a promotion or a sync action unfinished when it answered
+	// last, or that a promotion is being carried out.
+	working bool
 
 	// quiet is how long neither the dashboard nor anything else on the node has answered.
 	quiet time.Duration
 	// others are the other nodes that were asked, heard how many of them answered.
 	others, heard int
+	// beside is how many pods of its namespace were asked on other nodes, besideHeard
+	// whether any of them answered.
+	beside      int
+	besideHeard bool
 	// leased tells that the Lease of the node can be read; renewed that its kubelet has
 	// renewed it a moment ago.
 	leased, renewed bool
@@ -65,11 +74,13 @@ type guard func(s quietNode) string
 // beforeTelling are the guards of tellToEnd, which is a question to the kubelet as well:
 // where it lives, the pod ends in order, and another one is started. A dashboard that
 // cannot be reached in its new pod either is left alone.
-var beforeTelling = []guard{neverServed, toldBefore, notQuietForLong, operatorCutOff}
+var beforeTelling = []guard{neverServed, toldBefore, notQuietForLong, operatorCutOff, shutOut}
 
 // beforeGivingUp are the guards of giveUp. The dashboard may live then, without being
 // reached by the operator, the API server or, as far as it can be seen, anybody else.
-var beforeGivingUp = []guard{notQuietForLong, operatorCutOff, graceLasts, kubeletLives, slotsMove, storeSilent}
+var beforeGivingUp = []guard{
+	notQuietForLong, operatorCutOff, shutOut, graceLasts, kubeletLives, slotsMove, workUnfinished, storeSilent,
+}
 
 // remedyFor decides what to do about a dashboard on a silent node, and says what
 // keeps it from more. It is pure.
@@ -120,6 +131,15 @@ func operatorCutOff(s quietNode) string {
 	return ""
 }
 
+// shutOut tells whether the operator may be kept out of the namespace, by a NetworkPolicy
+// there, while everything in it is sound.
+func shutOut(s quietNode) string {
+	if s.beside > 0 && !s.besideHeard {
+		return "no pod of its namespace answers on any other node either, so that a NetworkPolicy may keep the operator out"
+	}
+	return ""
+}
+
 func graceLasts(s quietNode) string {
 	if s.graceOver < unconfirmed {
 		return "its kubelet has a moment to end it"
@@ -144,6 +164,15 @@ func kubeletLives(s quietNode) string {
 func slotsMove(s quietNode) string {
 	if s.moving {
 		return "slots were moving, with which it may go on when it is back"
+	}
+	return ""
+}
+
+// workUnfinished is slotsMove for what the dashboard does to servers: it would have servers
+// follow, or proxies use, a master that may be none any more. Failovers need no dashboard.
+func workUnfinished(s quietNode) string {
+	if s.working {
+		return "a promotion or a sync action was not finished, with which it may go on when it is back"
 	}
 	return ""
 }

@@ -17,6 +17,10 @@ import (
 	"github.com/codis-io/codis-operator/internal/reconcile"
 )
 
+// freshSilence is how long a silent node is looked at as closely as can be: about as long as
+// the dashboard needs to be started elsewhere.
+const freshSilence = 15 * time.Second
+
 // longSilence is how long a node may be silent before it is looked at less often:
 // Kubernetes calls it lost by then, and replaceLost sees to the rest.
 const longSilence = time.Minute
@@ -34,13 +38,16 @@ func (r *Reconciler) replaceSilent(ctx context.Context, s *state) (time.Duration
 		r.silences.Delete(s.dashboard.UID)
 		return 0, nil
 	}
-	if s.pod == nil || s.pod.Spec.NodeName == "" || s.coordinator == nil || s.blocked.Present() || !s.store.shared() {
-		return 0, nil
-	}
 	found, _ := r.silences.Load(s.dashboard.UID)
 	memory, _ := found.(*silence)
-	quiet := memory != nil && !memory.since.IsZero()
-	if !quiet && !s.deaf && (addressOf(s.pod) == "" || !unanswered(r.dial(ctx, addressOf(s.pod)))) {
+	if s.pod == nil || s.pod.Spec.NodeName == "" || s.coordinator == nil || s.blocked.Present() || !s.store.shared() {
+		if memory != nil {
+			memory.since = time.Time{} // Nobody looks any more: the dashboard is asked again.
+		}
+		return 0, nil
+	}
+	addr := addressOf(s.pod)
+	if !r.quiet(s.dashboard, s.pod) && !s.deaf && (addr == "" || !unanswered(r.dial(ctx, addr))) {
 		return 0, nil // It is on its way up, or hung.
 	}
 	if memory == nil {
@@ -57,14 +64,22 @@ func (r *Reconciler) replaceSilent(ctx context.Context, s *state) (time.Duration
 		return r.tellToEnd(ctx, s, memory)
 	case next == giveUp:
 		return r.giveUp(ctx, s)
-	case seen.quiet < silentFor:
-		return reconcile.Soon, nil
+	case seen.quiet >= silentFor:
+		s.notReplaced(why)
 	}
-	s.notReplaced(why)
-	if seen.quiet > longSilence {
-		return reconcile.Steady, nil
+	return lookAgainAfter(seen.quiet), nil
+}
+
+// lookAgainAfter is how soon a silent node is looked at again. A look takes most of a second
+// itself. It is pure.
+func lookAgainAfter(quiet time.Duration) time.Duration {
+	switch {
+	case quiet > longSilence:
+		return reconcile.Steady
+	case quiet > freshSilence:
+		return reconcile.Soon
 	}
-	return reconcile.Soon, nil
+	return reconcile.Closely
 }
 
 // notReplaced has users told what keeps a dashboard on a silent node from being replaced.
@@ -86,10 +101,11 @@ func (r *Reconciler) tellToEnd(ctx context.Context, s *state, memory *silence) (
 	if err != nil {
 		return 0, fmt.Errorf("tell the pod on a silent node to end: %w", err)
 	}
-	memory.told, memory.ending, memory.endingSince = true, s.pod.UID, r.Clock.Now()
+	memory.told = true
+	r.endings.Store(s.dashboard.UID, sight{what: string(s.pod.UID), since: r.Clock.Now()})
 	r.Recorder.Eventf(s.dashboard, nil, corev1.EventTypeWarning, v1alpha1.ReasonDashboardToldToEnd, "Replace",
 		"Told pod %s to end: nothing on node %s has answered for %s", s.pod.Name, s.pod.Spec.NodeName, silentFor)
-	return reconcile.Soon, nil
+	return reconcile.Closely, nil
 }
 
 // giveUp takes a pod away without its kubelet. The node is kept free first: Kubernetes

@@ -45,6 +45,8 @@ type lostNode struct {
 	kind, addr string
 	moving     bool
 	last       *codis.Stats
+	// groups of the product.
+	groups []groupView
 	// problem that users are told of.
 	problem *product.Problem
 }
@@ -133,6 +135,7 @@ func (n *lostNode) passes(seconds int) {
 		c.Spec.Type = v1alpha1.CoordinatorEtcd
 		s := &state{
 			dashboard: n.d, coordinator: c, pod: n.pod(naming.DashboardPod("d")), stats: n.last, wasMoving: n.moving,
+			groups:  n.groups,
 			store:   store{Store: config.Store{Name: n.kind, Addr: n.addr}},
 			problem: &product.Problem{Reason: v1alpha1.ReasonDashboardUnreachable, Message: "silent"},
 		}
@@ -168,7 +171,7 @@ func TestDashboardOfASilentNode(t *testing.T) {
 	if pod := n.pod(naming.DashboardPod("d")); pod.DeletionTimestamp == nil || !strings.HasPrefix(n.events(), "Warning DashboardToldToEnd ") {
 		t.Fatal("it is not told to end")
 	}
-	n.passes(2)
+	n.passes(1)
 	if pod := n.pod(naming.DashboardPod("d")); pod == nil || n.pod(naming.KeepOut("d")) != nil {
 		t.Fatal("it is given up too early")
 	}
@@ -234,6 +237,17 @@ func TestDashboardThatIsNotGivenUp(t *testing.T) {
 			why: "nothing on node node-1 answers, where pod d-dashboard-0 is, and it is not replaced yet: " +
 				"most other nodes do not answer either, so that the operator may be cut off",
 		},
+		"a NetworkPolicy keeps the operator from the namespace": {
+			change: func(n *lostNode) { // Others, of other namespaces, answer.
+				n.cut = append(n.cut, "3:80", "4:80")
+				for node, ip := range map[string]string{"node-2": "7", "node-3": "8"} {
+					pod := podOn(node, "a-"+ip, ip, func(p *corev1.Pod) { p.Namespace = "another" })
+					n.add(&pod)
+				}
+			},
+			why: "nothing on node node-1 answers, where pod d-dashboard-0 is, and it is not replaced yet: " +
+				"no pod of its namespace answers on any other node either, so that a NetworkPolicy may keep the operator out",
+		},
 		"its kubelet renews the Lease": {
 			each: func(n *lostNode) { n.renew() }, told: true,
 			why: "nothing on node node-1 answers, where pod d-dashboard-0 is, and it is not replaced yet: " +
@@ -258,6 +272,16 @@ func TestDashboardThatIsNotGivenUp(t *testing.T) {
 			change: func(n *lostNode) { n.d.Status.Rebalance = &v1alpha1.RebalanceStatus{Left: 7} }, told: true,
 			why: "nothing on node node-1 answers, where pod d-dashboard-0 is, and it is not replaced yet: " +
 				"slots were moving, with which it may go on when it is back",
+		},
+		"a sync action was pending when it answered last": {
+			change: func(n *lostNode) { n.d.Status.Unfinished = []v1alpha1.DashboardWork{v1alpha1.WorkSync} }, told: true,
+			why: "nothing on node node-1 answers, where pod d-dashboard-0 is, and it is not replaced yet: " +
+				"a promotion or a sync action was not finished, with which it may go on when it is back",
+		},
+		"a promotion is being carried out": {
+			change: func(n *lostNode) { n.groups = []groupView{{id: 1}, {id: 2, promoting: true, changing: true}} }, told: true,
+			why: "nothing on node node-1 answers, where pod d-dashboard-0 is, and it is not replaced yet: " +
+				"a promotion or a sync action was not finished, with which it may go on when it is back",
 		},
 		"the only member of its store is on its node": {
 			change: func(n *lostNode) { n.addr = coordinatorAddr }, told: true,
@@ -342,6 +366,16 @@ func TestAnotherOperatorGoesOnWithALostNode(t *testing.T) {
 func TestDashboardWithMovesThatAreOnlyPlannedIsGivenUp(t *testing.T) {
 	n := newLostNode(t)
 	n.d.Status.Rebalance = &v1alpha1.RebalanceStatus{Left: 7, Plan: []v1alpha1.PlannedMove{{From: 1, To: 2, Slots: "0-6"}}}
+	n.passes(8)
+	if n.pod(naming.DashboardPod("d")) != nil {
+		t.Error("it is not given up")
+	}
+}
+
+// A failover that was carried out without the dashboard waits for a new one.
+func TestDashboardThatIsBehindIsGivenUp(t *testing.T) {
+	n := newLostNode(t)
+	n.groups = []groupView{{id: 1, promoting: true}}
 	n.passes(8)
 	if n.pod(naming.DashboardPod("d")) != nil {
 		t.Error("it is not given up")

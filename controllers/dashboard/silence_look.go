@@ -32,18 +32,21 @@ import (
 const (
 	// answerTime is how long a dashboard may take for an answer before it is seen
 	// whether its host is there at all.
-	answerTime = 500 * time.Millisecond
+	answerTime = 300 * time.Millisecond
 	// dialTimeout is how long a host may take to accept a connection.
 	dialTimeout = 700 * time.Millisecond
-	// storeTimeout bounds a look into the store. Dead members were left out.
-	storeTimeout = 1500 * time.Millisecond
+	// storeTimeout bounds a look into the store, and one at a Lease. Dead members were left
+	// out.
+	storeTimeout = time.Second
 	// lookTimeout is more than a look takes. One that takes longer says that the operator
 	// stood still, and nothing about a node.
-	lookTimeout = 2 * storeTimeout
+	lookTimeout = 3 * storeTimeout
 	// maxAsked bounds how many pods are asked on the silent node, and how many nodes else.
 	maxAsked = 64
 	// askedOf is how many pods are asked on each other node.
 	askedOf = 2
+	// askedBeside is how many pods of the dashboard's namespace are asked on other nodes.
+	askedBeside = 8
 )
 
 // silence is what is remembered of a dashboard that does not answer.
@@ -51,10 +54,8 @@ type silence struct {
 	node string
 	// since is when nothing on the node has answered any more; zero if something did.
 	since time.Time
-	// told tells that a pod was told to end, ending which pod is ending, and since when.
-	told        bool
-	ending      types.UID
-	endingSince time.Time
+	// told tells that a pod was told to end.
+	told bool
 	// renewal is the Lease of the node as it was read first, renewed when it was seen
 	// to be another; zero if it was not.
 	renewal string
@@ -80,6 +81,13 @@ func (r *Reconciler) stats(ctx context.Context, s *state, api codis.Dashboard) (
 	stats, err := product.Stats(ctx, api)
 	s.deaf = err != nil && errors.Is(context.Cause(ctx), errDeaf)
 	return stats, err
+}
+
+// quiet tells whether nothing on the node of a pod answered when that was looked at last.
+func (r *Reconciler) quiet(d *v1alpha1.CodisDashboard, pod *corev1.Pod) bool {
+	found, _ := r.silences.Load(d.UID)
+	known, _ := found.(*silence)
+	return known != nil && !known.since.IsZero() && pod != nil && known.node == pod.Spec.NodeName
 }
 
 // errDeaf says that a host accepts no connection.
@@ -116,8 +124,9 @@ func (r *Reconciler) lookAround(ctx context.Context, s *state, known *silence) (
 	now := r.Clock.Now()
 	seen := quietNode{
 		served: podtemplate.HasCondition(s.pod, corev1.PodReady), again: known.told,
-		moving: s.wasMoving || underWay(s.dashboard.Status.Rebalance),
-		ending: s.pod.DeletionTimestamp != nil, others: len(elsewhere),
+		moving:  s.wasMoving || underWay(s.dashboard.Status.Rebalance),
+		working: len(s.dashboard.Status.Unfinished) > 0 || changing(s.groups),
+		ending:  s.pod.DeletionTimestamp != nil, others: len(elsewhere),
 	}
 	var heardHere bool
 	var lease *coordinationv1.Lease
@@ -126,6 +135,9 @@ func (r *Reconciler) lookAround(ctx context.Context, s *state, known *silence) (
 		heardHere = slices.ContainsFunc(r.dialAll(ctx, here), func(err error) bool { return !unanswered(err) })
 	})
 	all.Go(func() { seen.heard = r.countAnswering(ctx, elsewhere) })
+	beside := besides(pods.Items, s.pod)
+	seen.beside = len(beside)
+	all.Go(func() { seen.besideHeard = slices.Contains(r.dialAll(ctx, beside), nil) })
 	all.Go(func() { lease = r.leaseOf(ctx, node) })
 	if seen.ending {
 		all.Go(func() { seen.stored = r.storeAnswers(ctx, s, here) })
@@ -134,14 +146,15 @@ func (r *Reconciler) lookAround(ctx context.Context, s *state, known *silence) (
 	if err := ctx.Err(); err != nil {
 		return quietNode{}, err // What was cut short says nothing.
 	}
-	stoodStill := r.Clock.Since(now) > lookTimeout
-	known.note(node, heardHere || stoodStill, lease, s.asked, now)
-	known.noteEnding(s.pod, now)
+	over := r.Clock.Now()
+	known.note(node, heardHere || over.Sub(now) > lookTimeout, lease, s.asked, now)
 	seen.leased, seen.renewed = lease != nil, lease != nil && known.kubeletLives(lease, now)
 	if !known.since.IsZero() {
-		seen.quiet = r.Clock.Since(known.since)
+		seen.quiet = over.Sub(known.since)
 	}
-	seen.graceOver = known.graceOver(s.pod, now)
+	if seen.ending { // Up to the end of the look: a pod that changes meanwhile is not given up.
+		seen.graceOver = r.graceOver(s.dashboard, s.pod, over)
+	}
 	return seen, nil
 }
 
@@ -149,7 +162,7 @@ func (r *Reconciler) lookAround(ctx context.Context, s *state, known *silence) (
 // what it did not answer.
 func (k *silence) note(node string, heard bool, lease *coordinationv1.Lease, asked, now time.Time) {
 	if k.node != node {
-		*k = silence{node: node, told: k.told, ending: k.ending, endingSince: k.endingSince}
+		*k = silence{node: node, told: k.told}
 	}
 	switch {
 	case heard:
@@ -167,18 +180,6 @@ func (k *silence) note(node string, heard bool, lease *coordinationv1.Lease, ask
 		k.renewed = now
 	}
 	k.renewal = renewal
-}
-
-// noteEnding remembers since when a pod is known to be ending.
-func (k *silence) noteEnding(pod *corev1.Pod, now time.Time) {
-	if pod.DeletionTimestamp != nil && k.ending != pod.UID {
-		k.ending, k.endingSince = pod.UID, now
-	}
-}
-
-// graceOver is how long the grace of an ending pod is over, by the operator's own clock.
-func (k *silence) graceOver(pod *corev1.Pod, now time.Time) time.Duration {
-	return now.Sub(k.endingSince) - time.Duration(ptr.Deref(pod.DeletionGracePeriodSeconds, 0))*time.Second
 }
 
 // kubeletLives tells whether a Lease was renewed under the operator's eyes. A kubelet
@@ -276,6 +277,21 @@ func byNode(pods []corev1.Pod, node string) (here []corev1.Pod, elsewhere [][]co
 		elsewhere = append(elsewhere, others[name])
 	}
 	return here, elsewhere
+}
+
+// besides finds pods in the namespace of a pod that are ready on other nodes: what keeps
+// the operator from a namespace keeps it from them as well. It is pure.
+func besides(pods []corev1.Pod, pod *corev1.Pod) []corev1.Pod {
+	var beside []corev1.Pod
+	for i := range pods {
+		p := &pods[i]
+		if p.Namespace == pod.Namespace && p.Spec.NodeName != "" && p.Spec.NodeName != pod.Spec.NodeName &&
+			p.Labels[v1alpha1.LabelComponent] != naming.ComponentFE && addressOf(p) != "" && podtemplate.Ready(p) &&
+			len(beside) < askedBeside {
+			beside = append(beside, *p)
+		}
+	}
+	return beside
 }
 
 // addressOf is where the main container of a pod listens; empty if that is not known.

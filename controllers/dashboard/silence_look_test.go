@@ -120,15 +120,14 @@ func TestGraceIsCountedFromWhenItWasSeen(t *testing.T) {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
 		UID: "1", DeletionTimestamp: &metav1.Time{Time: now.Add(-time.Hour)}, DeletionGracePeriodSeconds: new(int64(10)),
 	}}
-	k := &silence{}
-	k.noteEnding(pod, now)
-	k.noteEnding(pod, now.Add(time.Minute))
-	if got := k.graceOver(pod, now.Add(13*time.Second)); got != 3*time.Second {
-		t.Errorf("its grace is over for %s", got)
+	r, d := &Reconciler{}, &v1alpha1.CodisDashboard{}
+	for _, at := range []time.Duration{0, 13 * time.Second} {
+		if got := r.graceOver(d, pod, now.Add(at)); got != at-10*time.Second {
+			t.Errorf("its grace is over for %s after %s", got, at)
+		}
 	}
 	pod.UID = "2"
-	k.noteEnding(pod, now.Add(time.Minute))
-	if got := k.graceOver(pod, now.Add(time.Minute)); got != -10*time.Second {
+	if got := r.graceOver(d, pod, now.Add(time.Minute)); got != -10*time.Second {
 		t.Errorf("the grace of another pod is over for %s", got)
 	}
 }

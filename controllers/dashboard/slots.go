@@ -33,6 +33,8 @@ type groupView struct {
 	reachable bool
 	// promoting tells that a change of master is under way.
 	promoting bool
+	// changing tells that a change of master is being carried out right now.
+	changing bool
 	// leaving tells that the group gives its slots away: it is being deleted or drained.
 	leaving bool
 	// latency is how long the master takes for an answer, on average; 0 if that is

@@ -123,6 +123,7 @@ func viewOf(g *v1alpha1.CodisGroup) groupView {
 		registered: holds(v1alpha1.ConditionRegistered),
 		reachable:  holds(v1alpha1.ConditionMasterReachable),
 		promoting:  g.Status.Promotion != nil || g.Status.Dashboard == v1alpha1.DashboardBehind,
+		changing:   g.Status.Promotion != nil,
 		leaving:    g.DeletionTimestamp != nil || g.Spec.SlotPolicy == v1alpha1.SlotsDrain,
 		keySlots:   g.Status.KeySlots,
 
@@ -184,7 +185,10 @@ func (r *Reconciler) observeCoordinator(ctx context.Context, s *state) error {
 
 func (r *Reconciler) observeTopology(ctx context.Context, s *state) error {
 	api, err := product.API(ctx, r.Client, s.dashboard)
-	if err == nil {
+	switch {
+	case err == nil && r.quiet(s.dashboard, s.pod): // replaceSilent sees whether anything there answers again.
+		err = product.Silent()
+	case err == nil:
 		s.api = api
 		s.stats, err = r.stats(ctx, s, api)
 	}
@@ -239,6 +243,7 @@ func report(s *state, domain naming.Domain, now time.Time) {
 		status.Version = s.version
 	}
 	reportSlots(s, now)
+	reportUnfinished(s)
 	reportSentinels(s, domain)
 	workload, slots, fe, watching := workloadCondition(s), slotsCondition(s), feCondition(s), sentinelsCondition(s)
 	summarised := []conditions.Condition{workload, slots, fe}

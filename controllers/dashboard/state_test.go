@@ -186,7 +186,7 @@ func TestViewOfAGroup(t *testing.T) {
 			behind, groupView{id: 3, inSync: true, registered: true, reachable: true, promoting: true},
 		},
 		"being drained":          {drained, groupView{id: 3, inSync: true, registered: true, reachable: true, leaving: true}},
-		"getting another master": {promoting, groupView{id: 3, inSync: true, registered: true, reachable: true, promoting: true}},
+		"getting another master": {promoting, groupView{id: 3, inSync: true, registered: true, reachable: true, promoting: true, changing: true}},
 		"with keys and no slots": {withKeys, groupView{id: 3, reachable: true, keySlots: "0-511"}},
 	}
 	for name, tt := range tests {

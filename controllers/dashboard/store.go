@@ -26,6 +26,8 @@ type store struct {
 	storage *v1alpha1.Storage
 	// login is the Secret with the login of the store; empty for none.
 	login string
+	// foreign tells that others than the operator's dashboards may use it.
+	foreign bool
 }
 
 // shared tells whether others than the dashboard can reach the store.
@@ -121,7 +123,8 @@ func storeOf(c *v1alpha1.CodisCoordinator, started bool) (store, *product.Proble
 			"waiting for CodisCoordinator %q: %s", c.Name, why)}
 	}
 	s := store{Store: config.Store{Name: name, Addr: strings.Join(c.Status.Endpoints, ",")}}
-	if c.Spec.AuthSecretRef != nil && c.Spec.Type == v1alpha1.CoordinatorExternal {
+	s.foreign = c.Spec.Type == v1alpha1.CoordinatorExternal
+	if c.Spec.AuthSecretRef != nil && s.foreign {
 		s.login = c.Spec.AuthSecretRef.Name
 	}
 	return s, nil

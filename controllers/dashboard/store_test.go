@@ -65,10 +65,10 @@ func TestStoreOf(t *testing.T) {
 			keeps(v1alpha1.CoordinatorEtcd, no, now, "a:1"), true, store{Store: config.Store{Name: "etcd", Addr: "a:1"}}, "",
 		},
 		"an etcd of somebody else": {
-			external(v1alpha1.StoreEtcd, yes), false, store{Store: config.Store{Name: "etcd", Addr: "a:1"}, login: "login"}, "",
+			external(v1alpha1.StoreEtcd, yes), false, store{Store: config.Store{Name: "etcd", Addr: "a:1"}, login: "login", foreign: true}, "",
 		},
 		"a ZooKeeper": {
-			external(v1alpha1.StoreZooKeeper, yes), false, store{Store: config.Store{Name: "zookeeper", Addr: "a:1"}, login: "login"}, "",
+			external(v1alpha1.StoreZooKeeper, yes), false, store{Store: config.Store{Name: "zookeeper", Addr: "a:1"}, login: "login", foreign: true}, "",
 		},
 		"one that does not answer": {external(v1alpha1.StoreEtcd, no), false, store{}, "too few members answer"},
 	}

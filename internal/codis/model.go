@@ -3,7 +3,10 @@
 
 package codis
 
-import "strconv"
+import (
+	"slices"
+	"strconv"
+)
 
 // Slots is the number of slots of every product.
 const Slots = 1024
@@ -90,6 +93,9 @@ type SlotMapping struct {
 // ActionPending is the state of a move that has not begun: the only one that can be cancelled.
 const ActionPending = "pending"
 
+// actionSyncing is the state of a sync action that is being carried out.
+const actionSyncing = "syncing"
+
 // SlotAction is the move of a slot that is planned or under way.
 type SlotAction struct {
 	Index    int    `json:"index,omitempty"`
@@ -110,7 +116,12 @@ type Group struct {
 
 // GroupServer is a member of a group as the dashboard stores it.
 type GroupServer struct {
-	Addr string `json:"server"`
+	Addr   string `json:"server"`
+	Action struct {
+		// State of the last sync action of the server: "" or pending, syncing, synced or
+		// synced_failed, of which the first two are still to be carried out.
+		State string `json:"state,omitempty"`
+	} `json:"action"`
 }
 
 // Proxy is the entry of a proxy, and what a proxy answers about itself.
@@ -199,6 +210,20 @@ func (s *Stats) AnyMove() bool {
 		}
 	}
 	return false
+}
+
+// Promoting tells whether the dashboard has begun to promote a server and not ended it.
+func (s *Stats) Promoting() bool {
+	return slices.ContainsFunc(s.Group.Models, func(g Group) bool { return g.Promoting.State != "" })
+}
+
+// Syncing tells whether the dashboard has a server to make follow its master.
+func (s *Stats) Syncing() bool {
+	return slices.ContainsFunc(s.Group.Models, func(g Group) bool {
+		return slices.ContainsFunc(g.Servers, func(server GroupServer) bool {
+			return server.Action.State == ActionPending || server.Action.State == actionSyncing
+		})
+	})
 }
 
 // Offline counts the slots that nobody owns.

@@ -37,6 +37,9 @@ type Lock struct {
 	// run of that address is that of its successor. Empty for a new pod, which takes it
 	// from whoever had the address before.
 	Runs []Session
+	// Foreign tells that dashboards may use the store that are not of this Kubernetes cluster:
+	// what their names and addresses lead to here says nothing of them.
+	Foreign bool
 }
 
 // mayHaveHad tells whether a run may have been one of the pod, or of one before it.
@@ -87,8 +90,9 @@ func Parse(text string) Finding {
 
 // Check tells whether the lock may be taken: nobody has it, the dashboard itself
 // had it, or whoever has it cannot be running, because its name is gone or its
-// host refuses. Silence is no proof of that, and nobody may take the lock of a
-// product that is being removed. An error says that the store did not answer.
+// host refuses, where these are of this Kubernetes cluster. Silence is no proof of that,
+// and nobody may take the lock of a product that is being removed. An error says that
+// the store did not answer.
 func Check(ctx context.Context, l Lock) (Finding, error) {
 	v, err := Read(ctx, l)
 	switch {
@@ -125,8 +129,9 @@ func Await(ctx context.Context, l Lock, pause time.Duration, say func(why string
 	}
 }
 
-// look asks the holder for its product: an address may be somebody else's by now. A
-// refusal may come from anything on the way, and says nothing.
+// look asks the holder for its product: an address may be somebody else's by now, unless
+// it is an address somewhere else. A refusal may come from anything on the way, and says
+// nothing.
 func (l Lock) look(ctx context.Context, holder string) Finding {
 	text, code, err := get(ctx, "http://"+holder+"/topom/model")
 	model := struct {
@@ -135,7 +140,7 @@ func (l Lock) look(ctx context.Context, holder string) Finding {
 	switch {
 	case err == nil && code == http.StatusOK && json.Unmarshal(text, &model) == nil && model.Product == l.Product:
 		return Finding{Kind: Held, Addr: holder}
-	case err == nil && code == http.StatusOK, gone(err):
+	case !l.Foreign && (err == nil && code == http.StatusOK || gone(err)):
 		return Finding{}
 	}
 	return Finding{Kind: Silent, Addr: holder}

@@ -94,6 +94,32 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// A store that others share has locks of dashboards whose names and addresses are those of
+// another Kubernetes cluster. What is there in this one is no sign of them.
+func TestCheckOfAForeignLock(t *testing.T) {
+	live := addrOf(t, http.StatusOK, `{"product_name":"p"}`)
+	tests := map[string]struct {
+		holder string
+		want   lock.Kind
+	}{
+		"it answers":                       {live, lock.Held},
+		"its host refuses, here":           {refusing(t), lock.Silent},
+		"its name is not known, here":      {"d-dashboard-0.d-dashboard.there.svc.invalid:18080", lock.Silent},
+		"its address is another's, here":   {addrOf(t, http.StatusOK, `{"product_name":"q"}`), lock.Silent},
+		"it is the dashboard's own of old": {own, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			answer := fmt.Sprintf(`{"node":{"key":"/codis3/p/topom","value":%q}}`, `{"admin_addr":"`+tt.holder+`"}`)
+			l := lock.Lock{Store: "etcd", Addr: addrOf(t, http.StatusOK, answer), Product: "p", Holder: own, Foreign: true}
+			got, err := lock.Check(t.Context(), l)
+			if err != nil || got.Kind != tt.want {
+				t.Errorf("got %v, %v", got, err)
+			}
+		})
+	}
+}
+
 func TestNobodyToAskIsAnError(t *testing.T) {
 	for _, store := range []string{"etcd", "zookeeper"} {
 		l := lock.Lock{Store: store, Addr: refusing(t), Product: "p", Holder: own}

@@ -78,6 +78,25 @@ func Read(ctx context.Context, l Lock) (View, error) {
 	return viewOf(found)
 }
 
+// Reader looks at a lock again and again, for one caller at a time, at the least cost for
+// its store.
+type Reader struct{ looker topology.Looker }
+
+// NewReader returns one for a lock. It is to be closed.
+func NewReader(l Lock) *Reader { return &Reader{topology.Looker{Product: l.Topology()}} }
+
+// Read is the Read of the package.
+func (r *Reader) Read(ctx context.Context) (View, error) {
+	found, err := r.looker.Look(ctx)
+	if err != nil {
+		return View{}, fmt.Errorf("read the lock of %s: %w", r.looker.Product.Name, err)
+	}
+	return viewOf(found)
+}
+
+// Close lets go of what it keeps from one look to the next.
+func (r *Reader) Close() { r.looker.Close() }
+
 // viewOf reads what was found. A ZooKeeper has the lock beside the tombstone. It is pure.
 func viewOf(found topology.Found) (View, error) {
 	v := View{State: Free, found: found}

@@ -114,9 +114,14 @@ func Stats(ctx context.Context, api interface {
 	case errors.As(err, &remote):
 		return nil, &Problem{Reason: v1alpha1.ReasonDashboardUnreachable, Message: "the dashboard answers: " + remote.Cause}
 	case err != nil:
-		return nil, &Problem{Reason: v1alpha1.ReasonDashboardUnreachable, Message: "the dashboard does not answer yet"}
+		return nil, Silent()
 	}
 	return stats, nil
+}
+
+// Silent is what is wrong with a dashboard that says nothing.
+func Silent() *Problem {
+	return &Problem{Reason: v1alpha1.ReasonDashboardUnreachable, Message: "the dashboard does not answer yet"}
 }
 
 // DefaultUser is whose login it is where a Secret names nobody; the config writer

@@ -20,7 +20,8 @@ import (
 
 // How soon a reconciler looks again at what sends no events.
 const (
-	// Closely is for a master that does not answer: clients wait.
+	// Closely is for a master that does not answer, since clients wait, and for a node where
+	// nothing does.
 	Closely = 100 * time.Millisecond
 	// Soon is for work whose next step only waits for a process to answer.
 	Soon = 300 * time.Millisecond

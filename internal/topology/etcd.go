@@ -241,17 +241,23 @@ func unexpected(a answer, err error, expected ...int) error {
 }
 
 // ask asks one member after the other until one has an answer, whoever answered last
-// first. What may have been sent is sent again only if that is harmless.
+// first. What may have been sent is sent again only if that is harmless. A question does
+// not wait long for a member before it goes to the next one as well.
 func (s etcd) ask(ctx context.Context, method, key string, values url.Values, again bool) (answer, error) {
-	var errs []error
+	path := "/v2/keys" + (&url.URL{Path: key}).EscapedPath() + "?" + values.Encode()
 	members := s.members()
 	limit := Timeout
 	if again {
 		limit = share(len(members))
 	}
+	if method == http.MethodGet {
+		return race(ctx, s.Product, func(ctx context.Context, member string) (answer, error) {
+			return s.call(ctx, limit, method, "http://"+member+path)
+		}, func(answer) {})
+	}
+	var errs []error
 	for _, member := range members {
-		target := "http://" + member + "/v2/keys" + (&url.URL{Path: key}).EscapedPath() + "?" + values.Encode()
-		a, err := s.call(ctx, limit, method, target)
+		a, err := s.call(ctx, limit, method, "http://"+member+path)
 		if err == nil {
 			s.answers(member)
 			return a, nil

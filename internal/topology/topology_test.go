@@ -4,6 +4,7 @@
 package topology_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -231,6 +232,18 @@ func TestAMemberThatHangsKeepsNoChangeFromTheOthers(t *testing.T) {
 	}
 	if err := p.Remove(t.Context(), []byte(tomb)); err != nil || len(e.Keys("/codis3/p")) > 0 {
 		t.Errorf("Remove() = %v, left %v", err, e.Keys("/codis3/p"))
+	}
+}
+
+// A new process does not know yet who answers: one look goes past members on lost nodes in
+// less time than it would give a single one of them.
+func TestALookWaitsForNoMemberThatHangs(t *testing.T) {
+	e, p := newProduct(t)
+	p.Addr = silent(t) + "," + silent(t) + "," + e.Addr
+	ctx, cancel := context.WithTimeout(t.Context(), topology.Timeout)
+	defer cancel()
+	if found, err := p.Look(ctx); err != nil || string(found.Lock) != "held" {
+		t.Errorf("Look() = %+v, %v", found, err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net"
 	"time"
 
 	"github.com/go-zookeeper/zk"
@@ -16,21 +17,24 @@ import (
 type zooKeeper struct{ Product }
 
 func (s zooKeeper) look(ctx context.Context) (Found, error) {
-	return session(ctx, s, Timeout, func(_ context.Context, conn *zk.Conn) (Found, error) {
-		lock, _, err := conn.Get(s.lockKey())
-		if errors.Is(err, zk.ErrNoNode) {
-			exists, stat, err := conn.Exists(Root(s.Name))
-			return Found{Exists: exists && err == nil && stat.NumChildren > 0}, err
-		}
-		if err != nil {
-			return Found{}, err
-		}
-		tombstone, _, err := conn.Get(s.tombstoneKey())
-		if errors.Is(err, zk.ErrNoNode) {
-			return Found{Exists: true, Lock: lock}, nil
-		}
-		return Found{Exists: true, Lock: lock, Pinned: true, Tombstone: tombstone}, err
-	})
+	return session(ctx, s, Timeout, func(_ context.Context, conn *zk.Conn) (Found, error) { return s.lookBy(conn) })
+}
+
+// lookBy looks by a session.
+func (s zooKeeper) lookBy(conn *zk.Conn) (Found, error) {
+	lock, _, err := conn.Get(s.lockKey())
+	if errors.Is(err, zk.ErrNoNode) {
+		exists, stat, err := conn.Exists(Root(s.Name))
+		return Found{Exists: exists && err == nil && stat.NumChildren > 0}, err
+	}
+	if err != nil {
+		return Found{}, err
+	}
+	tombstone, _, err := conn.Get(s.tombstoneKey())
+	if errors.Is(err, zk.ErrNoNode) {
+		return Found{Exists: true, Lock: lock}, nil
+	}
+	return Found{Exists: true, Lock: lock, Pinned: true, Tombstone: tombstone}, err
 }
 
 // pin looks at the lock once more when it can no longer change: its version begins
@@ -116,36 +120,48 @@ func (s zooKeeper) do(ctx context.Context, limit time.Duration, f func(context.C
 func session[T any](
 	ctx context.Context, s zooKeeper, limit time.Duration, f func(context.Context, *zk.Conn) (T, error),
 ) (result T, err error) {
-	var errs []error
-	members := s.members()
-	for _, member := range members {
-		conn, err := connect(ctx, share(len(members)), member)
-		if err != nil {
-			errs = append(errs, &memberError{member, err})
-			continue
-		}
-		s.answers(member)
-		result, err := run(ctx, limit, conn, func(ctx context.Context) (T, error) {
-			if s.Auth != "" {
-				if err := conn.AddAuth("digest", []byte(s.Auth)); err != nil {
-					return result, err
-				}
-			}
-			return f(ctx, conn)
-		})
-		if errors.Is(err, context.DeadlineExceeded) {
-			err = &memberError{member, err}
-		}
+	held, err := s.connect(ctx)
+	if err != nil {
 		return result, err
 	}
-	return result, errors.Join(errs...)
+	defer func() { go held.Close() }()
+	result, err = run(ctx, limit, func(ctx context.Context) (T, error) {
+		if err := s.logIn(held.Conn); err != nil {
+			return result, err
+		}
+		return f(ctx, held.Conn)
+	})
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = &memberError{held.member, err}
+	}
+	return result, err
+}
+
+// logIn shows a session the login, if there is one.
+func (s zooKeeper) logIn(conn *zk.Conn) error {
+	if s.Auth == "" {
+		return nil
+	}
+	return conn.AddAuth("digest", []byte(s.Auth))
+}
+
+// taken is a session that a member has taken.
+type taken struct {
+	*zk.Conn
+	member string
+}
+
+// connect waits for a session with any member.
+func (s zooKeeper) connect(ctx context.Context) (taken, error) {
+	return race(ctx, s.Product, func(ctx context.Context, member string) (taken, error) {
+		conn, err := connect(ctx, member)
+		return taken{conn, member}, err
+	}, func(late taken) { late.Close() })
 }
 
 // run gives f its time. The library waits for an answer without an end, and only
-// closing the connection makes a call return.
-func run[T any](
-	ctx context.Context, limit time.Duration, conn *zk.Conn, f func(context.Context) (T, error),
-) (T, error) {
+// closing the session makes a call return: whoever calls does that.
+func run[T any](ctx context.Context, limit time.Duration, f func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	type outcome struct {
@@ -157,7 +173,6 @@ func run[T any](
 		result, err := f(ctx)
 		done <- outcome{result, err}
 	}()
-	defer func() { go conn.Close() }()
 	select {
 	case o := <-done:
 		return o.result, o.err
@@ -167,13 +182,25 @@ func run[T any](
 	}
 }
 
-// connect waits for a session with a member.
-func connect(ctx context.Context, limit time.Duration, member string) (*zk.Conn, error) {
-	conn, events, err := zk.Connect([]string{member}, 2*Timeout, zk.WithLogger(silent{}))
+// connect waits for a session with a member. Its name is looked up first: the library
+// would do that without an end.
+func connect(ctx context.Context, member string) (*zk.Conn, error) {
+	host, port, err := net.SplitHostPort(member)
 	if err != nil {
 		return nil, err
 	}
-	if err := connected(ctx, limit, events); err != nil {
+	addrs, err := net.DefaultResolver.LookupHost(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	for i := range addrs {
+		addrs[i] = net.JoinHostPort(addrs[i], port)
+	}
+	conn, events, err := zk.Connect(addrs, 2*Timeout, zk.WithLogger(silent{}))
+	if err != nil {
+		return nil, err
+	}
+	if err := connected(ctx, events); err != nil {
 		go conn.Close()
 		return nil, err
 	}
@@ -181,9 +208,7 @@ func connect(ctx context.Context, limit time.Duration, member string) (*zk.Conn,
 }
 
 // connected waits for a session.
-func connected(ctx context.Context, limit time.Duration, events <-chan zk.Event) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
+func connected(ctx context.Context, events <-chan zk.Event) error {
 	for {
 		select {
 		case event := <-events:

@@ -7,10 +7,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"testing"
 	"time"
@@ -105,12 +108,12 @@ func (w *world) zookeeper() *keeper {
 	config := filepath.Join(w.dir, "zoo.cfg")
 	writeFile(w.t, config, fmt.Sprintf(
 		"dataDir=%s\nclientPort=%d\nclientPortAddress=%s\nadmin.enableServer=false\ntickTime=1000\n"+
-			"4lw.commands.whitelist=ruok\n", dir, portZooKeeper, w.ip))
+			"4lw.commands.whitelist=srvr\n", dir, portZooKeeper, w.ip))
 	k.start = func() *process {
 		p := startProcess(w.t, w.dir, "zookeeper", "java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC",
 			"-cp", "/usr/share/java/zookeeper.jar", "org.apache.zookeeper.server.quorum.QuorumPeerMain", config)
 		eventually(w.t, patience, "ZooKeeper answers", func() bool {
-			return zk.FLWRuok([]string{k.addr}, time.Second)[0]
+			return lastWritten(k.addr) != "" // It says that it is ok before it serves.
 		})
 		return p
 	}
@@ -156,6 +159,23 @@ func (w *world) zookeeper() *keeper {
 	return k
 }
 
+// lastWritten is the last that a ZooKeeper has written down; empty while it does not serve.
+func lastWritten(addr string) string {
+	conn, err := net.DialTimeout("tcp", addr, time.Second)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = conn.Close() }()
+	if err := conn.SetDeadline(time.Now().Add(time.Second)); err != nil {
+		return ""
+	}
+	if _, err := conn.Write([]byte("srvr")); err != nil {
+		return ""
+	}
+	text, _ := io.ReadAll(conn) // It breaks off after its answer.
+	return regexp.MustCompile(`Zxid: 0x[0-9a-f]+`).FindString(string(text))
+}
+
 func (k *keeper) spec(args ...string) dashboardSpec {
 	return dashboardSpec{settings: settings{"coordinator_name": k.name, "coordinator_addr": k.addr}, args: args}
 }
@@ -181,6 +201,42 @@ func TestEtcdAsCoordinator(t *testing.T) {
 func TestZooKeeperAsCoordinator(t *testing.T) {
 	t.Parallel()
 	testKeeper(t, (*world).zookeeper)
+}
+
+// Who looks at a lock again and again, as the keeper of a dashboard does each second, has a
+// ZooKeeper write nothing down, and sees what another session has done.
+func TestLooksAtALockInAZooKeeperAreReadsOnly(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	k := w.zookeeper()
+	d := w.dashboard(k.spec())
+	reader := lock.NewReader(k.lock("own:18080"))
+	t.Cleanup(reader.Close)
+	look := func(want lock.State) {
+		t.Helper()
+		if v, err := reader.Read(t.Context()); err != nil || v.State != want {
+			t.Fatalf("the lock is %+v, %v", v, err)
+		}
+	}
+	look(lock.Taken)
+	before := lastWritten(k.addr)
+	for range 5 {
+		look(lock.Taken)
+	}
+	if after := lastWritten(k.addr); before == "" || after != before {
+		t.Errorf("looks had it write: %s, then %s", before, after)
+	}
+	d.proc.stop()
+	look(lock.Nothing)
+	k.proc.kill()
+	if v, err := reader.Read(t.Context()); err == nil {
+		t.Errorf("the lock of a store that is away is %+v", v)
+	}
+	k.proc = k.start()
+	eventually(t, patience, "the lock is seen again", func() bool {
+		v, err := reader.Read(t.Context())
+		return err == nil && v.State == lock.Nothing
+	})
 }
 
 // A server takes requests of 1 MiB: what does not fit into one goes in several.

@@ -130,8 +130,17 @@ var _ = Describe("In an etcd of somebody else:", Ordered, func() {
 		holds(ctx)
 	}, SpecTimeout(6*time.Minute))
 
-	It("the lock of one that is gone is taken", func(ctx SpecContext) {
+	It("the lock of one that is gone is left to a person: it may be gone from this Kubernetes cluster only", func(ctx SpecContext) {
 		Expect(cluster.Delete(ctx, p.pod(ctx, "elsewhere-0"), client.GracePeriodSeconds(0))).To(Succeed())
+		Consistently(func(g Gomega) {
+			g.Expect(lock(ctx)).To(ContainSubstring(elsewhere))
+			g.Expect(said(ctx)()).To(HavePrefix("False LockHeld the dashboard at " + elsewhere))
+		}).WithTimeout(8 * time.Second).Should(Succeed())
+	}, SpecTimeout(2*time.Minute))
+
+	It("a lock that was taken away is taken", func(ctx SpecContext) {
+		kubectl(ctx, "delete", "--raw", "/api/v1/namespaces/"+p.namespace+"/pods/store-0:2379/proxy/v2/keys/codis3/"+
+			sharedProduct+"/topom") // As codis-admin --remove-lock does.
 		began := time.Now()
 		ready := waitReadyWithin(ctx, p.namespace, p.name, 6*time.Minute)
 		figure("ready after", "%s", seconds(ready.Sub(began)))
