@@ -149,6 +149,9 @@ func (b *bench) manifest(nodes []string) *v1alpha1.CodisCluster {
 	c := &v1alpha1.CodisCluster{ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: product}}
 	c.Spec.Groups.Count, c.Spec.Groups.Replicas = new(int32(groupCount)), new(int32(b.replicas))
 	c.Spec.Proxy.Replicas = new(int32(proxyCount))
+	// Kernels give next to nothing to a pod that asks for nothing while its node is busy.
+	busy := corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("100m")}}
+	c.Spec.Groups.Resources, c.Spec.Proxy.Resources, c.Spec.Dashboard.Resources = busy, busy, busy
 	if b.storage {
 		c.Spec.Groups.Storage = &v1alpha1.Storage{
 			Size: resource.MustParse("1Gi"), ReclaimPolicy: v1alpha1.ReclaimDelete,

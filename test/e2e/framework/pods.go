@@ -15,6 +15,7 @@ import (
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -41,9 +42,16 @@ func clientPod(namespace, name, dashboard string, args ...string) *corev1.Pod {
 			SecurityContext:               &corev1.PodSecurityContext{RunAsNonRoot: &yes},
 			Containers: []corev1.Container{{
 				Name: "client", Image: clientImage, ImagePullPolicy: corev1.PullIfNotPresent, Args: args,
+				Resources: clientResources(),
 			}},
 		},
 	}
+}
+
+// clientResources are some of a processor: a client that a busy node keeps waiting would
+// measure that.
+func clientResources() corev1.ResourceRequirements {
+	return corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("100m")}}
 }
 
 // addPassword mounts a Secret and tells the client where its password is.
