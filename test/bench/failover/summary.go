@@ -106,6 +106,8 @@ func (t trial) roles() []string {
 	switch {
 	case t.old == "":
 		return nil
+	case t.master == "":
+		parts = append(parts, fmt.Sprintf("nobody saw who is master of group %d", t.group))
 	case t.master == t.old:
 		parts = append(parts, fmt.Sprintf("%s stays master of group %d", host(t.old), t.group))
 	case t.demoted:

@@ -33,6 +33,19 @@ func TestLineOfATrial(t *testing.T) {
 			"dashboard 2: dashboard usable again after 1.200 s, well after 1.300 s, errors 0, " +
 				"0 writes acknowledged, 0 lost within the lag, 0 lost beyond it",
 		},
+		"an API server that was away": {
+			trial{
+				fault: "api", number: 1, group: 1, old: "s-1-0.s-1:6379", master: "s-1-0.s-1:6379",
+				stall: ms(31), stallFrom: ms(2000), well: ms(303000), acknowledged: 121000,
+			},
+			"api 1: s-1-0 stays master of group 1, longest stall 0.031 s from 2.000 s, well after 303.000 s, errors 0, " +
+				"121000 writes acknowledged, 0 lost within the lag, 0 lost beyond it",
+		},
+		"nobody saw anything": {
+			trial{fault: "api", number: 1, group: 1, old: "s-1-0.s-1:6379", failure: "the log broke off"},
+			"api 1: nobody saw who is master of group 1, errors 0, " +
+				"0 writes acknowledged, 0 lost within the lag, 0 lost beyond it, FAILED: the log broke off",
+		},
 		"not run": {trial{fault: "node", number: 1, notRun: "no place"}, "node 1: NOT RUN: no place"},
 		"a failure": {strange, "crash+proxy 3: s-1-1 took over group 1 from s-1-0, which is NOT its replica, " +
 			"1 promotions NEEDLESS, longest stall 0.420 s from 0.100 s, through the proxy struck 2.000 s, new master seen after 0.300 s, " +
