@@ -36,7 +36,8 @@ type probe struct {
 	line *redis.Line
 	// took is how long the last answer took.
 	took time.Duration
-	// looked is when the server was last looked at.
+	// looked is until when the last look without an answer is known to have had none:
+	// what this process slept through after that is not part of it.
 	looked time.Time
 
 	// cancel is nil until the probe is launched.
@@ -127,14 +128,15 @@ func (p *probe) hangUp() {
 // look asks the server, on a new connection if the last one is gone, and tells
 // what it is now.
 func (p *probe) look(ctx context.Context) {
-	defer func() { p.looked = p.prober.clock.Now() }()
 	// gone is the first of the two witnesses that it takes to call a server dead.
 	gone := p.dropBroken() || p.result.State == Dead
-	var sent time.Time
+	var sent, now time.Time
 	for range attempts {
 		var seen redis.Observation
 		var err error
 		sent, seen, err = p.ask(ctx)
+		// Read once: this process may be held up between any two lines.
+		now = p.prober.clock.Now()
 		if ctx.Err() != nil {
 			return
 		}
@@ -148,19 +150,21 @@ func (p *probe) look(ctx context.Context) {
 			p.answered(Unknown, seen)
 			return
 		case errors.Is(err, syscall.ECONNREFUSED) && gone:
-			p.unanswered(Dead, p.prober.clock.Now())
+			p.unanswered(Dead, now, now)
 			return
 		case late(err):
-			if p.prober.clock.Since(sent) < 2*p.settings.Timeout {
-				p.unanswered(Silent, sent)
+			if now.Sub(sent) < 2*p.settings.Timeout {
+				p.unanswered(Silent, sent, now)
 				return
 			}
-			// This process was held up, so the silence may be its own: ask again.
+			// This process was held up, so the silence may be its own: ask again, and if
+			// that was the last time, let it begin now.
+			sent = now
 		default:
 			gone = true
 		}
 	}
-	p.unanswered(Silent, sent)
+	p.unanswered(Silent, sent, now)
 }
 
 // dropBroken tells whether there was a connection that broke meanwhile.
@@ -211,10 +215,13 @@ func (p *probe) answered(state State, seen redis.Observation) {
 	p.tell(next)
 }
 
-func (p *probe) unanswered(state State, since time.Time) {
+// unanswered takes over a state that began at since, and that now was the last moment of
+// which it is known.
+func (p *probe) unanswered(state State, since, now time.Time) {
 	next := p.result
 	// Two silences with nobody awake to ask in between are not one.
 	apart := state == Silent && since.Sub(p.looked) > 2*(p.settings.Interval+p.settings.Timeout)
+	p.looked = now
 	if next.State != state || apart {
 		next.State, next.Since = state, since
 	}

@@ -713,34 +713,73 @@ func TestAProbeWaitsForTheOneThatItReplaces(t *testing.T) {
 	<-after.done
 }
 
-// held returns a prober with a clock that is moved by hand, past the moment at
-// which it asks first.
-func held(t *testing.T, s *server) (*Prober, *clocktesting.FakeClock) {
-	t.Helper()
-	fake := clocktesting.NewFakeClock(time.Unix(1000, 0))
-	p := New(fake)
-	p.Set(group, Settings{Interval: time.Second, Timeout: 30 * time.Millisecond}, []Target{target(s)})
-	start(t, p)
-	eventually(t, "it waits", fake.HasWaiters)
-	fake.Step(time.Second)
-	return p, fake
+// handClock is moved by hand. It tells each time that a probe is done with all that it
+// had to do and waits for the next tick: a step that comes sooner may be missed.
+type handClock struct {
+	*clocktesting.FakeClock
+
+	waits chan struct{}
 }
+
+func (c handClock) NewTicker(d time.Duration) clock.Ticker {
+	return handTicker{Ticker: c.FakeClock.NewTicker(d), waits: c.waits}
+}
+
+type handTicker struct {
+	clock.Ticker
+
+	waits chan struct{}
+}
+
+// C is called anew for every wait.
+func (t handTicker) C() <-chan time.Time {
+	t.waits <- struct{}{}
+	return t.Ticker.C()
+}
+
+// expectLook waits until the look is over that a step, or the start, called for.
+func (c handClock) expectLook(t *testing.T) {
+	t.Helper()
+	select {
+	case <-c.waits:
+	case <-time.After(patience):
+		t.Fatal("never: a look is over")
+	}
+}
+
+// held returns a prober with a clock that is moved by hand, past the moment at
+// which it asks first. A question that stalls takes the timeout in real time.
+func held(t *testing.T, s *server, timeout time.Duration) (*Prober, handClock) {
+	t.Helper()
+	// Nobody may wait for the test to end: there is room for more looks than any has.
+	hand := handClock{FakeClock: clocktesting.NewFakeClock(time.Unix(1000, 0)), waits: make(chan struct{}, 100)}
+	p := New(hand)
+	p.Set(group, Settings{Interval: time.Second, Timeout: timeout}, []Target{target(s)})
+	start(t, p)
+	eventually(t, "it waits", hand.HasWaiters)
+	hand.Step(time.Second)
+	return p, hand
+}
+
+// slow is the timeout of a question that is to stall: a busy machine has so long to
+// bring it to the server.
+const slow = 500 * time.Millisecond
 
 // A question of which this process slept through the answer proves nothing.
 func TestTimeInWhichTheProberWasHeldUpIsNoSilence(t *testing.T) {
 	s := newServer(t, masterInfo)
-	fake := make(chan *clocktesting.FakeClock, 1)
+	hand := make(chan handClock, 1)
 	s.stalled = true
 	s.onAsk = func(nth int) {
 		if nth == 1 {
-			clock := <-fake
+			clock := <-hand
 			clock.Step(time.Hour)
 			return
 		}
 		s.stalled = false
 	}
-	p, c := held(t, s)
-	fake <- c
+	p, c := held(t, s, slow)
+	hand <- c
 	p.expectChange(t)
 	if got := p.result(); got.State != Up {
 		t.Errorf("%s since %s", got.State, got.Since)
@@ -750,20 +789,78 @@ func TestTimeInWhichTheProberWasHeldUpIsNoSilence(t *testing.T) {
 	}
 }
 
-func TestTwoSilencesFarApartAreNotOne(t *testing.T) {
+// One that is held up all the while knows of no moment at which the server was silent.
+func TestASilenceBeginsWhenTheProberIsNotHeldUpAnyMore(t *testing.T) {
 	s := newServer(t, masterInfo)
 	s.stalled = true
-	p, fake := held(t, s)
-	first := p.expectState(t, Silent)
-	fake.Step(time.Second)
-	s.expectQuestions(t, 1)
-	if got := p.result(); got.Since != first.Since {
-		t.Errorf("the same silence: since %s, want %s", got.Since, first.Since)
+	hand := make(chan handClock, 1)
+	s.onAsk = func(int) {
+		clock := <-hand
+		clock.Step(time.Hour)
+		hand <- clock
 	}
-	fake.Step(time.Hour)
-	eventually(t, "another silence", func() bool { return p.result().Since.After(first.Since) })
+	p, c := held(t, s, slow)
+	hand <- c
+	c.expectLook(t)
+	got := p.result()
+	if _, _, asked := s.counts(); asked != attempts {
+		t.Errorf("asked %d times", asked)
+	}
+	if now := c.Now(); got.State != Silent || got.Since != now {
+		t.Errorf("%s since %s, want %s", got.State, got.Since, now)
+	}
+}
+
+func TestTwoSilencesFarApartAreNotOne(t *testing.T) {
+	tests := map[string]struct {
+		timeout time.Duration
+		how     func(s *server)
+	}{
+		"it stalls":   {slow, func(s *server) { s.stalled = true }},
+		"it hangs up": {patience, func(s *server) { s.dropping = true }},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t, masterInfo)
+			tt.how(s)
+			p, hand := held(t, s, tt.timeout)
+			hand.expectLook(t)
+			first := p.expectState(t, Silent)
+			_, _, before := s.counts()
+			hand.Step(time.Second)
+			hand.expectLook(t)
+			if _, _, asked := s.counts(); asked <= before {
+				t.Errorf("asked %d times, and %d times before", asked, before)
+			}
+			if got := p.result(); got.Since != first.Since {
+				t.Errorf("the same silence: since %s, want %s", got.Since, first.Since)
+			}
+			hand.Step(time.Hour)
+			hand.expectLook(t)
+			if got := p.result(); got.State != Silent || got.Since.Sub(first.Since) < time.Hour {
+				t.Errorf("%s since %s, and before since %s", got.State, got.Since, first.Since)
+			}
+		})
+	}
+}
+
+// A process may be held up at any moment, also when it knows that no answer came and has
+// not told yet.
+func TestTimeAfterALookIsNoSilence(t *testing.T) {
+	s := newServer(t, masterInfo)
+	s.dropping = true
+	p, hand := held(t, s, patience)
+	hand.expectLook(t)
+	first := p.expectState(t, Silent)
+	p.mu.Lock() // The probe waits for it when it tells.
+	hand.Step(time.Second)
+	eventually(t, "it is about to tell", func() bool { return runs("prober.(*probe).tell") })
+	hand.Step(time.Hour)
+	p.mu.Unlock()
+	hand.expectLook(t)
+	hand.expectLook(t) // The hour had a tick.
 	if got := p.result(); got.State != Silent || got.Since.Sub(first.Since) < time.Hour {
-		t.Errorf("%s since %s", got.State, got.Since)
+		t.Errorf("%s since %s, and before since %s", got.State, got.Since, first.Since)
 	}
 }
 

@@ -67,6 +67,8 @@ func (t *trial) judge(e evidence) {
 	t.lostLag, t.lostReal = classify(e.outcome.Lost, e.outcome.LostWritten, e.at, takeover)
 	t.tellLost(e.outcome.LostWritten, e.at)
 	t.feel(e)
+	held := stall(e.outcome.HeldUp, e.at) // The longest of those gaps.
+	t.heldUp = max(held.To.Sub(held.From), workload.MinGap)
 	if e.beside != nil {
 		t.judgeBeside(e, takeover)
 	}

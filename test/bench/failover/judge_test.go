@@ -137,7 +137,7 @@ func TestJudgeAFailover(t *testing.T) {
 			view(350, [2]string{"b", "a"}, "b", false), view(4000, [2]string{"b", "a"}, "b", true),
 		},
 		outcome: framework.Outcome{
-			Summary: workload.Summary{Acknowledged: 900, Writers: []workload.WriterSummary{
+			Summary: workload.Summary{Acknowledged: 900, HeldUp: []workload.Gap{gap(-900, -300), gap(40, 120), gap(200, 230)}, Writers: []workload.WriterSummary{
 				{Address: "p", First: at(-3000), Gaps: []workload.Gap{gap(-10, 410)}, Errors: map[string]int64{"reset": 1}},
 				{Address: "p", First: at(-3000), Gaps: []workload.Gap{gap(5, 320)}, Errors: map[string]int64{"reset": 2}},
 				{Address: "q", First: at(-3000), Gaps: []workload.Gap{gap(5, 2005)}, Errors: map[string]int64{"refused": 50}},
@@ -149,7 +149,7 @@ func TestJudgeAFailover(t *testing.T) {
 	got.judge(e)
 	want := trial{
 		group: 1, old: "a", master: "b", demoted: true, promotes: true, promotions: 1,
-		stall: ms(420), stallFrom: ms(-10), struckStall: ms(2000), seen: ms(300), back: ms(320), well: ms(5000),
+		stall: ms(420), stallFrom: ms(-10), struckStall: ms(2000), heldUp: ms(80), seen: ms(300), back: ms(320), well: ms(5000),
 		errors: map[string]int64{"reset": 3}, struckErrors: map[string]int64{"refused": 50},
 		acknowledged: 900, lostLag: 2, lostReal: 1,
 	}
@@ -229,6 +229,9 @@ func TestAConnectionThatNeverWroteFailsTheTrial(t *testing.T) {
 		}
 		if !want && got.stall != workload.MinGap {
 			t.Errorf("a stall too short to be told counts as %s", got.stall)
+		}
+		if got.heldUp != workload.MinGap {
+			t.Errorf("times too short to be told, in which clients were held up, count as %s", got.heldUp)
 		}
 	}
 }

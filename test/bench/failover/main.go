@@ -9,7 +9,9 @@
 //
 //	failover -fault crash,replica -count 20
 //
-// When the dashboard is struck, it tells too how long that was of no use.
+// When the dashboard is struck, it tells too how long that was of no use. Beside the
+// longest stall is the longest time for which the machine did not run the clients: a stall
+// that is not longer may be none of the product.
 //
 // It fails if a trial does, if a promotion was needless, or if a write is lost
 // that no failover may lose. Times are told and not judged.

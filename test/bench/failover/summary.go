@@ -36,6 +36,8 @@ type trial struct {
 	// struckStall that on connections through a proxy that was struck. stallFrom is
 	// when the first began, after the fault.
 	stall, struckStall, stallFrom time.Duration
+	// heldUp is the longest time for which the machine did not run the clients.
+	heldUp time.Duration
 	// seen is the time until the witness saw another master, back that until a
 	// connection which had stalled had a write acknowledged again, and well that
 	// until all was well.
@@ -72,7 +74,8 @@ func (t trial) String() string {
 	}
 	parts := append(t.roles(), t.notes...)
 	if t.acknowledged > 0 {
-		parts = append(parts, "longest stall "+seconds(t.stall)+" from "+seconds(t.stallFrom))
+		parts = append(parts, "longest stall "+seconds(t.stall)+" from "+seconds(t.stallFrom),
+			"clients held up by their machine for at most "+seconds(t.heldUp))
 	}
 	if t.struckStall > 0 {
 		parts = append(parts, "through the proxy struck "+seconds(t.struckStall))
@@ -106,6 +109,8 @@ func (t trial) roles() []string {
 	switch {
 	case t.old == "":
 		return nil
+	case t.master == "":
+		parts = append(parts, fmt.Sprintf("nobody saw who is master of group %d", t.group))
 	case t.master == t.old:
 		parts = append(parts, fmt.Sprintf("%s stays master of group %d", host(t.old), t.group))
 	case t.demoted:
@@ -128,7 +133,7 @@ func (t trial) takeover() string {
 
 // summary is the line of a fault.
 func summary(name string, trials []trial) string {
-	var stalls, struck, back, beside, usable []time.Duration
+	var stalls, held, struck, back, beside, usable []time.Duration
 	sum, failed, notRun := trial{errors: map[string]int64{}, struckErrors: map[string]int64{}}, 0, 0
 	for _, t := range trials {
 		if t.notRun != "" {
@@ -140,7 +145,7 @@ func summary(name string, trials []trial) string {
 		}
 		sum.add(t)
 		if t.acknowledged > 0 {
-			stalls = append(stalls, t.stall)
+			stalls, held = append(stalls, t.stall), append(held, t.heldUp)
 		}
 		if t.struckStall > 0 {
 			struck = append(struck, t.struckStall)
@@ -159,7 +164,8 @@ func summary(name string, trials []trial) string {
 	if len(usable) > 0 {
 		parts = append(parts, "dashboard usable again after "+percentiles(usable))
 	}
-	parts = append(parts, "longest stall "+percentiles(stalls))
+	parts = append(parts, "longest stall "+percentiles(stalls),
+		"clients held up by their machine for at most "+percentiles(held))
 	if len(struck) > 0 {
 		parts = append(parts, "through a proxy struck "+percentiles(struck))
 	}

@@ -43,6 +43,9 @@ type Summary struct {
 	LongestStallMS int64            `json:"longestStallMS"`
 	// LongestStallAt is when the longest stall began.
 	LongestStallAt time.Time `json:"longestStallAt"`
+	// HeldUp are the times of at least MinGap in which the process that wrote was not run
+	// by its machine. They are in the stalls as well.
+	HeldUp []Gap `json:"heldUp,omitempty"`
 }
 
 // WriterSummary tells which numbers a writer wrote: all below Next whose slots

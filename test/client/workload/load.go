@@ -39,6 +39,9 @@ type Load struct {
 	// Reconnect tells that a write whose connection was closed without an answer is
 	// repeated once on another, and counted as repeated; it fails if that fails.
 	Reconnect bool
+
+	// now is the clock of the pulse; nil is time.Now.
+	now func() time.Time
 }
 
 // address that a writer connects to.
@@ -67,6 +70,12 @@ func (l Load) Run(ctx context.Context, report func(Report)) (Summary, error) {
 		writers.Wait()
 		close(done)
 	}()
+	own := pulse{now: l.now}
+	if own.now == nil {
+		own.now = time.Now
+	}
+	var beating sync.WaitGroup
+	beating.Go(func() { own.run(done) })
 	ticker := time.NewTicker(l.Report)
 	defer ticker.Stop()
 	for {
@@ -75,7 +84,10 @@ func (l Load) Run(ctx context.Context, report func(Report)) (Summary, error) {
 			report(j.report(time.Now()))
 		case <-done:
 			report(j.report(time.Now()))
-			return j.summary(time.Now()), nil
+			summary := j.summary(time.Now())
+			beating.Wait()
+			summary.HeldUp = own.late
+			return summary, nil
 		}
 	}
 }

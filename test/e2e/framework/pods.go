@@ -4,15 +4,9 @@
 package framework
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"slices"
-	"strings"
-	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -106,88 +100,4 @@ func (c *Cluster) waitStarted(ctx context.Context, pod *corev1.Pod) error {
 		err := c.Get(ctx, client.ObjectKeyFromObject(pod), pod)
 		return pod.Status.Phase != corev1.PodPending && pod.Status.Phase != "", err
 	})
-}
-
-// follower keeps what a running client prints, a JSON object a line.
-type follower[T any] struct {
-	pod  *corev1.Pod
-	done chan struct{}
-
-	mu    sync.Mutex
-	lines []T
-	err   error
-	// stopping tells that the end is wanted.
-	stopping bool
-}
-
-// follow starts a pod and reads what it prints until it ends.
-func follow[T any](ctx context.Context, c *Cluster, pod *corev1.Pod) (*follower[T], error) {
-	if err := c.Create(ctx, pod); err != nil {
-		return nil, fmt.Errorf("create pod: %w", err)
-	}
-	f := &follower[T]{pod: pod, done: make(chan struct{})}
-	// The log of a pod without a node is empty, not an error.
-	if err := c.waitStarted(ctx, pod); err != nil {
-		return nil, err
-	}
-	// The stream outlives the step of a test that started it.
-	request := c.clientset.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{Follow: true})
-	stream, err := request.Stream(context.WithoutCancel(ctx))
-	if err != nil {
-		return nil, fmt.Errorf("follow pod %s: %w", pod.Name, err)
-	}
-	go f.read(stream)
-	return f, nil
-}
-
-func (f *follower[T]) read(stream io.ReadCloser) {
-	defer close(f.done)
-	defer stream.Close()
-	in := bufio.NewReader(stream)
-	for {
-		text, err := in.ReadString('\n')
-		var line T
-		decodeErr := json.Unmarshal([]byte(text), &line)
-		f.mu.Lock()
-		switch {
-		case strings.TrimSpace(text) == "":
-		case decodeErr != nil:
-			f.err = errors.Join(f.err, fmt.Errorf("pod %s said %q", f.pod.Name, text))
-		default:
-			f.lines = append(f.lines, line)
-		}
-		switch {
-		case err != nil && !errors.Is(err, io.EOF):
-			f.err = errors.Join(f.err, err)
-		case err != nil && !f.stopping:
-			f.err = errors.Join(f.err, fmt.Errorf("pod %s ended by itself", f.pod.Name))
-		}
-		f.mu.Unlock()
-		if err != nil {
-			return
-		}
-	}
-}
-
-// all returns what was said so far.
-func (f *follower[T]) all() ([]T, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return slices.Clip(f.lines), f.err
-}
-
-// stop ends the client as kubectl delete does, and waits for its last word.
-func (f *follower[T]) stop(ctx context.Context, c *Cluster, how ...client.DeleteOption) error {
-	f.mu.Lock()
-	f.stopping = true
-	f.mu.Unlock()
-	if err := c.Delete(ctx, f.pod, how...); err != nil {
-		return fmt.Errorf("stop pod %s: %w", f.pod.Name, err)
-	}
-	select {
-	case <-f.done:
-		return f.err
-	case <-ctx.Done():
-		return fmt.Errorf("wait for the end of pod %s: %w", f.pod.Name, ctx.Err())
-	}
 }
