@@ -84,6 +84,12 @@ func TestTheDashboardIsToldWhoTakesWrites(t *testing.T) {
 		"another one was to be, and does not take writes": {[]situation{masterData, syncedData}, func(w *world) {
 			w.masterRunID, w.promotedRunID, w.promoted, w.found, w.order = "run", "new", "g-1", true, addrs(1, 0)
 		}, promotes(0)},
+		"a third one was to be, and is silent, and the dashboard's is back": {[]situation{masterData, masterData, unreachable}, func(w *world) {
+			w.masterRunID, w.promotedRunID, w.promoted = "new", "next", "g-2"
+		}, waits(v1alpha1.ReasonMasterUnreachable)},
+		"a third one was to be, and has ended, and the dashboard's is back": {[]situation{masterData, masterData, ended}, func(w *world) {
+			w.masterRunID, w.promotedRunID, w.promoted = "new", "next", "g-2"
+		}, promotes(1)},
 		"it did not come to it":              {[]situation{masterData, syncedData}, func(w *world) { w.masterRunID, w.promotedRunID = "run", "new" }, keeps(0)},
 		"no proxy was told":                  {[]situation{masterData, masterData}, func(w *world) { recorded(w); w.behind = false }, keeps(0)},
 		"somebody else made another master":  {[]situation{masterData, masterData}, func(w *world) { w.masterRunID = "run" }, keeps(0)},

@@ -85,7 +85,7 @@ func (s *state) handOverLeft(known *codis.Group) *member {
 		return nil
 	}
 	old := s.world.byAddr(known.Servers[0].Addr)
-	if routed := s.world.routedTo(); old == nil || routed != nil && routed != old {
+	if told := s.world.toldOf(); old == nil || told != nil && told != old {
 		return nil // The proxies went on to that one while the dashboard could not be asked.
 	}
 	return s.handOverFrom(old, known)
@@ -98,7 +98,11 @@ func (s *state) handOverTaken(known *codis.Group) *member {
 	if known.Promoting.Index >= len(known.Servers) {
 		return nil
 	}
-	return s.handOverFrom(s.world.routedTo(), known)
+	master := s.world.toldOf()
+	if to := s.world.byName(s.world.promoted); to != nil && to.addr == known.Servers[known.Promoting.Index].Addr {
+		master = s.world.routedTo() // The candidate itself may have taken over.
+	}
+	return s.handOverFrom(master, known)
 }
 
 // handOverFrom decides that a master stays until the candidate of a promotion has
@@ -150,7 +154,7 @@ func (r *Reconciler) finishPromotion(ctx context.Context, s *state, known *codis
 		return reconcile.Closely, r.letGoOn(ctx, s)
 	}
 	candidate := s.world.byAddr(known.Servers[known.Promoting.Index].Addr)
-	if candidate != nil && s.world.mayAnswerYet(*candidate) {
+	if candidate != nil && s.world.mayAnswerYet(*candidate) && r.awaits(s) {
 		return reconcile.Closely, nil // Nobody would know later that it was meant to take writes.
 	}
 	// Who is held and empty has its routes, and is not vouched for: nobody copies it then.
@@ -171,6 +175,7 @@ func (r *Reconciler) finishPromotion(ctx context.Context, s *state, known *codis
 	if !s.try("finish the promotion", s.api.Promote(ctx, known.ID, known.Servers[known.Promoting.Index].Addr)) {
 		return reconcile.Later, nil
 	}
+	r.awaited.Delete(s.group.UID)
 	if meant && !r.heldLately(s) {
 		s.group.Status.Dashboard = "" // It has told every proxy itself.
 	}
@@ -235,6 +240,22 @@ func finishHeld(w world, addr string) string {
 // no process has refused to, and it has not been silent for the whole window.
 func (w world) mayAnswerYet(m member) bool {
 	return m.ip != "" && !m.redis.Reachable && !m.redis.Denied && !m.dead && m.silent < w.window
+}
+
+// awaits tells whether the candidate of a promotion is waited for still. Clients wait, too:
+// for no longer than the window, though the prober may hear it for longer, as a server that
+// takes no more connections. It is kept in memory: another operator begins anew, and so
+// does this one after a pause.
+func (r *Reconciler) awaits(s *state) bool {
+	now := r.Clock.Now()
+	awaited := sighting{began: now, seen: now}
+	if last, known := r.awaited.Load(s.group.UID); known {
+		if last, ok := last.(sighting); ok && now.Sub(last.seen) < takeOver {
+			awaited.began = last.began
+		}
+	}
+	r.awaited.Store(s.group.UID, awaited)
+	return now.Sub(awaited.began) < s.world.window
 }
 
 // newer returns a member that has what the candidate of a promotion lacks: one that
