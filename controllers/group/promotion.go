@@ -330,7 +330,7 @@ func (r *Reconciler) promote(ctx context.Context, s *state, m *member) (time.Dur
 	if !slices.Contains(s.world.order, m.addr) && !s.try("add "+m.addr, s.api.AddServer(ctx, gid, m.addr)) {
 		return reconcile.Soon, nil
 	}
-	if err := r.demote(ctx, s, *m); err != nil {
+	if stale, err := r.demote(ctx, s, *m); stale || err != nil {
 		return reconcile.Closely, redis.Unexpected(err)
 	}
 	tell := func() error { return s.api.Promote(ctx, gid, m.addr) }
@@ -357,16 +357,20 @@ func (r *Reconciler) promote(ctx context.Context, s *state, m *member) (time.Dur
 // demote fences a master that came back after the proxies were told that another one
 // is, before the dashboard is told: where a proxy does not hear of a promotion, the
 // dashboard sends all of them back to the old master, which must not take writes then.
-func (r *Reconciler) demote(ctx context.Context, s *state, master member) error {
+// That one may be a newer master by now, of which a stale pass does not know.
+func (r *Reconciler) demote(ctx context.Context, s *state, master member) (stale bool, err error) {
 	old := s.world.byAddr(s.world.order[0])
 	if !s.world.behind || old == nil || old.addr == master.addr || !old.redis.IsMaster() {
-		return nil
+		return false, nil
+	}
+	if stale, err := r.behindOthers(ctx, s, *old); stale || err != nil {
+		return stale, err
 	}
 	if err := r.follow(ctx, s, *old, redis.FenceAddr); err != nil {
-		return fmt.Errorf("fence %s: %w", old.name, err)
+		return false, fmt.Errorf("fence %s: %w", old.name, err)
 	}
 	old.redis.Role, old.redis.MasterAddr = redis.RoleReplica, redis.FenceAddr
-	return nil
+	return false, nil
 }
 
 // holdMoves has the dashboard pause the moves of slots, and tells whether none runs:
