@@ -164,6 +164,15 @@ func (r *Reconciler) finishPromotion(ctx context.Context, s *state, known *codis
 			return 0, err
 		}
 	}
+	return r.promoteAgain(ctx, s, known, meant)
+}
+
+// promoteAgain calls a promotion that was left half-done again. Where its candidate is
+// meant to be master, as is recorded, the dashboard is not behind any more: it has told
+// every proxy itself.
+func (r *Reconciler) promoteAgain(
+	ctx context.Context, s *state, known *codis.Group, meant bool,
+) (time.Duration, error) {
 	ctx, done := uninterrupted(ctx)
 	defer done()
 	if !s.holdMoves(ctx) {
@@ -177,7 +186,7 @@ func (r *Reconciler) finishPromotion(ctx context.Context, s *state, known *codis
 	}
 	r.awaited.Delete(s.group.UID)
 	if meant && !r.heldLately(s) {
-		s.group.Status.Dashboard = "" // It has told every proxy itself.
+		s.group.Status.Dashboard = ""
 	}
 	return reconcile.Soon, nil
 }
@@ -234,28 +243,6 @@ func finishHeld(w world, addr string) string {
 			"cannot be asked (%s): bring it back", candidate.name, unknown.name, problem(*unknown))
 	}
 	return w.notVouchedFor(candidate)
-}
-
-// mayAnswerYet tells whether a member that did not answer just now may do so in a moment:
-// no process has refused to, and it has not been silent for the whole window.
-func (w world) mayAnswerYet(m member) bool {
-	return m.ip != "" && !m.redis.Reachable && !m.redis.Denied && !m.dead && m.silent < w.window
-}
-
-// awaits tells whether the candidate of a promotion is waited for still. Clients wait, too:
-// for no longer than the window, though the prober may hear it for longer, as a server that
-// takes no more connections. It is kept in memory: another operator begins anew, and so
-// does this one after a pause.
-func (r *Reconciler) awaits(s *state) bool {
-	now := r.Clock.Now()
-	awaited := sighting{began: now, seen: now}
-	if last, known := r.awaited.Load(s.group.UID); known {
-		if last, ok := last.(sighting); ok && now.Sub(last.seen) < takeOver {
-			awaited.began = last.began
-		}
-	}
-	r.awaited.Store(s.group.UID, awaited)
-	return now.Sub(awaited.began) < s.world.window
 }
 
 // newer returns a member that has what the candidate of a promotion lacks: one that
