@@ -254,28 +254,52 @@ func (r *Reconciler) letGoBlindly(ctx context.Context, s *state) {
 // routedTo is the member that takes writes because proxies were told so while the
 // dashboard was behind; nil if there is none, or not one.
 func (w *world) routedTo() *member {
+	told := w.toldOf()
+	if told == nil || w.mayHaveTakenOver(told) {
+		return nil
+	}
+	return told
+}
+
+// toldOf is the only member that takes writes as the operator meant it to, while the
+// dashboard was behind; nil if there is none, or not one. Somebody may have taken over.
+func (w *world) toldOf() *member {
 	if !w.behind {
 		return nil
 	}
-	dashboards := w.byAddr(w.order[0])
-	takenBack := w.switching && (w.blind || dashboards == nil || dashboards.name != w.promoted)
+	takenBack := w.mayBeTakenBack()
 	chosen := w.where(func(m member) bool {
 		return w.meant(m) && (!takenBack || m.redis.RunID == w.masterRunID)
 	})
 	if len(chosen) == 2 && w.promotedRunID != "" { // The promotion is newer than the record of the last master.
 		chosen = w.where(func(m member) bool { return m.redis.IsMaster() && m.redis.RunID == w.promotedRunID })
 	}
-	if len(chosen) != 1 || !takenBack && w.mayHaveTakenOver(chosen[0]) {
+	if len(chosen) != 1 {
 		return nil
 	}
 	return chosen[0]
+}
+
+// mayBeTakenBack tells whether the recorded promotion is a switchover that the dashboard
+// did not carry out, as far as it can be asked.
+func (w *world) mayBeTakenBack() bool {
+	dashboards := w.byAddr(w.order[0])
+	return w.switching && (w.blind || dashboards == nil || dashboards.name != w.promoted)
 }
 
 // mayHaveTakenOver tells whether another member than the named one was recorded as the
 // next master and cannot be asked whether it is: what it took since must not be passed over.
 func (w *world) mayHaveTakenOver(except *member) bool {
 	to := w.byName(w.promoted)
-	return w.promotedRunID != "" && to != nil && to.name != except.name && to.ip != "" && !to.dead && !to.redis.Reachable
+	return w.promotedRunID != "" && !w.mayBeTakenBack() &&
+		to != nil && to.name != except.name && to.ip != "" && !to.dead && !to.redis.Reachable
+}
+
+// overtaken tells whether what the dashboard calls master is an older one than the one that
+// proxies were told of, though it takes writes and somebody else may have taken over by now.
+func (w *world) overtaken(current *member) bool {
+	told := w.toldOf()
+	return told != nil && told.addr != current.addr && w.mayHaveTakenOver(told)
 }
 
 // oldOf is who took writes before the candidate of a promotion: the dashboard's master or,

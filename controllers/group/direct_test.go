@@ -84,6 +84,8 @@ func TestTheDashboardIsToldWhoTakesWrites(t *testing.T) {
 		"another one was to be, and does not take writes": {[]situation{masterData, syncedData}, func(w *world) {
 			w.masterRunID, w.promotedRunID, w.promoted, w.found, w.order = "run", "new", "g-1", true, addrs(1, 0)
 		}, promotes(0)},
+		"a third one was to be, and is silent, and the dashboard's is back": {[]situation{masterData, masterData, unreachable}, overtakenInTurn, waits(v1alpha1.ReasonMasterUnreachable)},
+		"a third one was to be, and has ended, and the dashboard's is back": {[]situation{masterData, masterData, ended}, overtakenInTurn, promotes(1)},
 		"it did not come to it":              {[]situation{masterData, syncedData}, func(w *world) { w.masterRunID, w.promotedRunID = "run", "new" }, keeps(0)},
 		"no proxy was told":                  {[]situation{masterData, masterData}, func(w *world) { recorded(w); w.behind = false }, keeps(0)},
 		"somebody else made another master":  {[]situation{masterData, masterData}, func(w *world) { w.masterRunID = "run" }, keeps(0)},
@@ -298,11 +300,13 @@ func TestAMasterThatCameBackIsFencedBeforeTheDashboardIsTold(t *testing.T) {
 	tests := map[string]struct {
 		change func(s *state)
 		fenced bool
+		stale  bool
 	}{
-		"the dashboard calls it the master":       {func(*state) {}, true},
-		"the dashboard knows":                     {func(s *state) { s.world.order = addrs(1, 0) }, false},
-		"proxies know no more than the dashboard": {func(s *state) { s.world.behind = false }, false},
-		"it does not answer":                      {func(s *state) { s.world.members[0].redis = redis.Observation{} }, false},
+		"the dashboard calls it the master":                  {func(*state) {}, true, false},
+		"the dashboard knows":                                {func(s *state) { s.world.order = addrs(1, 0) }, false, false},
+		"proxies know no more than the dashboard":            {func(s *state) { s.world.behind = false }, false, false},
+		"it does not answer":                                 {func(s *state) { s.world.members[0].redis = redis.Observation{} }, false, false},
+		"the group was changed since, maybe by a switchover": {func(s *state) { s.group.ResourceVersion = "1" }, false, true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -312,10 +316,14 @@ func TestAMasterThatCameBackIsFencedBeforeTheDashboardIsTold(t *testing.T) {
 				l.server(i).TakeWrites()
 				s.world.members[i].redis = s.servers.Observe(t.Context(), redisAddr(s.world.members[i]))
 			}
+			if err := l.r.Client.Create(t.Context(), s.group); err != nil {
+				t.Fatal(err)
+			}
 			s.world.behind, s.world.order = true, addrs(0, 1)
 			tt.change(s)
-			if err := l.r.demote(t.Context(), s, s.world.members[1]); err != nil {
-				t.Fatal(err)
+			stale, err := l.r.demote(t.Context(), s, s.world.members[1])
+			if err != nil || stale != tt.stale {
+				t.Fatalf("stale %t: %v", stale, err)
 			}
 			old := s.servers.Observe(t.Context(), redisAddr(s.world.members[0]))
 			if old.Fenced() != tt.fenced || tt.fenced == old.IsMaster() {

@@ -132,3 +132,25 @@ func (r *Reconciler) masterAnswers(s *state, members []member) bool {
 	}
 	return true // There is none to be replaced.
 }
+
+// mayAnswerYet tells whether a member that did not answer just now may do so in a moment:
+// no process has refused to, and it has not been silent for the whole window.
+func (w world) mayAnswerYet(m member) bool {
+	return m.ip != "" && !m.redis.Reachable && !m.redis.Denied && !m.dead && m.silent < w.window
+}
+
+// awaits tells whether the candidate of a promotion is waited for still. Clients wait, too:
+// for no longer than the window, though the prober may hear it for longer, as a server that
+// takes no more connections. It is kept in memory: another operator begins anew, and so
+// does this one after a pause.
+func (r *Reconciler) awaits(s *state) bool {
+	now := r.Clock.Now()
+	awaited := sighting{began: now, seen: now}
+	if last, known := r.awaited.Load(s.group.UID); known {
+		if last, ok := last.(sighting); ok && now.Sub(last.seen) < takeOver {
+			awaited.began = last.began
+		}
+	}
+	r.awaited.Store(s.group.UID, awaited)
+	return now.Sub(awaited.began) < s.world.window
+}

@@ -85,7 +85,7 @@ func (s *state) handOverLeft(known *codis.Group) *member {
 		return nil
 	}
 	old := s.world.byAddr(known.Servers[0].Addr)
-	if routed := s.world.routedTo(); old == nil || routed != nil && routed != old {
+	if told := s.world.toldOf(); old == nil || told != nil && told != old {
 		return nil // The proxies went on to that one while the dashboard could not be asked.
 	}
 	return s.handOverFrom(old, known)
@@ -98,7 +98,11 @@ func (s *state) handOverTaken(known *codis.Group) *member {
 	if known.Promoting.Index >= len(known.Servers) {
 		return nil
 	}
-	return s.handOverFrom(s.world.routedTo(), known)
+	master := s.world.toldOf()
+	if to := s.world.byName(s.world.promoted); to != nil && to.addr == known.Servers[known.Promoting.Index].Addr {
+		master = s.world.routedTo() // The candidate itself may have taken over.
+	}
+	return s.handOverFrom(master, known)
 }
 
 // handOverFrom decides that a master stays until the candidate of a promotion has
@@ -150,7 +154,7 @@ func (r *Reconciler) finishPromotion(ctx context.Context, s *state, known *codis
 		return reconcile.Closely, r.letGoOn(ctx, s)
 	}
 	candidate := s.world.byAddr(known.Servers[known.Promoting.Index].Addr)
-	if candidate != nil && s.world.mayAnswerYet(*candidate) {
+	if candidate != nil && s.world.mayAnswerYet(*candidate) && r.awaits(s) {
 		return reconcile.Closely, nil // Nobody would know later that it was meant to take writes.
 	}
 	// Who is held and empty has its routes, and is not vouched for: nobody copies it then.
@@ -160,6 +164,15 @@ func (r *Reconciler) finishPromotion(ctx context.Context, s *state, known *codis
 			return 0, err
 		}
 	}
+	return r.promoteAgain(ctx, s, known, meant)
+}
+
+// promoteAgain calls a promotion that was left half-done again. Where its candidate is
+// meant to be master, as is recorded, the dashboard is not behind any more: it has told
+// every proxy itself.
+func (r *Reconciler) promoteAgain(
+	ctx context.Context, s *state, known *codis.Group, meant bool,
+) (time.Duration, error) {
 	ctx, done := uninterrupted(ctx)
 	defer done()
 	if !s.holdMoves(ctx) {
@@ -171,8 +184,9 @@ func (r *Reconciler) finishPromotion(ctx context.Context, s *state, known *codis
 	if !s.try("finish the promotion", s.api.Promote(ctx, known.ID, known.Servers[known.Promoting.Index].Addr)) {
 		return reconcile.Later, nil
 	}
+	r.awaited.Delete(s.group.UID)
 	if meant && !r.heldLately(s) {
-		s.group.Status.Dashboard = "" // It has told every proxy itself.
+		s.group.Status.Dashboard = ""
 	}
 	return reconcile.Soon, nil
 }
@@ -229,12 +243,6 @@ func finishHeld(w world, addr string) string {
 			"cannot be asked (%s): bring it back", candidate.name, unknown.name, problem(*unknown))
 	}
 	return w.notVouchedFor(candidate)
-}
-
-// mayAnswerYet tells whether a member that did not answer just now may do so in a moment:
-// no process has refused to, and it has not been silent for the whole window.
-func (w world) mayAnswerYet(m member) bool {
-	return m.ip != "" && !m.redis.Reachable && !m.redis.Denied && !m.dead && m.silent < w.window
 }
 
 // newer returns a member that has what the candidate of a promotion lacks: one that
@@ -309,7 +317,7 @@ func (r *Reconciler) promote(ctx context.Context, s *state, m *member) (time.Dur
 	if !slices.Contains(s.world.order, m.addr) && !s.try("add "+m.addr, s.api.AddServer(ctx, gid, m.addr)) {
 		return reconcile.Soon, nil
 	}
-	if err := r.demote(ctx, s, *m); err != nil {
+	if stale, err := r.demote(ctx, s, *m); stale || err != nil {
 		return reconcile.Closely, redis.Unexpected(err)
 	}
 	tell := func() error { return s.api.Promote(ctx, gid, m.addr) }
@@ -336,16 +344,20 @@ func (r *Reconciler) promote(ctx context.Context, s *state, m *member) (time.Dur
 // demote fences a master that came back after the proxies were told that another one
 // is, before the dashboard is told: where a proxy does not hear of a promotion, the
 // dashboard sends all of them back to the old master, which must not take writes then.
-func (r *Reconciler) demote(ctx context.Context, s *state, master member) error {
+// That one may be a newer master by now, of which a stale pass does not know.
+func (r *Reconciler) demote(ctx context.Context, s *state, master member) (stale bool, err error) {
 	old := s.world.byAddr(s.world.order[0])
 	if !s.world.behind || old == nil || old.addr == master.addr || !old.redis.IsMaster() {
-		return nil
+		return false, nil
+	}
+	if stale, err := r.behindOthers(ctx, s, *old); stale || err != nil {
+		return stale, err
 	}
 	if err := r.follow(ctx, s, *old, redis.FenceAddr); err != nil {
-		return fmt.Errorf("fence %s: %w", old.name, err)
+		return false, fmt.Errorf("fence %s: %w", old.name, err)
 	}
 	old.redis.Role, old.redis.MasterAddr = redis.RoleReplica, redis.FenceAddr
-	return nil
+	return false, nil
 }
 
 // holdMoves has the dashboard pause the moves of slots, and tells whether none runs:

@@ -59,6 +59,9 @@ type Reconciler struct {
 	turns sync.Map
 	// heldAt is when requests of a group, by UID, were held last for a failover.
 	heldAt sync.Map
+	// awaited is since when, and when last, the candidate of a half-done promotion of a group,
+	// by UID, was waited for, which may answer yet.
+	awaited sync.Map
 	// switchovers are when the last switchover of a group, by UID, was first seen.
 	switchovers sync.Map
 	// elections are whom sentinels made master of a group, by UID, without the dashboard.

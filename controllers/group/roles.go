@@ -170,7 +170,7 @@ func chooseMaster(w world) decision {
 		return decision{verb: promote, master: routed, cause: v1alpha1.CauseFoundMaster}
 	case w.tookOver() != nil:
 		current = w.tookOver()
-	case current.redis.IsMaster():
+	case current.redis.IsMaster() && !w.overtaken(current):
 		return decision{verb: keep, master: current}
 	case w.forgotten(current) != nil:
 		return followElected(w, current, w.forgotten(current))

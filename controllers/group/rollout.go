@@ -48,7 +48,7 @@ func decideReplacement(s *state, inSync bool) replacement {
 		}
 	}
 	switch {
-	case len(outdated) == 0 || !inSync:
+	case len(outdated) == 0 || !inSync || s.handingOver(): // One that stopped midway may need that replica.
 		return replacement{}
 	case replica != nil:
 		return replacement{pod: replica}

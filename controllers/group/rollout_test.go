@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
 
+	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/codis"
 	"github.com/codis-io/codis-operator/internal/redis"
 )
@@ -73,6 +74,12 @@ func TestDecideReplacement(t *testing.T) {
 		},
 		"waits until all are in sync": {
 			in: three, prepare: func(s *state) { outdated(s, 0, 1, 2) }, notInSync: true,
+		},
+		"leaves a replica alone that a switchover stopped midway with": {
+			in: three, prepare: func(s *state) {
+				outdated(s, 0, 1, 2)
+				s.group.Status.Promotion = &v1alpha1.Promotion{Member: "g-1", Cause: v1alpha1.CauseSwitchover}
+			},
 		},
 		"replaces a pod that never started at any time": {
 			in: three, prepare: func(s *state) { outdated(s, 0, 1); waiting(s.pods[1], "ImagePullBackOff") },

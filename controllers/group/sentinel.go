@@ -149,7 +149,7 @@ func decideWatched(w world, current *member) decision {
 	if routed := w.routedTo(); routed != nil && routed != current {
 		return decision{verb: promote, master: routed, cause: v1alpha1.CauseFoundMaster}
 	}
-	if current.redis.IsMaster() {
+	if current.redis.IsMaster() && !w.overtaken(current) {
 		return decision{verb: keep, master: current}
 	}
 	if found := w.successorFound(current); found != nil {

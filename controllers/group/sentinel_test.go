@@ -118,6 +118,10 @@ func TestWhoIsMasterWhereSentinelsDecide(t *testing.T) {
 			in: []situation{ended, masterData}, changes: []change{all(says(m1, 2)), electedSince(time.Second)}, want: wait,
 			message: "the dashboard is about to follow",
 		},
+		"who was master before the one that took over is not": {
+			in: []situation{masterData, masterData, unreachable}, want: wait,
+			changes: []change{overtakenInTurn, lookedAtBy(forgetful(), forgetful(), silent())}, message: "master g-2 does not answer",
+		},
 		"whoever they agreed on and who takes no writes is not made master": {
 			in: []situation{masterData, syncedData}, changes: []change{all(says(m1, 2))}, want: outcome{Verb: keep, Master: "g-0"},
 		},
@@ -167,6 +171,12 @@ func TestWhoIsMasterWhereSentinelsDecide(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) { tt.run(t, 0) })
 	}
+}
+
+// overtakenInTurn: g-1 took over from g-0 without the dashboard, and g-2 was to from g-1.
+func overtakenInTurn(w *world) {
+	w.behind, w.members[1].redis.RunID = true, "new"
+	w.masterRunID, w.promotedRunID, w.promoted = "new", "next", "g-2"
 }
 
 func silentFor(ordinal int, d time.Duration) change {

@@ -94,6 +94,8 @@ func TestHandOverFromWhoeverTookOver(t *testing.T) {
 		"the dashboard is not behind":            {1, func(s *state) { s.world.behind = false }, ""},
 		"a person gives up what the master took": {1, func(s *state) { s.world.accepted = "g-1" }, ""},
 		"the dashboard names nobody":             {3, func(*state) {}, ""},
+		"somebody else was to be, and is silent": {1, silentHeir("g-0"), "g-1"},
+		"the candidate was to be, and is silent": {0, silentHeir("g-0"), ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -116,6 +118,14 @@ func TestHandOverFromWhoeverTookOver(t *testing.T) {
 				t.Errorf("decided %+v", s.decision)
 			}
 		})
+	}
+}
+
+// silentHeir was to take the place of g-2, which takes writes, and cannot be asked.
+func silentHeir(name string) func(s *state) {
+	return func(s *state) {
+		s.world.masterRunID, s.world.promotedRunID, s.world.promoted = s.world.promotedRunID, "next", name
+		s.world.byName(name).dead = false
 	}
 }
 

@@ -103,7 +103,7 @@ func (r *Reconciler) ended(s *state) bool {
 	return tried && ok && !at.Before(p.StartTime.Time)
 }
 
-// sighting is when an operator first saw a switchover that began at a time.
+// sighting is when an operator saw what began at a time.
 type sighting struct{ began, seen time.Time }
 
 // ageOf is how old a switchover is at least: by its record or, where the clock of whoever

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/codis-io/codis-operator/apis/v1alpha1"
 	"github.com/codis-io/codis-operator/internal/codis"
@@ -213,5 +214,34 @@ func TestPromotionIsFinishedWithARecord(t *testing.T) {
 				t.Errorf("recorded %+v, behind %t", recorded, behind)
 			}
 		})
+	}
+}
+
+// A server that takes no more connections answers the prober, and nobody else: clients are
+// not left waiting for it.
+func TestPromotionDoesNotWaitForAnAnswerForEver(t *testing.T) {
+	s := stateOfWorld(masterData, unreachable)
+	s.world.window, s.world.order = defaultSilence, addrs(1, 0)
+	known := s.known()
+	known.Promoting.State = "finished"
+	known.Servers[0], known.Servers[1] = known.Servers[1], known.Servers[0]
+	r, _ := writer(t, s)
+	clock := clocktesting.NewFakePassiveClock(now)
+	r.Clock = clock
+	api := &finishingDashboard{}
+	s.api = api
+	passes := []struct {
+		after time.Duration
+		want  int
+	}{{0, 0}, {defaultSilence - 1, 0}, {1, 1}, {0, 1}, {takeOver, 1}, {defaultSilence, 2}}
+	for _, pass := range passes {
+		clock.SetTime(clock.Now().Add(pass.after))
+		s.looked = clock.Now()
+		if _, err := r.finishPromotion(t.Context(), s, known); err != nil {
+			t.Fatal(err)
+		}
+		if api.promotions != pass.want {
+			t.Errorf("finished %d times, want %d after %s", api.promotions, pass.want, pass.after)
+		}
 	}
 }
