@@ -140,9 +140,9 @@ func (w world) mayAnswerYet(m member) bool {
 }
 
 // awaits tells whether the candidate of a promotion is waited for still. Clients wait, too:
-// for no longer than the window, though the prober may hear it for longer, as a server that
-// takes no more connections. It is kept in memory: another operator begins anew, and so
-// does this one after a pause.
+// for no longer than takeOver, though the prober may hear it for longer, as a server that
+// takes no more connections. Looks that fail by chance are over by then. It is kept in
+// memory: another operator begins anew, and so does this one after a pause.
 func (r *Reconciler) awaits(s *state) bool {
 	now := r.Clock.Now()
 	awaited := sighting{began: now, seen: now}
@@ -152,5 +152,5 @@ func (r *Reconciler) awaits(s *state) bool {
 		}
 	}
 	r.awaited.Store(s.group.UID, awaited)
-	return now.Sub(awaited.began) < s.world.window
+	return now.Sub(awaited.began) < takeOver
 }

@@ -233,7 +233,7 @@ func TestPromotionDoesNotWaitForAnAnswerForEver(t *testing.T) {
 	passes := []struct {
 		after time.Duration
 		want  int
-	}{{0, 0}, {defaultSilence - 1, 0}, {1, 1}, {0, 1}, {takeOver, 1}, {defaultSilence, 2}}
+	}{{0, 0}, {takeOver - 1, 0}, {1, 1}, {0, 1}, {takeOver, 1}, {takeOver - 1, 1}, {1, 2}}
 	for _, pass := range passes {
 		clock.SetTime(clock.Now().Add(pass.after))
 		s.looked = clock.Now()
