@@ -62,10 +62,6 @@ type Reconciler struct {
 	told sync.Map
 	// silences are what is known of dashboards that do not answer, by UID.
 	silences sync.Map
-	// warmth is what is known of them before this operator leads, by name. It is handed over
-	// under warming.
-	warmth  sync.Map
-	warming sync.Mutex
 	// endings are since when the pod of a dashboard is known to be ending, by UID.
 	endings sync.Map
 	// takenPods are pods that went without having been seen to end, by their names.
@@ -123,7 +119,6 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	s := &state{dashboard: dashboard.DeepCopy()}
-	r.takeOver(req.NamespacedName, dashboard.UID)
 	if dashboard.DeletionTimestamp != nil {
 		r.seen.Delete(dashboard.UID)
 		r.told.Delete(dashboard.UID)
