@@ -78,21 +78,23 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Clock: clock.RealClock{},
 		Images: o.Images, Domain: o.Domain, Namespace: o.Namespace, Prober: probes,
 	}
+	dashboards := &dashboard.Reconciler{
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Clock: clock.RealClock{},
+		Images: o.Images, Domain: o.Domain, Namespace: o.Namespace,
+		Latency: func(group types.NamespacedName, pod string) time.Duration {
+			return probes.Results(group)[pod].Latency
+		},
+	}
 	reconcilers := map[string]interface{ SetupWithManager(ctrl.Manager) error }{
 		"cluster": &cluster.Reconciler{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder},
 		"coordinator": &coordinator.Reconciler{
 			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Images: o.Images, Domain: o.Domain,
 			Namespace: o.Namespace,
 		},
-		"dashboard": &dashboard.Reconciler{
-			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Clock: clock.RealClock{},
-			Images: o.Images, Domain: o.Domain, Namespace: o.Namespace,
-			Latency: func(group types.NamespacedName, pod string) time.Duration {
-				return probes.Results(group)[pod].Latency
-			},
-		},
-		"group":  groups,
-		"warmer": group.NewWarmer(groups, mgr.Elected()),
+		"dashboard":        dashboards,
+		"dashboard-warmer": dashboard.NewWarmer(dashboards),
+		"group":            groups,
+		"warmer":           group.NewWarmer(groups, mgr.Elected()),
 		"proxy": &proxy.Reconciler{
 			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Clock: clock.RealClock{},
 			Images: o.Images, Domain: o.Domain, Namespace: o.Namespace,

@@ -62,6 +62,8 @@ type Reconciler struct {
 	told sync.Map
 	// silences are what is known of dashboards that do not answer, by UID.
 	silences sync.Map
+	// vigil is what was seen of dashboards that do not answer before this operator led.
+	vigil vigil
 	// endings are since when the pod of a dashboard is known to be ending, by UID.
 	endings sync.Map
 	// takenPods are pods that went without having been seen to end, by their names.
@@ -114,11 +116,12 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 
 // Reconcile brings one dashboard a step closer to its spec.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	watched := r.vigil.take(req.NamespacedName)
 	dashboard := &v1alpha1.CodisDashboard{}
 	if err := r.Client.Get(ctx, req.NamespacedName, dashboard); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	s := &state{dashboard: dashboard.DeepCopy()}
+	s := &state{dashboard: dashboard.DeepCopy(), watched: watched}
 	if dashboard.DeletionTimestamp != nil {
 		r.seen.Delete(dashboard.UID)
 		r.told.Delete(dashboard.UID)

@@ -159,7 +159,7 @@ func (r *Reconciler) lookAround(ctx context.Context, s *state, known *silence) (
 }
 
 // note remembers what was seen of the node. It is silent since the dashboard was asked
-// what it did not answer.
+// what it did not answer, unless that took too long, too.
 func (k *silence) note(node string, heard bool, lease *coordinationv1.Lease, asked, now time.Time) {
 	if k.node != node {
 		*k = silence{node: node, told: k.told}
@@ -167,7 +167,7 @@ func (k *silence) note(node string, heard bool, lease *coordinationv1.Lease, ask
 	switch {
 	case heard:
 		k.since = time.Time{}
-	case k.since.IsZero() && !asked.IsZero():
+	case k.since.IsZero() && now.Sub(asked) <= lookTimeout:
 		k.since = asked
 	case k.since.IsZero():
 		k.since = now

@@ -86,6 +86,7 @@ func TestSilenceIsRemembered(t *testing.T) {
 		"silent since it was asked":         {[]pass{quiet(2, 0)}, at(1), false},
 		"silent since it was first asked":   {[]pass{quiet(2, 0), quiet(4, 0)}, at(1), false},
 		"silent, and it was never asked":    {[]pass{{at: 2, asked: -ahead, node: "node-1"}}, at(2), false},
+		"it was asked too long ago":         {[]pass{{at: 9, asked: 5, node: "node-1"}}, at(9), false},
 		"something answered":                {[]pass{quiet(2, 0), {at: 4, node: "node-1", heard: true}}, time.Time{}, false},
 		"something answered in between":     {[]pass{quiet(2, 0), {at: 4, node: "node-1", heard: true}, quiet(6, 0)}, at(5), false},
 		"its Lease was renewed":             {[]pass{quiet(2, 0), quiet(4, 3)}, at(1), true},

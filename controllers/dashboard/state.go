@@ -53,6 +53,8 @@ type state struct {
 	// that its host accepted no connection since.
 	asked time.Time
 	deaf  bool
+	// watched is what was seen of its silence before this operator led, in its first pass.
+	watched sighting
 	// model is what the dashboard says of its run; nil if it does not.
 	model    *codis.Topom
 	version  string
@@ -86,6 +88,7 @@ func (r *Reconciler) observe(ctx context.Context, s *state) (time.Duration, erro
 	if err := r.observeObjects(ctx, s); err != nil {
 		return 0, err
 	}
+	r.adopt(s)
 	if err := r.observeSentinels(ctx, s); err != nil {
 		return 0, err
 	}
