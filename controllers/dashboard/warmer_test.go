@@ -145,7 +145,8 @@ func TestOperatorThatWatchedLooksAnewBeforeItActs(t *testing.T) {
 		"the operator stood still between two looks": {watched: func(n *standby) {
 			n.clock.SetTime(n.clock.Now().Add(time.Minute))
 		}, then: none},
-		"the operator stood still while it dialled": {watched: func(n *standby) {
+		"the operator stood still while it dialled first": {watched: func(n *standby) {
+			n.answerOnce()
 			n.stopAt("1:18080")
 		}, then: none},
 		"the operator stood still while it looked around": {watched: func(n *standby) {
@@ -156,12 +157,7 @@ func TestOperatorThatWatchedLooksAnewBeforeItActs(t *testing.T) {
 			n.watch()
 			n.cut = n.cut[:3]
 		}, then: none},
-		"its node answered for a moment": {watched: func(n *standby) {
-			cut := n.cut
-			n.cut = nil
-			n.watch()
-			n.cut = cut
-		}, then: none},
+		"its node answered for a moment": {watched: func(n *standby) { n.answerOnce() }, then: none},
 		"its pod was replaced on the same node": {watched: none, then: func(n *standby) {
 			if err := n.client.Delete(n.t.Context(), n.pod(naming.DashboardPod("d")), client.GracePeriodSeconds(0)); err != nil {
 				n.t.Fatal(err)
@@ -185,6 +181,14 @@ func TestOperatorThatWatchedLooksAnewBeforeItActs(t *testing.T) {
 			}
 		})
 	}
+}
+
+// answerOnce has everything on the node answer one look.
+func (n *standby) answerOnce() {
+	cut := n.cut
+	n.cut = nil
+	n.watch()
+	n.cut = cut
 }
 
 // stopAt has the operator stand still for a minute when it dials an address next.
